@@ -1,0 +1,61 @@
+#include "mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+static etcp_mem_hooks current = {malloc, realloc, free};
+
+void etcp_mem_set_hooks(const etcp_mem_hooks *hooks)
+{
+    static const etcp_mem_hooks libc = {malloc, realloc, free};
+
+    current = hooks ? *hooks : libc;
+}
+
+void *etcp_malloc(size_t size)
+{
+    return current.malloc(size ? size : 1);
+}
+
+void *etcp_zalloc(size_t size)
+{
+    void *block = etcp_malloc(size);
+
+    if (block)
+        memset(block, 0, size);
+    return block;
+}
+
+void *etcp_realloc(void *block, size_t size)
+{
+    return current.realloc(block, size ? size : 1);
+}
+
+void *etcp_memdup(const void *bytes, size_t len)
+{
+    char *copy;
+
+    if (len == (size_t)-1)
+        return NULL;
+    copy = etcp_malloc(len + 1);
+    if (!copy)
+        return NULL;
+    if (len)
+        memcpy(copy, bytes, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+void etcp_free(void *block)
+{
+    if (block)
+        current.free(block);
+}
+
+void etcp_wipe(void *bytes, size_t len)
+{
+    if (bytes && len)
+        OPENSSL_cleanse(bytes, len);
+}

@@ -1,0 +1,42 @@
+/* csrc/codec/ holds the compressors and ciphers that old peers may pick, each behind the same small
+ * table row. A file per algorithm family; no state shared between algorithms; nothing here knows
+ * packets, sockets or Perl.
+ *
+ * This header: the compressors. */
+#ifndef ETCP_CODEC_COMPRESSOR_H
+#define ETCP_CODEC_COMPRESSOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+/* State that a compressor keeps between messages (NULL where it needs none). */
+typedef struct etcp_compressor_state etcp_compressor_state;
+
+typedef struct etcp_compressor {
+    char key;            /* the module's identifier on the wire */
+    const char *name;    /* the CPAN module it stands for */
+    const char *version; /* the version we announce for it */
+
+    /* Appends the compressed form of bytes[0..len) to out. *state starts NULL, is created on first
+     * use and belongs to the caller, who ends it with free_state. bytes must not lie in out.
+     * Returns 0, ETCP_ENOMEM, or ETCP_ETOOBIG; out is unchanged on failure. */
+    int (*compress)(etcp_compressor_state **state, const uint8_t *bytes, size_t len, etcp_buf *out);
+
+    /* Appends the original of bytes[0..len), at most max bytes of it, to out. Memory grows with what
+     * is really produced, never with what the input claims. Returns 0, ETCP_EDECODE (damaged),
+     * ETCP_ETOOBIG (more than max), or ETCP_ENOMEM; out is unchanged on failure. */
+    int (*decompress)(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
+                      etcp_buf *out);
+
+    void (*free_state)(etcp_compressor_state *state); /* NULL is allowed */
+} etcp_compressor;
+
+/* The rows, best first; *count receives their number. */
+const etcp_compressor *etcp_compressors(size_t *count);
+
+/* The row with this wire key, or NULL. */
+const etcp_compressor *etcp_compressor_by_key(char key);
+
+#endif

@@ -1,0 +1,127 @@
+/* csrc/net/ is the only place with system calls: sockets, clock, pollers, the connection with its
+ * output queue, the server with its clients and deadlines. Platform differences stay here.
+ *
+ * This header: one TCP connection, of a client or of a server's client. */
+#ifndef ETCP_NET_CONN_H
+#define ETCP_NET_CONN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "wire/config.h"
+#include "wire/session.h"
+
+typedef struct etcp_conn etcp_conn;
+
+/* Limits of a connection. Times in milliseconds; 0 = none. */
+typedef struct etcp_conn_limits {
+    size_t high_water;        /* output bytes queued at which a sender must wait */
+    unsigned send_timeout_ms; /* how long a sender waits for a peer that reads nothing */
+    unsigned linger_ms;       /* how long a closed connection may take to deliver its queue */
+} etcp_conn_limits;
+
+#define ETCP_HIGH_WATER ((size_t)64 << 20) /* one slow reader may hold this much; then send() waits */
+#define ETCP_SEND_TIMEOUT_MS 300000u       /* as long as the original's longest wait */
+#define ETCP_LINGER_MS 60000u
+
+/* Fills in the defaults above. */
+void etcp_conn_limits_default(etcp_conn_limits *limits);
+
+/* Connections are counted: a server holds one reference to each of its clients until it has closed,
+ * every other user takes its own. The last reference closes the descriptor and frees. */
+etcp_conn *etcp_conn_ref(etcp_conn *c);
+void etcp_conn_unref(etcp_conn *c);
+
+/* A deep copy on a duplicated descriptor, belonging to no server: for threads. NULL on failure. */
+etcp_conn *etcp_conn_clone(const etcp_conn *c);
+
+/* Wraps a connected socket that negotiates nothing (the original's undocumented _sock argument): a
+ * ready session without compression or encryption. Takes over fd on success.
+ * Returns 0, ETCP_ESYSTEM or ETCP_ENOMEM. */
+int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, etcp_conn **out);
+
+/* ---- making a client connection ------------------------------------------------------------- */
+
+/* A connection attempt: resolves, connects, negotiates, in steps so that signals can be handled. */
+typedef struct etcp_dial etcp_dial;
+
+/* Starts an attempt. port is a number or a service name. connect_timeout_ms bounds the TCP connect,
+ * negotiation_timeout_ms each wait of the negotiation and the whole of it.
+ * Returns 0 or ETCP_ENOMEM; everything else is reported by step. Free with etcp_dial_free. */
+int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_ms,
+                  unsigned negotiation_timeout_ms, etcp_config *config,
+                  const etcp_conn_limits *limits, etcp_dial **out);
+
+/* Works until the connection is ready, fails, or a signal arrives. Returns 0 (*out is the ready
+ * connection, one reference, the caller's), ETCP_EINTR (call again), or another negative code. */
+int etcp_dial_step(etcp_dial *d, etcp_conn **out);
+
+/* How far an attempt came: names the text that `$@` gets. */
+typedef enum etcp_dial_phase { ETCP_DIAL_CONNECTING, ETCP_DIAL_NEGOTIATING } etcp_dial_phase;
+etcp_dial_phase etcp_dial_phase_of(const etcp_dial *d);
+const etcp_error *etcp_dial_error(const etcp_dial *d);
+void etcp_dial_free(etcp_dial *d);
+
+/* ---- using a connection --------------------------------------------------------------------- */
+
+/* Sends one message: encodes, writes what the kernel takes now, queues the rest. Never waits.
+ * payload is copied where it must be kept, unless release is given: then payload stays in place, and
+ * release(owner) is called once, when it is no longer needed (at once, on failure too).
+ * Returns 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (sys_errno in
+ * etcp_conn_error; the connection is dead). */
+typedef void (*etcp_release_fn)(void *owner);
+int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+                   etcp_release_fn release, void *owner);
+
+/* Waits until at most mark bytes of output are queued (mark 0: everything is with the kernel).
+ * *waited_since is the caller's note across ETCP_EINTR: start with 0, pass it back unchanged.
+ * Returns 0, ETCP_EINTR (call again), ETCP_ETIMEOUT (send_timeout_ms without progress; the connection
+ * is closed by this), ETCP_ECLOSED or ETCP_ESYSTEM. */
+int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since);
+
+/* Whether a sender should call etcp_conn_drain now: the queue passed high_water, or the connection
+ * belongs to no server and has any queue at all. mark to drain to in *mark. */
+int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
+
+/* Takes the next message: buffered ones first, then what the kernel has, then waiting. timeout_ms is
+ * inactivity: every byte starts it anew; 0 does not wait. *waited_since as for etcp_conn_drain.
+ * Returns 1 (*event filled, as etcp_session_next), ETCP_EINTR (call again), ETCP_ETIMEOUT,
+ * ETCP_ECLOSED (the peer closed and nothing is left), ETCP_ESYSTEM, or a session's error. */
+int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event);
+
+/* Whether a complete message is already here, without reading from the socket. */
+int etcp_conn_has_message(const etcp_conn *c);
+
+/* Closes: no more input, no more events. Queued output is still delivered, by the server's loop for
+ * its clients, otherwise within this call as far as the kernel takes it without waiting (call
+ * etcp_conn_drain first to be sure). The structure lives until its last reference. Idempotent. */
+void etcp_conn_close(etcp_conn *c);
+
+/* Closes this process's copy without touching the connection itself or queued output. */
+void etcp_conn_abandon(etcp_conn *c);
+
+/* Gives up ownership of the descriptor: the caller (a Perl file handle) closes it. Afterwards
+ * etcp_conn_close does not close the descriptor but calls on_close(owner) for that. */
+void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *owner);
+
+int etcp_conn_is_open(const etcp_conn *c);
+int etcp_conn_fd(const etcp_conn *c); /* -1 when closed */
+size_t etcp_conn_queued(const etcp_conn *c);
+etcp_session *etcp_conn_session(etcp_conn *c); /* NULL once closed and forgotten */
+const etcp_error *etcp_conn_error(const etcp_conn *c);
+
+/* The peer's address as text (IPv4 dotted, also when mapped into IPv6), into text[0..size), and its
+ * port. 64 bytes are enough. Stay valid after close. */
+const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size);
+unsigned etcp_conn_remote_port(const etcp_conn *c);
+
+/* A pointer for the user of the connection, NULL at first; never touched by the core. */
+void etcp_conn_set_user(etcp_conn *c, void *user);
+void *etcp_conn_user(const etcp_conn *c);
+
+/* A number for the user, 0 at first: the bridge keeps the serial here. */
+void etcp_conn_set_serial(etcp_conn *c, long serial);
+long etcp_conn_serial(const etcp_conn *c);
+
+#endif

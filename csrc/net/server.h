@@ -1,0 +1,94 @@
+/* A listening socket, its clients, and the loop over them. Events are pulled: the caller runs user
+ * code between calls, never inside one, and may call anything from there. */
+#ifndef ETCP_NET_SERVER_H
+#define ETCP_NET_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/conn.h"
+
+typedef struct etcp_server etcp_server;
+
+typedef struct etcp_server_options {
+    const char *address;             /* to bind to; NULL: 0.0.0.0, as the original did */
+    const char *port;                /* a number or a service name; "0": the kernel chooses */
+    int backlog;                     /* SOMAXCONN by default */
+    size_t max_clients;              /* connections at once; further ones are closed; 0 = no limit */
+    size_t max_half_open;            /* of those, still negotiating; 0 = no limit */
+    unsigned negotiation_timeout_ms; /* 45000, as the original */
+    unsigned idle_timeout_ms;        /* a silent client is disconnected; 0 (default): never */
+    int coalesce;                    /* whether replies to pipelined messages may leave together */
+    etcp_conn_limits limits;         /* of each client */
+} etcp_server_options;
+
+#define ETCP_NEGOTIATION_TIMEOUT_MS 45000u
+#define ETCP_HALF_OPEN_MAX ((size_t)1024)
+
+/* Fills in the defaults. */
+void etcp_server_options_default(etcp_server_options *options);
+
+/* Binds and listens, non-blocking, SO_REUSEADDR (never SO_REUSEPORT). Takes a reference on config.
+ * Returns 0, ETCP_ESYSTEM (*error says which call and why), ETCP_EINVAL (unknown port or address), or
+ * ETCP_ENOMEM. Free with etcp_server_free. */
+int etcp_server_new(const etcp_server_options *options, etcp_config *config, etcp_server **out,
+                    etcp_error *error);
+
+/* Closes the listening socket, delivers queued output as far as the kernel takes it, drops every
+ * client (their structures live on while referenced). Safe while events are half dispatched. */
+void etcp_server_free(etcp_server *s);
+
+/* A server for another thread: duplicated listening descriptor, no clients. NULL on failure. */
+etcp_server *etcp_server_clone(const etcp_server *s);
+
+typedef enum etcp_server_event_type {
+    ETCP_SERVER_ACCEPTED = 1, /* a connection was accepted; negotiation begins (conn only) */
+    ETCP_SERVER_CONNECT,      /* negotiation is over */
+    ETCP_SERVER_MESSAGE,      /* message is filled */
+    ETCP_SERVER_DISCONNECT,   /* a connection past negotiation ended: peer closed, read error, protocol
+                                 error, timeout. conn is still open; after the caller's next call of
+                                 etcp_server_next it is closed and forgotten */
+    ETCP_SERVER_FORGOTTEN     /* a connection left the table: the user pointer may be released. Comes
+                                 exactly once per ACCEPTED, last; also after close by the caller */
+} etcp_server_event_type;
+
+typedef struct etcp_server_event {
+    etcp_server_event_type type;
+    etcp_conn *conn;    /* borrowed: take a reference to keep it */
+    etcp_event message; /* for MESSAGE; borrowed until the next call on the server or connection */
+} etcp_server_event;
+
+/* Waits until something is ready or a deadline passes, at most timeout_ms (negative: for ever), and
+ * notes what is. Does not wait when noted work is left from before. Flushes coalesced output first.
+ * Returns the number of ready things (0: timeout), ETCP_EINTR, or ETCP_ESYSTEM. */
+int etcp_server_poll(etcp_server *s, int timeout_ms);
+
+/* Takes the next event of what poll noted; never waits. May be called again from user code that runs
+ * between calls (nested loops): each event is given out once.
+ * Returns 1 (*event filled), 0 (round over), or ETCP_ENOMEM. Failures of single connections are
+ * events, failures of accept are retried (EMFILE pauses accepting, without spinning). */
+int etcp_server_next(etcp_server *s, etcp_server_event *event);
+
+/* Writes out what coalescing held back: before anything that may block, exit or fork. */
+void etcp_server_flush(etcp_server *s);
+
+/* Waits until all queued output of all clients, closed ones too, is delivered or timeout_ms passed.
+ * Returns 0, ETCP_EINTR (call again) or ETCP_ETIMEOUT. */
+int etcp_server_drain(etcp_server *s, unsigned timeout_ms, uint64_t *waited_since);
+
+/* The list of addresses that may connect; empty: all. Returns 0, or ETCP_ENOMEM. Texts are compared
+ * exactly with what etcp_conn_remote_ip gives. */
+int etcp_server_allow(etcp_server *s, const char *ip);
+void etcp_server_disallow(etcp_server *s, const char *ip);
+
+/* Calls each(conn, arg) for every client past negotiation that is open; each must not close any. */
+void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void *arg), void *arg);
+size_t etcp_server_client_count(const etcp_server *s);
+
+int etcp_server_fd(const etcp_server *s);   /* the listening descriptor, for a Perl handle */
+unsigned etcp_server_port(const etcp_server *s);
+etcp_config *etcp_server_config(etcp_server *s); /* borrowed */
+void etcp_server_set_config(etcp_server *s, etcp_config *config); /* for later clients; takes a ref */
+size_t etcp_server_half_open(const etcp_server *s);
+
+#endif

@@ -1,0 +1,88 @@
+/* csrc/wire/ is the protocol without input or output: packets, negotiation, and the session that
+ * turns bytes into events and messages into bytes. It never touches a socket, a clock or Perl.
+ *
+ * This header: what all sessions of one client or server object share. */
+#ifndef ETCP_WIRE_CONFIG_H
+#define ETCP_WIRE_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/random.h"
+
+typedef enum etcp_role { ETCP_ROLE_CLIENT, ETCP_ROLE_SERVER } etcp_role;
+
+/* Options of the user, as bits of etcp_config.flags. */
+enum {
+    ETCP_DONOT_ENCRYPT = 1,
+    ETCP_DONOT_COMPRESS = 2,
+    ETCP_REQUIRE_ENCRYPTION = 4,  /* refuse a peer with which no cipher was agreed */
+    ETCP_REQUIRE_PASSWORD = 8,    /* refuse a server that asks for no password (client only) */
+    ETCP_REFUSE_PLAINTEXT = 16    /* once a cipher is agreed, refuse packets without it from old
+                                     peers too (1.x peers never send any) */
+};
+
+/* Default limits, each a field of etcp_config that the user can change. */
+#define ETCP_NEGOTIATION_PACKET_MAX ((size_t)65536) /* the largest legal one is about 15 KB */
+#define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)       /* Perl programs of 0.26 sent what memory held */
+
+/* Where the payload of a large plain message is received, so that it need not be copied on its way
+ * to the user: the bridge supplies Perl scalars. All functions get etcp_config.payload_arg. */
+typedef struct etcp_payload_ops {
+    /* Returns a new handle able to hold cap bytes, its memory in *data; NULL: out of memory. */
+    void *(*create)(void *arg, size_t cap, uint8_t **data);
+    /* Grows handle to cap bytes, keeping its content; returns its memory, or NULL (handle kept). */
+    uint8_t *(*grow)(void *arg, void *handle, size_t cap);
+    /* Frees a handle that was not handed out with an event. */
+    void (*destroy)(void *arg, void *handle);
+} etcp_payload_ops;
+
+/* Shared by sessions, counted, and not changed after the first session was made from it.
+ * Strings are owned by the configuration (set them with the functions below). */
+typedef struct etcp_config {
+    unsigned references;
+    etcp_role role;
+    unsigned flags;
+    char version[16];          /* what VE announces, a decimal number: "1.00" */
+    char storable_version[16]; /* of the Storable beside us, for SVE: "3.26" */
+    uint8_t storable_minor;    /* of the images that Storable writes */
+    char *class_name;          /* of the server object, for the welcome packet */
+    char *welcome;             /* the user's welcome text, or NULL */
+    uint8_t *password;         /* NULL: none defined */
+    size_t password_len;
+    uint32_t ciphers;     /* bit i: row i of etcp_ciphers() may be used */
+    uint32_t compressors; /* bit i: row i of etcp_compressors() may be used */
+    size_t negotiation_packet_max;
+    size_t message_max; /* payload bytes, on the wire and after decompression */
+    size_t payload_threshold;           /* plain messages of at least this size use payload_ops */
+    const etcp_payload_ops *payload_ops; /* NULL: large messages stay in the session's buffer */
+    void *payload_arg;
+    etcp_random_fn random;
+    void *random_arg;
+    etcp_buf rsa_public;  /* the server's Crypt::RSA pair, empty until made */
+    etcp_buf rsa_private;
+} etcp_config;
+
+/* A configuration with one reference and every default, or NULL when memory is exhausted. All
+ * ciphers and compressors are allowed. */
+etcp_config *etcp_config_new(etcp_role role);
+
+/* Adds or drops a reference; the last one wipes and frees. NULL does nothing. */
+etcp_config *etcp_config_ref(etcp_config *config);
+void etcp_config_unref(etcp_config *config);
+
+/* Copy a value into the configuration. Return 0, ETCP_ENOMEM, or ETCP_EINVAL (too long, or a NUL in
+ * the welcome text). */
+int etcp_config_set_password(etcp_config *config, const uint8_t *password, size_t len);
+int etcp_config_set_welcome(etcp_config *config, const char *text);
+int etcp_config_set_class_name(etcp_config *config, const char *name);
+
+/* Forbids the module with this CPAN name, cipher or compressor. Unknown names do nothing. */
+void etcp_config_forbid(etcp_config *config, const char *module_name);
+
+/* Makes a new Crypt::RSA pair for a server, replacing the old one for sessions that start later.
+ * Returns 0, ETCP_ECRYPT or ETCP_ENOMEM. Takes milliseconds. */
+int etcp_config_renew_rsa(etcp_config *config);
+
+#endif
