@@ -1,0 +1,20 @@
+/* The functions of compressor.c's table, for that file alone: everyone else goes through a row,
+ * where their contracts stand. */
+#ifndef ETCP_CODEC_COMPRESSOR_ROWS_H
+#define ETCP_CODEC_COMPRESSOR_ROWS_H
+
+#include "compressor.h"
+
+int etcp_zlib_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+                       etcp_buf *out);
+int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
+                         etcp_buf *out);
+void etcp_zlib_free_state(etcp_compressor_state *state);
+
+int etcp_lzf_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+                      etcp_buf *out);
+int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
+                        etcp_buf *out);
+void etcp_lzf_free_state(etcp_compressor_state *state);
+
+#endif

@@ -1,0 +1,198 @@
+#include "compressor_rows.h"
+
+#include <limits.h>
+
+#include <zlib.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+
+/* Compress::Zlib::compress() is not zlib's compress(): the latter's memory level is 8, and on larger
+ * messages gives other bytes. Receivers do not care; recorded connections do. */
+enum { WINDOW_BITS = 15, MEMORY_LEVEL = 9 };
+
+/* One message of room at first, so that most messages need one call and one block of memory. */
+enum { SMALL_MESSAGE = 16384, LEAST_ROOM = 512 };
+
+/* Resetting a stream costs a tenth of making one, so each is made once and kept. */
+struct etcp_compressor_state {
+    z_stream deflater;
+    z_stream inflater;
+    int has_deflater;
+    int has_inflater;
+};
+
+static voidpf core_alloc(voidpf opaque, uInt items, uInt size)
+{
+    (void)opaque;
+    if (size && items > SIZE_MAX / size)
+        return Z_NULL;
+    return etcp_malloc((size_t)items * size);
+}
+
+static void core_free(voidpf opaque, voidpf block)
+{
+    (void)opaque;
+    etcp_free(block);
+}
+
+static etcp_compressor_state *get_state(etcp_compressor_state **state)
+{
+    if (*state)
+        return *state;
+    *state = etcp_zalloc(sizeof **state);
+    if (*state) {
+        (*state)->deflater.zalloc = (*state)->inflater.zalloc = core_alloc;
+        (*state)->deflater.zfree = (*state)->inflater.zfree = core_free;
+    }
+    return *state;
+}
+
+static z_stream *get_deflater(etcp_compressor_state **state)
+{
+    etcp_compressor_state *s = get_state(state);
+
+    if (!s)
+        return NULL;
+    if (s->has_deflater)
+        return deflateReset(&s->deflater) == Z_OK ? &s->deflater : NULL;
+    if (deflateInit2(&s->deflater, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL,
+                     Z_DEFAULT_STRATEGY) != Z_OK)
+        return NULL;
+    s->has_deflater = 1;
+    return &s->deflater;
+}
+
+static z_stream *get_inflater(etcp_compressor_state **state)
+{
+    etcp_compressor_state *s = get_state(state);
+
+    if (!s)
+        return NULL;
+    if (s->has_inflater)
+        return inflateReset(&s->inflater) == Z_OK ? &s->inflater : NULL;
+    if (inflateInit2(&s->inflater, WINDOW_BITS) != Z_OK)
+        return NULL;
+    s->has_inflater = 1;
+    return &s->inflater;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* zlib counts in unsigned int, we in size_t: gives it what is left, as much as it can count. */
+static void offer_input(z_stream *z, const uint8_t *bytes, size_t left)
+{
+    /* zlib does not write to its input; only old headers lack the const. */
+    z->next_in = (Bytef *)(uintptr_t)bytes;
+    z->avail_in = (uInt)smaller(left, UINT_MAX);
+}
+
+static void offer_room(z_stream *z, etcp_buf *out, size_t room)
+{
+    z->next_out = etcp_buf_tail(out);
+    z->avail_out = (uInt)smaller(room, UINT_MAX);
+}
+
+static int deflate_message(z_stream *z, const uint8_t *bytes, size_t len, etcp_buf *out)
+{
+    size_t done = 0;
+    /* A large message is taken to shrink; if it does not, the buffer grows below. */
+    size_t room = len <= SMALL_MESSAGE ? (size_t)deflateBound(z, (uLong)len) : len / 4;
+    int rc;
+
+    do {
+        if (etcp_buf_reserve(out, room) != 0)
+            return ETCP_ENOMEM;
+        offer_input(z, bytes + done, len - done);
+        offer_room(z, out, etcp_buf_room(out));
+        const uInt in_offered = z->avail_in;
+        const uInt out_offered = z->avail_out;
+        rc = deflate(z, in_offered == len - done ? Z_FINISH : Z_NO_FLUSH);
+        if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
+            return ETCP_ENOMEM; /* nothing else is left that could go wrong */
+        done += in_offered - z->avail_in;
+        etcp_buf_commit(out, out_offered - z->avail_out);
+        room = LEAST_ROOM;
+    } while (rc != Z_STREAM_END);
+    return 0;
+}
+
+int etcp_zlib_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+                       etcp_buf *out)
+{
+    const size_t before = etcp_buf_len(out);
+    z_stream *z = get_deflater(state);
+    const int rc = z ? deflate_message(z, bytes, len, out) : ETCP_ENOMEM;
+
+    if (rc != 0)
+        etcp_buf_truncate(out, before);
+    return rc;
+}
+
+/* The room for the next piece: as much as was produced so far, and never past the one byte over max
+ * that tells a message of max bytes from a longer one. */
+static size_t next_room(size_t produced, size_t len, size_t max)
+{
+    size_t room = produced ? produced : LEAST_ROOM;
+
+    if (!produced && len < SIZE_MAX / 4 && len * 4 > room)
+        room = len * 4;
+    return max - produced < room ? max - produced + 1 : room;
+}
+
+static int inflate_message(z_stream *z, const uint8_t *bytes, size_t len, size_t max, etcp_buf *out)
+{
+    size_t done = 0;
+    size_t produced = 0;
+    int rc;
+
+    do {
+        const size_t room = next_room(produced, len, max);
+
+        if (etcp_buf_reserve_exact(out, room) != 0)
+            return ETCP_ENOMEM;
+        offer_input(z, bytes + done, len - done);
+        offer_room(z, out, room);
+        const uInt in_offered = z->avail_in;
+        const uInt out_offered = z->avail_out;
+        rc = inflate(z, Z_NO_FLUSH);
+        if (rc == Z_MEM_ERROR)
+            return ETCP_ENOMEM;
+        /* Z_BUF_ERROR: no progress although there is room, so the input is cut short. */
+        if (rc != Z_OK && rc != Z_STREAM_END)
+            return ETCP_EDECODE;
+        done += in_offered - z->avail_in;
+        produced += out_offered - z->avail_out;
+        etcp_buf_commit(out, out_offered - z->avail_out);
+        if (produced > max)
+            return ETCP_ETOOBIG;
+    } while (rc != Z_STREAM_END);
+    /* Bytes behind the stream are ignored, as originals do. */
+    return 0;
+}
+
+int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
+                         etcp_buf *out)
+{
+    const size_t before = etcp_buf_len(out);
+    z_stream *z = get_inflater(state);
+    const int rc = z ? inflate_message(z, bytes, len, max, out) : ETCP_ENOMEM;
+
+    if (rc != 0)
+        etcp_buf_truncate(out, before);
+    return rc;
+}
+
+void etcp_zlib_free_state(etcp_compressor_state *state)
+{
+    if (!state)
+        return;
+    if (state->has_deflater)
+        deflateEnd(&state->deflater);
+    if (state->has_inflater)
+        inflateEnd(&state->inflater);
+    etcp_free(state);
+}
