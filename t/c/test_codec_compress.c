@@ -300,6 +300,10 @@ static const lzf_case lzf_cases[] = {
     {"a long match without its length", "0a0061e0", ETCP_EDECODE, ""},
     {"a long match without its offset", "0a0061e000", ETCP_EDECODE, ""},
     {"a match longer than promised", "0300612000", ETCP_EDECODE, ""},
+    {"ten bytes promised, thousands there",
+     "0a0061e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00"
+     "e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00",
+     ETCP_EDECODE, ""},
     {"2 GB promised, one byte there", "fdbfbfbfbfbf0061", ETCP_EDECODE, ""},
 };
 
