@@ -40,10 +40,11 @@ int etcp_buf_reserve(etcp_buf *b, size_t room);
 /* As etcp_buf_reserve, allocating no more than is asked for: for large buffers of known size. */
 int etcp_buf_reserve_exact(etcp_buf *b, size_t room);
 
-/* Where reserved room begins; write at most what was reserved, then commit what was written. */
+/* Where reserved room begins; write at most what was reserved, then commit what was written. NULL
+ * when no room was ever reserved. */
 static inline uint8_t *etcp_buf_tail(etcp_buf *b)
 {
-    return b->data + b->end;
+    return b->data ? b->data + b->end : NULL;
 }
 
 static inline size_t etcp_buf_room(const etcp_buf *b)
