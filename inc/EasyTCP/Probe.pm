@@ -1,0 +1,134 @@
+package EasyTCP::Probe;
+
+# Finds a C library by compiling, linking and running a small program against it: a header alone, or a
+# library that is not found at run time, is no library. Used by Makefile.PL only.
+
+use strict;
+use warnings;
+
+use Config;
+use Cwd ();
+use File::Spec;
+use File::Temp ();
+
+# cc: the compiler; inc, libs: flags of the user, tried first of all and kept in every attempt.
+sub new {
+    my ($class, %args) = @_;
+    return bless { cc => $Config{cc}, inc => '', libs => '', %args }, $class;
+}
+
+# Whether the compiler makes programs that run. The reason why not is in $self->{output}.
+sub has_compiler {
+    my $self = shift;
+    return defined $self->run_program("int main(void) { return 0; }\n", '', '');
+}
+
+# Whether the compiler takes a flag without complaint.
+sub takes_flag {
+    my ($self, $flag) = @_;
+    return defined $self->run_program("int main(void) { return 0; }\n", "-Werror $flag", '');
+}
+
+# Compiles, links and runs source. Returns what it printed, or undef with the reason in
+# $self->{output}.
+sub run_program {
+    my ($self, $source, $inc, $libs) = @_;
+    my $dir  = File::Temp::tempdir(CLEANUP => 1);
+    my $file = File::Spec->catfile($dir, 'probe.c');
+    my $exe  = File::Spec->catfile($dir, "probe$Config{_exe}");
+    my $log  = File::Spec->catfile($dir, 'log');
+
+    open my $fh, '>', $file or die "Cannot write $file: $!";
+    print {$fh} $source;
+    close $fh or die "Cannot write $file: $!";
+
+    my $command = join ' ', $self->{cc}, $Config{ccflags}, $self->{inc}, $inc, "-o $exe $file",
+        $Config{ldflags}, $self->{libs}, $libs;
+    if (system("$command >$log 2>&1") != 0) {
+        $self->{output} = "$command\n" . _slurp($log);
+        return undef;
+    }
+    local $ENV{LD_LIBRARY_PATH} = _run_path($ENV{LD_LIBRARY_PATH}, "$self->{libs} $libs");
+    local $ENV{DYLD_LIBRARY_PATH} = _run_path($ENV{DYLD_LIBRARY_PATH}, "$self->{libs} $libs");
+    if (system("$exe >$log 2>&1") != 0) {
+        $self->{output} = "the program was built by\n$command\nbut failed:\n" . _slurp($log);
+        return undef;
+    }
+    return _slurp($log);
+}
+
+# Where the run-time linker must look for what -L found. MakeMaker sets LD_RUN_PATH for the real thing.
+sub _run_path {
+    my ($old, $libs) = @_;
+    return join ':', ($libs =~ /-L(\S+)/g), (defined $old && length $old ? $old : ());
+}
+
+sub _slurp {
+    my $file = shift;
+    open my $fh, '<', $file or return '';
+    local $/ = undef;
+    return scalar <$fh>;
+}
+
+# Finds a library. Arguments: name; prefix_variable (environment); pkg (pkg-config's name);
+# libs (-l flags); source (prints the version); prefixes (further places to look).
+# Returns { inc, libs, version, from }, or undef with the last reason in $self->{output}.
+# Prints the decision.
+sub find_library {
+    my ($self, %want) = @_;
+    my @reasons;
+    print "Looking for $want{name}: ";
+    for my $place ($self->_places(%want)) {
+        my ($from, $inc, $libs) = @$place;
+        my $version = $self->run_program($want{source}, $inc, $libs);
+        if (defined $version) {
+            $version =~ s/\s+\z//;
+            print "$version, from $from\n";
+            return { inc => $inc, libs => $libs, version => $version, from => $from };
+        }
+        push @reasons, "from $from: $self->{output}";
+    }
+    print "not found\n";
+    $self->{output} = join "\n", @reasons;
+    return undef;
+}
+
+# The places to look, best first. What the user names is taken or nothing is: falling back silently
+# would build against something else than was asked for.
+sub _places {
+    my ($self, %want) = @_;
+    my $prefix = $ENV{ $want{prefix_variable} };
+    if (defined $prefix && length $prefix) {
+        return [ "$want{prefix_variable}=$prefix", _prefix_flags($prefix, $want{libs}) ];
+    }
+    my @places;
+    push @places, [ 'INC and LIBS', '', $want{libs} ] if "$self->{inc}$self->{libs}" =~ /\S/;
+    my $pkg = $self->_pkg_config($want{pkg});
+    push @places, $pkg if $pkg;
+    push @places, [ "the compiler's own places", '', $want{libs} ];
+    push @places, map { [ $_, _prefix_flags($_, $want{libs}) ] } grep { -d "$_/include" }
+        @{ $want{prefixes} || [] };
+    return @places;
+}
+
+sub _prefix_flags {
+    my ($prefix, $libs) = @_;
+    my @dirs = grep { -d } map { "$prefix/$_" } qw(lib lib64);
+    return ("-I$prefix/include", join ' ', (map { "-L$_" } @dirs), $libs);
+}
+
+sub _pkg_config {
+    my ($self, $package) = @_;
+    my $command = $ENV{PKG_CONFIG} || 'pkg-config';
+    my $null    = File::Spec->devnull;
+    my @flags;
+    for my $what ('--cflags', '--libs') {
+        my $answer = `$command $what $package 2>$null`;
+        return undef if !defined $answer || $? != 0;
+        $answer =~ s/\s+\z//;
+        push @flags, $answer;
+    }
+    return [ 'pkg-config', @flags ];
+}
+
+1;
