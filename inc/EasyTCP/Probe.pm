@@ -70,7 +70,7 @@ sub _slurp {
     return scalar <$fh>;
 }
 
-# Finds a library. Arguments: name; prefix_variable (environment); pkg (pkg-config's name);
+# Finds a library. Arguments: name; header; prefix_variable (environment); pkg (pkg-config's name);
 # libs (-l flags); source (prints the version); prefixes (further places to look).
 # Returns { inc, libs, version, from }, or undef with the last reason in $self->{output}.
 # Prints the decision.
@@ -80,6 +80,10 @@ sub find_library {
     print "Looking for $want{name}: ";
     for my $place ($self->_places(%want)) {
         my ($from, $inc, $libs) = @$place;
+        if ($from =~ /=(.*)/s && !-e "$1/include/$want{header}") {
+            push @reasons, "from $from: there is no $1/include/$want{header}";
+            next;
+        }
         my $version = $self->run_program($want{source}, $inc, $libs);
         if (defined $version) {
             $version =~ s/\s+\z//;
@@ -106,7 +110,7 @@ sub _places {
     my $pkg = $self->_pkg_config($want{pkg});
     push @places, $pkg if $pkg;
     push @places, [ "the compiler's own places", '', $want{libs} ];
-    push @places, map { [ $_, _prefix_flags($_, $want{libs}) ] } grep { -d "$_/include" }
+    push @places, map { [ $_, _prefix_flags($_, $want{libs}) ] } grep { -e "$_/include/$want{header}" }
         @{ $want{prefixes} || [] };
     return @places;
 }
