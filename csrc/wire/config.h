@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/random.h"
+#include "codec/compressor.h"
 
 typedef enum etcp_role { ETCP_ROLE_CLIENT, ETCP_ROLE_SERVER } etcp_role;
 
@@ -26,6 +27,12 @@ enum {
 /* Default limits, each a field of etcp_config that the user can change. */
 #define ETCP_NEGOTIATION_PACKET_MAX ((size_t)65536) /* the largest legal one is about 15 KB */
 #define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)       /* Perl programs of 0.26 sent what memory held */
+#define ETCP_PAYLOAD_THRESHOLD ((size_t)16384)      /* below this a copy costs less than a handle */
+
+/* A welcome text must leave room for its packet: our own clients accept 64 KB. */
+#define ETCP_WELCOME_MAX ((size_t)60000)
+
+enum { ETCP_COMPRESSOR_ROWS_MAX = 4 };
 
 /* Where the payload of a large plain message is received, so that it need not be copied on its way
  * to the user: the bridge supplies Perl scalars. All functions get etcp_config.payload_arg. */
@@ -39,7 +46,8 @@ typedef struct etcp_payload_ops {
 } etcp_payload_ops;
 
 /* Shared by sessions, counted, and not changed after the first session was made from it.
- * Strings are owned by the configuration (set them with the functions below). */
+ * Strings are owned by the configuration (set them with the functions below). A configuration and
+ * its sessions belong to one thread at a time. */
 typedef struct etcp_config {
     unsigned references;
     etcp_role role;
@@ -62,18 +70,25 @@ typedef struct etcp_config {
     void *random_arg;
     etcp_buf rsa_public;  /* the server's Crypt::RSA pair, empty until made */
     etcp_buf rsa_private;
+    /* Working memory of the compressors, by row: lent to one call at a time, so that thousands of
+     * sessions need it only once. NULL until used. */
+    etcp_compressor_state *compressor_states[ETCP_COMPRESSOR_ROWS_MAX];
 } etcp_config;
 
 /* A configuration with one reference and every default, or NULL when memory is exhausted. All
  * ciphers and compressors are allowed. */
 etcp_config *etcp_config_new(etcp_role role);
 
+/* A copy that shares nothing with the original, with one reference: for another thread. NULL when
+ * memory is exhausted. payload_ops and payload_arg are copied as they are. */
+etcp_config *etcp_config_clone(const etcp_config *config);
+
 /* Adds or drops a reference; the last one wipes and frees. NULL does nothing. */
 etcp_config *etcp_config_ref(etcp_config *config);
 void etcp_config_unref(etcp_config *config);
 
-/* Copy a value into the configuration. Return 0, ETCP_ENOMEM, or ETCP_EINVAL (too long, or a NUL in
- * the welcome text). */
+/* Copy a value into the configuration; NULL removes it (class name: the default). Return 0,
+ * ETCP_ENOMEM, or ETCP_EINVAL (too long). */
 int etcp_config_set_password(etcp_config *config, const uint8_t *password, size_t len);
 int etcp_config_set_welcome(etcp_config *config, const char *text);
 int etcp_config_set_class_name(etcp_config *config, const char *name);
