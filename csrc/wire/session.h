@@ -41,11 +41,15 @@ typedef struct etcp_packet {
  * Returns 0 or ETCP_ENOMEM or ETCP_ECRYPT. Free with etcp_session_free. */
 int etcp_session_new(etcp_config *config, etcp_session **out);
 
+/* Makes a session that negotiates nothing: ready at once, without compression or encryption. For a
+ * socket that the caller connected himself. Returns 0 or ETCP_ENOMEM. */
+int etcp_session_new_ready(etcp_config *config, etcp_session **out);
+
 /* Wipes keys and frees. NULL does nothing. */
 void etcp_session_free(etcp_session *s);
 
-/* A deep copy, for a connection that a thread inherits: keys, versions, unread input. Output not yet
- * taken is not copied. Returns 0 or ETCP_ENOMEM, ETCP_ECRYPT. */
+/* A deep copy, for a connection that a thread inherits: keys, versions, unread input, and a
+ * configuration of its own (etcp_config_clone). Output not yet taken is not copied. Returns 0 or ETCP_ENOMEM, ETCP_ECRYPT. */
 int etcp_session_clone(const etcp_session *s, etcp_session **out);
 
 /* Takes input from *input up to end and advances *input, until one event is there or the input is
@@ -90,8 +94,9 @@ const etcp_cipher *etcp_session_cipher(const etcp_session *s);         /* NULL: 
 const etcp_compressor *etcp_session_compressor(const etcp_session *s); /* NULL: none agreed */
 const etcp_error *etcp_session_error(const etcp_session *s);           /* code 0: none */
 
-/* Whether output that is waiting ends with a packet after which the first message must not follow in
- * the same segment: a client's EN to a server older than 1.00. */
+/* Whether output that is waiting, or was just taken, ends with a packet after which the first message
+ * must not follow in the same segment: a client's EN to a server older than 1.00. No longer true once
+ * etcp_session_encode was called. */
 int etcp_session_wants_gap(const etcp_session *s);
 
 #endif

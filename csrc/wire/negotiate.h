@@ -1,0 +1,148 @@
+/* What both roles of the negotiation share: taking commands apart and putting them together, versions,
+ * keys as they travel, and the step from negotiating to ready. Protocol.pod, "Negotiation". */
+#ifndef ETCP_WIRE_NEGOTIATE_H
+#define ETCP_WIRE_NEGOTIATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "codec/cipher.h"
+#include "codec/compressor.h"
+#include "crypt3.h"
+#include "session.h"
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+typedef struct etcp_field {
+    const uint8_t *bytes;
+    size_t len;
+} etcp_field;
+
+enum { ETCP_FIELDS_MAX = 32 }; /* the longest lists name a dozen modules */
+
+/* A command or reply taken apart at its NULs; at[0] is the tag. As originals see it, trailing empty
+ * fields do not exist: fields that are missing read as empty. Views into the payload. */
+typedef struct etcp_fields {
+    etcp_field at[ETCP_FIELDS_MAX];
+    size_t count; /* at least 1 */
+} etcp_fields;
+
+void etcp_fields_split(etcp_fields *fields, const uint8_t *payload, size_t len);
+
+/* Whether the field is exactly this text. */
+int etcp_field_is(const etcp_field *field, const char *text);
+
+/* Whether the tag is one that originals refuse to look at: "" and "0" are false in Perl. */
+int etcp_fields_have_no_tag(const etcp_fields *fields);
+
+/* The field's module letter, or '\0' when it is anything but one character. */
+char etcp_field_key(const etcp_field *field);
+
+/* A command under construction. Errors are kept until it is sent. */
+typedef struct etcp_command {
+    etcp_buf text;
+    int rc;
+} etcp_command;
+
+void etcp_command_begin(etcp_command *c, const char *tag);
+void etcp_command_add(etcp_command *c, const uint8_t *bytes, size_t len);
+void etcp_command_add_text(etcp_command *c, const char *text);
+void etcp_command_add_armoured(etcp_command *c, const uint8_t *bytes, size_t len);
+
+/* Queues the command, sealed as soon as the peer's key is known, and frees it. Negotiation packets are
+ * never compressed: no peer minds, and the longest ones precede the choice of a compressor.
+ * Returns 0 or a negative code, recorded as the session's error. */
+int etcp_command_send(etcp_session *s, etcp_command *c);
+
+/* As etcp_command_send, never sealed. */
+int etcp_command_send_clear(etcp_session *s, etcp_command *c);
+
+/* Frees the command without sending it. */
+void etcp_command_drop(etcp_command *c);
+
+/* ---- state that ends with the negotiation --------------------------------------------------- */
+
+/* The server's questions, in the order it asks them. */
+typedef enum etcp_step {
+    ETCP_STEP_WELCOME,
+    ETCP_STEP_VE,
+    ETCP_STEP_EA,
+    ETCP_STEP_EK,
+    ETCP_STEP_CA,
+    ETCP_STEP_CS,
+    ETCP_STEP_EN,
+    ETCP_STEP_DONE
+} etcp_step;
+
+typedef struct etcp_negotiation {
+    unsigned packets; /* received so far */
+
+    /* server */
+    etcp_step step;        /* what we asked last */
+    uint32_t ciphers;      /* what EA and CA offered, bits as in etcp_config */
+    uint32_t compressors;
+    char hash[ETCP_CRYPT3_SIZE]; /* what CP has to say */
+
+    /* client */
+    etcp_buf scalar;             /* of COS */
+    int has_scalar;
+    const etcp_cipher *proven;   /* what EM has shown to work, or NULL */
+    etcp_cipher_style proven_style;
+} etcp_negotiation;
+
+/* The state of a negotiation that has not begun, or NULL when memory is exhausted. */
+etcp_negotiation *etcp_negotiation_new(void);
+
+/* A deep copy, or NULL. */
+etcp_negotiation *etcp_negotiation_clone(const etcp_negotiation *n);
+
+/* Wipes and frees; NULL does nothing. */
+void etcp_negotiation_free(etcp_negotiation *n);
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+/* The number that text[0..len) begins with, as Perl sees it: "0.26" is 0.26, "abc" is 0. */
+double etcp_version_number(const uint8_t *text, size_t len);
+
+/* Notes the peer's version, the first time only: keys depend on it. */
+void etcp_negotiation_note_version(etcp_session *s, const etcp_field *version);
+
+/* Whether the options allow this module at all. */
+int etcp_negotiation_allows_cipher(const etcp_session *s, const etcp_cipher *row);
+int etcp_negotiation_allows_compressor(const etcp_session *s, const etcp_compressor *row);
+
+/* Adds our public key to an EK command as the peer expects it: armoured where it is binary, munged
+ * where its release does so. */
+void etcp_negotiation_add_key(etcp_session *s, etcp_command *c, const uint8_t *key, size_t len);
+
+/* Takes the key of the peer's EK command; sealing begins. Returns 0 or a negative code, recorded. */
+int etcp_negotiation_take_key(etcp_session *s, const etcp_field *field);
+
+/* Makes our key pair, or takes the configuration's; opening begins. Appends the public half to
+ * public_key. Returns 0 or a negative code, recorded. */
+int etcp_negotiation_make_keys(etcp_session *s, etcp_buf *public_key);
+
+/* Computes into hash what CP says for this salt (not munged) and the configuration's password, an
+ * undefined one counting as "". */
+void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],
+                           char hash[ETCP_CRYPT3_SIZE]);
+
+/* Says, before EN, whether what was agreed satisfies the options: 0, or ETCP_EPOLICY, recorded. */
+int etcp_negotiation_check(etcp_session *s);
+
+/* Ends the negotiation: merges the password into the keys, frees the state. Returns 1, for
+ * etcp_..._take to return, or a negative code, recorded. */
+int etcp_negotiation_finish(etcp_session *s);
+
+/* ---- roles ---------------------------------------------------------------------------------- */
+
+/* Queues the server's first packet. Returns 0 or a negative code, recorded. */
+int etcp_server_begin(etcp_session *s);
+
+/* Act on one negotiation packet. Return 0 (go on), 1 (the negotiation is over), or a negative code,
+ * recorded as the session's error. */
+int etcp_server_take(etcp_session *s, const etcp_fields *fields);
+int etcp_client_take(etcp_session *s, const etcp_fields *fields);
+
+#endif

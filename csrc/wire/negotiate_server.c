@@ -1,0 +1,333 @@
+/* The server's side of the negotiation: it asks, the client answers, one packet in flight.
+ *
+ * What is asked of whom is the sequence that every release understands (Protocol.pod, "One handshake
+ * for all releases"): no COS, SVE, EM or CM, which only serve to compare modules we do not have. */
+#include "negotiate.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "munge.h"
+#include "password.h"
+#include "state.h"
+
+/* Clients from this version on name the module's version with the module they choose. */
+#define FIRST_MODULE_VERSION 0.08
+
+/* From this version on clients know CS. */
+#define FIRST_PASSWORD_VERSION 0.07
+
+static const char crlf[] = "\r\n";
+
+/* ---- welcome -------------------------------------------------------------------------------- */
+
+static void add_line(etcp_command *c, const char *text)
+{
+    if (c->rc == 0)
+        c->rc = etcp_buf_append_str(&c->text, text);
+}
+
+/* The layout of 0.11 and later; people see it in telnet, programs answer NO. */
+static int ask_welcome(etcp_session *s)
+{
+    const etcp_config *config = s->config;
+    etcp_command c;
+    unsigned i;
+
+    etcp_command_begin(&c, "");
+    for (i = 0; i < 8; i++)
+        add_line(&c, crlf);
+    add_line(&c, "-----BEGIN CLEARTEXT WELCOME MESSAGE-----\r\n::\r\n::  HELLO  ::  ");
+    add_line(&c, config->class_name);
+    add_line(&c, " VERSION ");
+    add_line(&c, config->version);
+    add_line(&c, "  ::  SERVER READY  ::\r\n::\r\n");
+    if (config->welcome && config->welcome[0]) {
+        add_line(&c, "::  ");
+        add_line(&c, config->welcome);
+        add_line(&c, "\r\n::\r\n");
+    }
+    add_line(&c, "-----END CLEARTEXT WELCOME MESSAGE-----\r\n");
+    return etcp_command_send(s, &c);
+}
+
+/* ---- version -------------------------------------------------------------------------------- */
+
+static int ask_version(etcp_session *s)
+{
+    etcp_command c;
+
+    etcp_command_begin(&c, "VE");
+    etcp_command_add_text(&c, s->config->version);
+    return etcp_command_send(s, &c);
+}
+
+static int take_version(etcp_session *s, const etcp_fields *f)
+{
+    etcp_negotiation_note_version(s, &f->at[1]);
+    return 0;
+}
+
+/* ---- cipher --------------------------------------------------------------------------------- */
+
+static int may_offer_cipher(const etcp_session *s, const etcp_cipher *row)
+{
+    if (!etcp_negotiation_allows_cipher(s, row))
+        return 0;
+    if (row->flags & ETCP_CIPHER_SYMMETRIC)
+        return 1;
+    /* Clients of 0.20 to 0.22 die when they meet Crypt::RSA. */
+    return etcp_buf_len(&s->config->rsa_public) > 0 &&
+           !(s->peer_version >= 0.20 && s->peer_version < 0.23);
+}
+
+static int ask_cipher(etcp_session *s)
+{
+    size_t count;
+    const etcp_cipher *rows = etcp_ciphers(&count);
+    etcp_negotiation *n = s->negotiation;
+    etcp_command c;
+    size_t i;
+
+    etcp_command_begin(&c, "EA");
+    for (i = 0; i < count; i++) {
+        if (!may_offer_cipher(s, &rows[i]))
+            continue;
+        etcp_command_add(&c, (const uint8_t *)&rows[i].key, 1);
+        n->ciphers |= 1u << i;
+    }
+    if (n->ciphers)
+        return etcp_command_send(s, &c);
+    etcp_command_drop(&c);
+    return ETCP_AGAIN;
+}
+
+/* A client of 0.20 and later that once met a module it lacks believes from then on that it has it,
+ * and chooses it; but it has no version to name then. Older ones never name versions. */
+static int names_no_version(const etcp_session *s, const etcp_fields *f)
+{
+    return s->peer_version >= FIRST_MODULE_VERSION && f->at[2].len == 0;
+}
+
+static int take_cipher(etcp_session *s, const etcp_fields *f)
+{
+    size_t count;
+    const etcp_cipher *rows = etcp_ciphers(&count);
+    const etcp_cipher *row = etcp_cipher_by_key(etcp_field_key(&f->at[1]));
+
+    if (row && (s->negotiation->ciphers >> (row - rows) & 1) && !names_no_version(s, f))
+        s->transform.cipher = row;
+    return 0;
+}
+
+static int ask_key(etcp_session *s)
+{
+    etcp_buf public_key;
+    etcp_command c;
+    int rc;
+
+    if (!s->transform.cipher)
+        return ETCP_AGAIN;
+    etcp_buf_init(&public_key);
+    rc = etcp_negotiation_make_keys(s, &public_key);
+    if (rc == 0) {
+        etcp_command_begin(&c, "EK");
+        etcp_negotiation_add_key(s, &c, etcp_buf_bytes(&public_key), etcp_buf_len(&public_key));
+        rc = etcp_command_send(s, &c);
+    }
+    etcp_buf_wipe(&public_key);
+    return rc;
+}
+
+static int take_key(etcp_session *s, const etcp_fields *f)
+{
+    return etcp_negotiation_take_key(s, &f->at[1]);
+}
+
+static int miss_key(etcp_session *s)
+{
+    return etcp_error_set(&s->error, ETCP_EPROTO, "The client chose %s but gave no key",
+                          s->transform.cipher->name);
+}
+
+/* ---- compressor ----------------------------------------------------------------------------- */
+
+static int ask_compressor(etcp_session *s)
+{
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    etcp_negotiation *n = s->negotiation;
+    etcp_command c;
+    size_t i;
+
+    etcp_command_begin(&c, "CA");
+    for (i = 0; i < count; i++) {
+        if (!etcp_negotiation_allows_compressor(s, &rows[i]))
+            continue;
+        etcp_command_add(&c, (const uint8_t *)&rows[i].key, 1);
+        n->compressors |= 1u << i;
+    }
+    if (n->compressors)
+        return etcp_command_send(s, &c);
+    etcp_command_drop(&c);
+    return ETCP_AGAIN;
+}
+
+/* Clients up to 0.07 that have no compressor answer CA with the letter of the cipher they chose. "2"
+ * names a module of either kind, so it cannot be believed then. */
+static int repeats_cipher(const etcp_session *s, char key)
+{
+    return s->peer_version < FIRST_MODULE_VERSION && s->transform.cipher &&
+           s->transform.cipher->key == key;
+}
+
+static int take_compressor(etcp_session *s, const etcp_fields *f)
+{
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    const etcp_compressor *row = etcp_compressor_by_key(etcp_field_key(&f->at[1]));
+
+    if (row && (s->negotiation->compressors >> (row - rows) & 1) && !names_no_version(s, f) &&
+        !repeats_cipher(s, row->key))
+        s->transform.compressor = row;
+    return 0;
+}
+
+/* ---- password ------------------------------------------------------------------------------- */
+
+static int ask_password(etcp_session *s)
+{
+    const etcp_config *config = s->config;
+    uint8_t salt[2];
+    etcp_command c;
+    int rc;
+
+    if (!config->password)
+        return ETCP_AGAIN;
+    if (s->peer_version < FIRST_PASSWORD_VERSION) {
+        /* Such a client could never let itself be recognised; only an empty password lets it in. */
+        if (config->password_len == 0)
+            return ETCP_AGAIN;
+        return etcp_error_set(&s->error, ETCP_EREJECTED,
+                              "The client is too old to know about passwords");
+    }
+    rc = etcp_random_letters(config->random, config->random_arg, salt, sizeof salt);
+    if (rc < 0)
+        return etcp_error_set(&s->error, rc, "Could not make a salt: %s", etcp_code_text(rc));
+    etcp_negotiation_hash(s, salt, s->negotiation->hash);
+    if (etcp_munge_wants_salt(s->peer_version))
+        etcp_munge(salt, sizeof salt);
+    etcp_command_begin(&c, "CS");
+    etcp_command_add(&c, salt, sizeof salt);
+    return etcp_command_send(s, &c);
+}
+
+/* One attempt per connection. PF is what tells an original client why. */
+static int reject_password(etcp_session *s)
+{
+    etcp_command c;
+    int rc;
+
+    etcp_command_begin(&c, "PF");
+    rc = etcp_command_send(s, &c);
+    return rc < 0 ? rc
+                  : etcp_error_set(&s->error, ETCP_EREJECTED, "The client gave a wrong password");
+}
+
+static int take_password(etcp_session *s, const etcp_fields *f)
+{
+    const char *want = s->negotiation->hash;
+    uint8_t got[ETCP_CRYPT3_SIZE];
+    size_t len = f->at[1].len;
+
+    if (len > sizeof got)
+        return reject_password(s);
+    memcpy(got, f->at[1].bytes, len);
+    if (etcp_munge_wants_keys(s->peer_version))
+        etcp_munge(got, len);
+    if (!etcp_password_equal(got, len, (const uint8_t *)want, strlen(want)))
+        return reject_password(s);
+    s->authenticated = 1;
+    return 0;
+}
+
+/* ---- end ------------------------------------------------------------------------------------ */
+
+static int ask_end(etcp_session *s)
+{
+    etcp_command c;
+    int rc = etcp_negotiation_check(s);
+
+    if (rc < 0)
+        return rc;
+    etcp_command_begin(&c, "EN");
+    return etcp_command_send(s, &c);
+}
+
+static int take_end(etcp_session *s, const etcp_fields *f)
+{
+    (void)f;
+    return etcp_negotiation_finish(s);
+}
+
+/* Nothing but EN ends a negotiation: whatever else comes, go on waiting for it. */
+static int miss_end(etcp_session *s)
+{
+    (void)s;
+    return ETCP_AGAIN;
+}
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+/* ask sends the question: 0, ETCP_AGAIN (there is nothing to ask of this client), or an error.
+ * take acts on the reply that has this tag, miss (may be NULL) on any other: as originals, we take
+ * unknown replies for replies. 0: next question, ETCP_AGAIN: keep waiting, 1: over, or an error. */
+static const struct step_row {
+    const char *reply;
+    int (*ask)(etcp_session *s);
+    int (*take)(etcp_session *s, const etcp_fields *f);
+    int (*miss)(etcp_session *s);
+} steps[ETCP_STEP_DONE] = {
+    [ETCP_STEP_WELCOME] = {"", ask_welcome, NULL, NULL},
+    [ETCP_STEP_VE] = {"VE", ask_version, take_version, NULL},
+    [ETCP_STEP_EA] = {"EU", ask_cipher, take_cipher, NULL},
+    [ETCP_STEP_EK] = {"EK", ask_key, take_key, miss_key},
+    [ETCP_STEP_CA] = {"CU", ask_compressor, take_compressor, NULL},
+    [ETCP_STEP_CS] = {"CP", ask_password, take_password, reject_password},
+    [ETCP_STEP_EN] = {"EN", ask_end, take_end, miss_end},
+};
+
+/* Asks the first of the questions from step on that applies to this client. EN always does. */
+static int ask_from(etcp_session *s, etcp_step step)
+{
+    int rc = ETCP_AGAIN;
+
+    for (; step < ETCP_STEP_DONE && rc == ETCP_AGAIN; step++) {
+        s->negotiation->step = step;
+        rc = steps[step].ask(s);
+    }
+    return rc;
+}
+
+int etcp_server_begin(etcp_session *s)
+{
+    return ask_from(s, ETCP_STEP_WELCOME);
+}
+
+int etcp_server_take(etcp_session *s, const etcp_fields *f)
+{
+    etcp_step step = s->negotiation->step;
+    const struct step_row *row = &steps[step];
+    int rc = 0;
+
+    if (etcp_fields_have_no_tag(f))
+        return 0; /* not an answer, for originals neither: keep waiting */
+    if (etcp_field_is(&f->at[0], row->reply))
+        rc = row->take(s, f);
+    else if (row->miss)
+        rc = row->miss(s);
+    if (rc == ETCP_AGAIN)
+        return 0;
+    return rc == 0 ? ask_from(s, step + 1) : rc;
+}

@@ -1,0 +1,52 @@
+/* The inside of a session, for the files of csrc/wire/ only. */
+#ifndef ETCP_WIRE_STATE_H
+#define ETCP_WIRE_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "negotiate.h"
+#include "session.h"
+#include "transform.h"
+
+/* Below this, a release is one of the originals, whose weaknesses need care. Versions are only known
+ * from VE packets; 0 (unknown) is an original too. */
+#define ETCP_FIRST_NEW_VERSION 1.00
+
+enum { ETCP_VERSION_TEXT_MAX = 16 };
+
+/* A large plain payload on its way into the user's own memory. */
+typedef struct etcp_incoming {
+    void *handle;
+    uint8_t *data;
+    size_t have;
+    size_t cap;
+    size_t len;
+    unsigned flags; /* of its packet */
+} etcp_incoming;
+
+struct etcp_session {
+    etcp_config *config;             /* a reference of ours */
+    etcp_negotiation *negotiation;   /* NULL once ready: an idle session is small */
+    etcp_transform transform;
+    etcp_buf input;                  /* what came of the packet that is still incomplete */
+    etcp_buf decoded;                /* the last message, if it came transformed */
+    etcp_buf encoded;                /* the last packet encoded, if it went transformed */
+    etcp_buf output;
+    etcp_incoming *incoming;         /* NULL: no large payload is under way */
+    double peer_version;             /* 0: unknown */
+    char peer_version_text[ETCP_VERSION_TEXT_MAX];
+    uint8_t authenticated;
+    uint8_t spent;                   /* input holds a packet that was handed out already */
+    uint8_t gap;                     /* see etcp_session_wants_gap */
+    etcp_error error;
+};
+
+static inline int etcp_session_peer_is_old(const etcp_session *s)
+{
+    return s->peer_version < ETCP_FIRST_NEW_VERSION;
+}
+
+#endif
