@@ -1,0 +1,70 @@
+# Runs examples/echo-server.pl, examples/wire-watch.pl and examples/echo-client.pl together and shows
+# what each of them says. Started by tools/demo.
+
+use strict;
+use warnings;
+
+use IO::Select;
+
+my $SECONDS = 60;    # for all of it, on a slow machine
+my $password = 'demonstration';
+
+my (%of, @running);
+$SIG{ALRM} = sub { die "The demonstration took more than $SECONDS seconds\n" };
+$SIG{INT} = $SIG{TERM} = sub { exit 1 };
+END { kill TERM => grep { $_ } map { $_->{pid} } @running }
+
+sub run {
+    my ($name, @command) = @_;
+    my $pid = open my $out, '-|';
+    defined $pid or die "Cannot fork: $!\n";
+    if (!$pid) {
+        @running = ();
+        open STDERR, '>&', \*STDOUT or die "Cannot redirect: $!\n";
+        exec $^X, '-Mblib', @command or die "Cannot run $command[0]: $!\n";
+    }
+    my $program = { name => $name, pid => $pid, out => $out, text => '' };
+    $of{$out} = $program;
+    push @running, $program;
+    return $program;
+}
+
+# Prints what the running programs say until one of them has said what is waited for, or all ended.
+# Returns what the pattern captured.
+sub show_until {
+    my ($program, $pattern) = @_;
+    my $ready = IO::Select->new(map { $_->{out} } @running);
+    while ($ready->count) {
+        for my $out ($ready->can_read) {
+            my $from = $of{$out};
+            if (!sysread $out, $from->{text}, 4096, length $from->{text}) {
+                $ready->remove($out);
+                ended($from);
+                next;
+            }
+            while ($from->{text} =~ s/\A(.*)\n//) {
+                my $line = $1;
+                printf "%-7s %s\n", $from->{name}, $line;
+                return $1 if $pattern && $from == $program && $line =~ $pattern;
+            }
+        }
+    }
+    die "$program->{name} ended early\n" if $pattern;
+}
+
+sub ended {
+    my $program = shift;
+    @running = grep { $_ != $program } @running;
+    close $program->{out};
+    $? == 0 or die "$program->{name} failed with status $?\n";
+}
+
+$| = 1;
+alarm $SECONDS;
+my $server = run('server', 'examples/echo-server.pl', '00', $password);
+my $port   = show_until($server, qr/Listening on port (\d+)/);
+my $relay  = run('wire', 'examples/wire-watch.pl', 0, '127.0.0.1', $port);
+$port = show_until($relay, qr/Watching port (\d+)/);
+run('client', 'examples/echo-client.pl', '127.0.0.1', $port, $password, 'DIE');
+show_until();
+print "\nString, hash and two megabytes of binary data came back as they were sent.\n";
