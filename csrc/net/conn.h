@@ -98,6 +98,10 @@ int etcp_conn_has_message(const etcp_conn *c);
  * etcp_conn_drain first to be sure). The structure lives until its last reference. Idempotent. */
 void etcp_conn_close(etcp_conn *c);
 
+/* Ends a connection whose message the caller could not decode: no more input; its server reports
+ * DISCONNECT, then FORGOTTEN. */
+void etcp_conn_fail(etcp_conn *c);
+
 /* Closes this process's copy without touching the connection itself or queued output. */
 void etcp_conn_abandon(etcp_conn *c);
 

@@ -1,0 +1,378 @@
+/* The Perl API of Net::EasyTCP: one short XSUB per public method. Bodies live in csrc/perl/. */
+#include "csrc/perl/bridge.h"
+
+#include "csrc/perl/dispatch.h"
+#include "csrc/perl/handle.h"
+#include "csrc/perl/message.h"
+#include "csrc/perl/object.h"
+#include "csrc/perl/options.h"
+#include "csrc/perl/storable.h"
+
+/* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
+#define SERVERS_ONLY(o, name)                                                                      \
+    if ((o)->kind != ETCP_KIND_SERVER)                                                             \
+        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+#define CONNECTIONS_ONLY(o, name)                                                                  \
+    if ((o)->kind == ETCP_KIND_SERVER)                                                             \
+        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+#define XSRETURN_FAILURE(sv)                                                                       \
+    do {                                                                                           \
+        ST(0) = (sv);                                                                              \
+        XSRETURN(1);                                                                               \
+    } while (0)
+
+static void collect_client(etcp_conn *conn, void *list)
+{
+    dTHX;
+    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
+
+    if (o)
+        av_push((AV *)list, newRV_inc((SV *)o->hash));
+}
+
+MODULE = Net::EasyTCP    PACKAGE = Net::EasyTCP
+
+PROTOTYPES: DISABLE
+
+BOOT:
+    etcp_perl_storable_boot(aTHX);
+
+SV *
+_new_client(class_name, args)
+    const char *class_name
+    HV *args
+CODE:
+    RETVAL = etcp_options_new_client(aTHX_ class_name, args);
+OUTPUT:
+    RETVAL
+
+SV *
+_new_server(class_name, args)
+    const char *class_name
+    HV *args
+CODE:
+    RETVAL = etcp_options_new_server(aTHX_ class_name, args);
+OUTPUT:
+    RETVAL
+
+SV *
+_new_wrapped(class_name, args, fd)
+    const char *class_name
+    HV *args
+    int fd
+CODE:
+    RETVAL = etcp_options_wrap(aTHX_ class_name, args, fd);
+OUTPUT:
+    RETVAL
+
+void
+setcallback(self, ...)
+    etcp_object *self
+PREINIT:
+    I32 i;
+PPCODE:
+    SERVERS_ONLY(self, "setcallback");
+    for (i = 1; i < items; i += 2) {
+        SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
+        if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code))
+            XSRETURN_IV(0);
+    }
+    XSRETURN_IV(1);
+
+void
+start(self, idle = NULL)
+    etcp_object *self
+    SV *idle
+PPCODE:
+    SERVERS_ONLY(self, "start");
+    PUTBACK;
+    if (idle && !(SvROK(idle) && !SvOBJECT(SvRV(idle)) && SvTYPE(SvRV(idle)) == SVt_PVCV))
+        idle = NULL;
+    if (!etcp_dispatch_start(aTHX_ self, idle ? sv_mortalcopy(idle) : NULL))
+        XSRETURN_UNDEF;
+    XSRETURN_YES;
+
+void
+do_one_loop(self)
+    etcp_object *self
+PPCODE:
+    SERVERS_ONLY(self, "do_one_loop");
+    PUTBACK;
+    if (!etcp_dispatch_loop(aTHX_ self, 10))
+        XSRETURN_UNDEF;
+    XSRETURN_YES;
+
+void
+stop(self)
+    etcp_object *self
+PPCODE:
+    if (self->kind != ETCP_KIND_SERVER)
+        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot call method stop()", etcp_object_mode(self)));
+    self->srv->stop_requested = 1;
+    XSRETURN_IV(1);
+
+void
+running(self)
+    etcp_object *self
+PPCODE:
+    SERVERS_ONLY(self, "running");
+    if (self->srv->running < 0)
+        XSRETURN_UNDEF;
+    XSRETURN_IV(self->srv->running);
+
+void
+clients(self)
+    etcp_object *self
+PREINIT:
+    AV *list;
+    I32 i;
+PPCODE:
+    SERVERS_ONLY(self, "clients");
+    if (GIMME_V != G_ARRAY) {
+        size_t count = etcp_server_client_count(self->srv->core);
+        if (count == 0)
+            XSRETURN_UNDEF;
+        XSRETURN_IV((IV)count);
+    }
+    list = (AV *)sv_2mortal((SV *)newAV());
+    etcp_server_each_client(self->srv->core, collect_client, list);
+    if (av_len(list) < 0)
+        XSRETURN_UNDEF;
+    EXTEND(SP, av_len(list) + 1);
+    for (i = 0; i <= av_len(list); i++)
+        PUSHs(sv_mortalcopy(*av_fetch(list, i, 0)));
+
+void
+addclientip(self, ...)
+    etcp_object *self
+PREINIT:
+    I32 i;
+PPCODE:
+    SERVERS_ONLY(self, "addclientip");
+    for (i = 1; i < items; i++) {
+        if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
+            XSRETURN_FAILURE(etcp_fail(aTHX_ "Out of memory"));
+    }
+    XSRETURN_IV(1);
+
+void
+deleteclientip(self, ...)
+    etcp_object *self
+PREINIT:
+    I32 i;
+PPCODE:
+    SERVERS_ONLY(self, "deleteclientip");
+    for (i = 1; i < items; i++)
+        etcp_server_disallow(self->srv->core, SvPV_nolen_const(ST(i)));
+    XSRETURN_IV(1);
+
+void
+send(self, data = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *data
+PPCODE:
+    CONNECTIONS_ONLY(self, "send");
+    PUTBACK;
+    if (!etcp_message_send(aTHX_ self, data))
+        XSRETURN_UNDEF;
+    XSRETURN_YES;
+
+void
+receive(self, seconds = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *seconds
+PREINIT:
+    SV *message;
+PPCODE:
+    CONNECTIONS_ONLY(self, "receive");
+    PUTBACK;
+    message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV(seconds) : 0);
+    if (!message)
+        XSRETURN_UNDEF;
+    XSRETURN_FAILURE(sv_2mortal(message));
+
+void
+data(self)
+    etcp_object *self
+PREINIT:
+    SV *message;
+    int failed;
+PPCODE:
+    CONNECTIONS_ONLY(self, "data");
+    PUTBACK;
+    message = etcp_message_fetch(aTHX_ self, &failed);
+    SPAGAIN;
+    EXTEND(SP, 2);
+    PUSHs(message ? sv_2mortal(message) : &PL_sv_undef);
+    if (GIMME_V == G_ARRAY)
+        PUSHs(message ? sv_2mortal(newSViv(1)) : &PL_sv_undef);
+
+void
+pending(self)
+    etcp_object *self
+PPCODE:
+    CONNECTIONS_ONLY(self, "pending");
+    if (!etcp_bucket_is_empty(&self->bucket) || (self->conn && etcp_conn_has_message(self->conn)))
+        XSRETURN_IV(1);
+    XSRETURN_IV(0);
+
+void
+close(self, ...)
+    etcp_object *self
+ALIAS:
+    disconnect = 1
+PPCODE:
+    PERL_UNUSED_VAR(ix);
+    CONNECTIONS_ONLY(self, "close");
+    PUTBACK;
+    etcp_object_protect(aTHX_ self);
+    if (self->conn)
+        etcp_conn_close(self->conn);
+    etcp_handle_close(aTHX_ self);
+    etcp_bucket_clear(aTHX_ &self->bucket);
+    XSRETURN_YES;
+
+void
+_handle(self, ...)
+    etcp_object *self
+PPCODE:
+    if (items > 1)
+        etcp_handle_set(aTHX_ self, ST(1));
+    if (!self->handle)
+        XSRETURN_UNDEF;
+    XSRETURN_FAILURE(sv_mortalcopy(self->handle));
+
+void
+_dup_fd(self)
+    etcp_object *self
+PREINIT:
+    int fd;
+PPCODE:
+    fd = etcp_handle_dup_fd(self);
+    if (fd < 0)
+        XSRETURN_UNDEF;
+    XSRETURN_IV(fd);
+
+void
+_mode(self)
+    etcp_object *self
+PPCODE:
+    XSRETURN_PV(etcp_object_mode(self));
+
+void
+mode(self)
+    etcp_object *self
+PPCODE:
+    XSRETURN_FAILURE(sv_2mortal(newSVpv(self->kind == ETCP_KIND_SERVER ? "server" : "client", 0)));
+
+void
+serial(self)
+    etcp_object *self
+PPCODE:
+    if (!self->serial) {
+        self->serial = etcp_object_next_serial(aTHX);
+        etcp_object_slot(aTHX_ self, "_serial", newSViv(self->serial));
+    }
+    XSRETURN_IV(self->serial);
+
+void
+compression(self)
+    etcp_object *self
+PREINIT:
+    const etcp_compressor *row;
+PPCODE:
+    row = self->conn ? etcp_session_compressor(etcp_conn_session(self->conn)) : NULL;
+    if (!row || (self->donot & ETCP_DONOT_COMPRESS))
+        XSRETURN_UNDEF;
+    XSRETURN_PV(row->name);
+
+void
+encryption(self)
+    etcp_object *self
+PREINIT:
+    const etcp_cipher *row;
+PPCODE:
+    row = self->conn ? etcp_session_cipher(etcp_conn_session(self->conn)) : NULL;
+    if (!row || (self->donot & ETCP_DONOT_ENCRYPT))
+        XSRETURN_UNDEF;
+    XSRETURN_PV(row->name);
+
+void
+remoteip(self)
+    etcp_object *self
+PREINIT:
+    char ip[64];
+PPCODE:
+    CONNECTIONS_ONLY(self, "remoteip");
+    if (!self->conn)
+        XSRETURN_UNDEF;
+    XSRETURN_PV(etcp_conn_remote_ip(self->conn, ip, sizeof ip));
+
+void
+remoteport(self)
+    etcp_object *self
+PPCODE:
+    CONNECTIONS_ONLY(self, "remoteport");
+    if (!self->conn)
+        XSRETURN_UNDEF;
+    XSRETURN_IV((IV)etcp_conn_remote_port(self->conn));
+
+void
+_codecs(kind)
+    const char *kind
+PREINIT:
+    size_t count;
+    size_t i;
+PPCODE:
+    if (strEQ(kind, "encrypt")) {
+        const etcp_cipher *rows = etcp_ciphers(&count);
+        EXTEND(SP, (SSize_t)count);
+        for (i = 0; i < count; i++)
+            PUSHs(sv_2mortal(newSVpvf("%c %s %s %d %d", rows[i].key, rows[i].name, rows[i].version,
+                                      rows[i].flags & ETCP_CIPHER_CBC ? 1 : 0,
+                                      rows[i].flags & ETCP_CIPHER_MERGES ? 1 : 0)));
+    } else {
+        const etcp_compressor *rows = etcp_compressors(&count);
+        EXTEND(SP, (SSize_t)count);
+        for (i = 0; i < count; i++)
+            PUSHs(sv_2mortal(newSVpvf("%c %s %s", rows[i].key, rows[i].name, rows[i].version)));
+    }
+
+SV *
+_freeze(structure)
+    SV *structure
+PREINIT:
+    const U8 *image;
+    STRLEN len;
+CODE:
+    etcp_perl_freeze(aTHX_ structure, &image, &len);
+    RETVAL = newSVpvn((const char *)image, len);
+OUTPUT:
+    RETVAL
+
+SV *
+_thaw(image, mode = 0, classes = NULL)
+    SV *image
+    int mode
+    AV *classes
+PREINIT:
+    etcp_policy *policy;
+    SV *error = NULL;
+    STRLEN len;
+    const char *bytes;
+    int rc;
+CODE:
+    bytes = SvPVbyte(image, len);
+    policy = etcp_policy_new(aTHX_ mode, classes);
+    rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, &policy->rule, 1, &RETVAL, &error);
+    etcp_policy_unref(aTHX_ policy);
+    if (rc != ETCP_THAW_OK)
+        croak("%" SVf, SVfARG(error));
+OUTPUT:
+    RETVAL
+
+void
+CLONE(...)
+CODE:
+    PERL_UNUSED_VAR(items);
+    etcp_perl_storable_boot(aTHX);

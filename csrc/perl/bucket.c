@@ -1,0 +1,87 @@
+#include "bucket.h"
+
+void etcp_bucket_push(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
+{
+    etcp_message m;
+
+    m.sv = sv;
+    m.state = state;
+    if (b->count == 0) {
+        b->only = m;
+        b->count = 1;
+        return;
+    }
+    if (b->count == 1 && !b->slots) {
+        Newx(b->slots, 8, etcp_message);
+        b->cap = 8;
+    }
+    if (b->count == 1) {
+        /* "only" moves in front: slots hold everything as soon as two messages wait. */
+        b->slots[0] = b->only;
+        b->head = 0;
+    } else if (b->head + b->count == b->cap) {
+        if (b->head >= b->cap / 2) {
+            Move(b->slots + b->head, b->slots, b->count, etcp_message);
+            b->head = 0;
+        } else {
+            b->cap *= 2;
+            Renew(b->slots, b->cap, etcp_message);
+        }
+    }
+    b->slots[b->head + b->count] = m;
+    b->count++;
+}
+
+void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
+{
+    if (b->count == 0) {
+        etcp_bucket_push(aTHX_ b, sv, state);
+        return;
+    }
+    if (!b->slots) {
+        etcp_message later = b->only;
+
+        b->only.sv = sv;
+        b->only.state = state;
+        etcp_bucket_push(aTHX_ b, later.sv, later.state);
+        return;
+    }
+    /* Only what was just shifted is put back, so the slot before the head is free. */
+    assert(b->head > 0);
+    b->head--;
+    b->slots[b->head].sv = sv;
+    b->slots[b->head].state = state;
+    b->count++;
+}
+
+etcp_message *etcp_bucket_first(etcp_bucket *b)
+{
+    return b->count == 1 ? &b->only : &b->slots[b->head];
+}
+
+etcp_message etcp_bucket_shift(etcp_bucket *b)
+{
+    etcp_message m = *etcp_bucket_first(b);
+
+    b->count--;
+    b->head++;
+    if (b->count == 1)
+        b->only = b->slots[b->head];
+    if (b->count == 0 && b->slots) {
+        /* A burst is over: an idle connection owns no slots. */
+        Safefree(b->slots);
+        b->slots = NULL;
+        b->head = b->cap = 0;
+    }
+    return m;
+}
+
+void etcp_bucket_clear(pTHX_ etcp_bucket *b)
+{
+    /* Freeing may run a DESTROY that comes back to this very bucket: empty it first. */
+    etcp_bucket old = *b;
+
+    Zero(b, 1, etcp_bucket);
+    while (old.count > 0)
+        SvREFCNT_dec(etcp_bucket_shift(&old).sv);
+}

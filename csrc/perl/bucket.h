@@ -1,0 +1,46 @@
+/* The data bucket: messages that arrived for a connection and were not fetched yet, in order. */
+#ifndef ETCP_PERL_BUCKET_H
+#define ETCP_PERL_BUCKET_H
+
+#include "bridge.h"
+
+typedef enum etcp_message_state {
+    ETCP_MESSAGE_READY,  /* sv is what data() returns */
+    ETCP_MESSAGE_FROZEN, /* sv holds a Storable image that only Storable itself can thaw */
+    ETCP_MESSAGE_REFUSED /* sv is the text for $@: the message was turned down */
+} etcp_message_state;
+
+typedef struct etcp_message {
+    SV *sv; /* owned */
+    etcp_message_state state;
+} etcp_message;
+
+typedef struct etcp_bucket {
+    etcp_message *slots; /* NULL until a second message waits */
+    size_t head;
+    size_t count;
+    size_t cap;
+    etcp_message only; /* the one message of the usual case, when slots is unused */
+} etcp_bucket;
+
+static inline int etcp_bucket_is_empty(const etcp_bucket *b)
+{
+    return b->count == 0;
+}
+
+/* Appends a message, taking over sv. Croaks when memory is exhausted. */
+void etcp_bucket_push(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state);
+
+/* Puts back in front what etcp_bucket_shift took out last, or what it was turned into. */
+void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state);
+
+/* Takes the oldest message out; the caller owns its sv. The bucket must not be empty. */
+etcp_message etcp_bucket_shift(etcp_bucket *b);
+
+/* The oldest message, in place. The bucket must not be empty. */
+etcp_message *etcp_bucket_first(etcp_bucket *b);
+
+/* Drops everything. */
+void etcp_bucket_clear(pTHX_ etcp_bucket *b);
+
+#endif

@@ -1,0 +1,240 @@
+#include "dispatch.h"
+
+#include "handle.h"
+#include "message.h"
+
+/* The pace of the original: do_one_loop() waits at most this long, and start() runs its idle
+ * callback at least this often. */
+#define TICK_MS 10
+
+/* Seconds after which a server draws a new Crypt::RSA pair. */
+#define RSA_LIFETIME 3600
+
+/* ---- calling Perl ------------------------------------------------------------------------------- */
+
+/* Calls code with one argument, in void context and without an eval: a die goes through to whoever
+ * called the loop, as it always did. The own stack frame keeps `last` and friends from jumping over
+ * C frames that would wake up later. */
+static void call_with(pTHX_ SV *code, SV *hash)
+{
+    dSP;
+
+    ENTER;
+    SAVETMPS;
+    PUSHSTACKi(PERLSI_MAGIC);
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newRV_inc(hash)));
+    PUTBACK;
+    call_sv(code, G_VOID | G_DISCARD);
+    POPSTACK;
+    FREETMPS;
+    LEAVE;
+}
+
+/* Runs one callback of the server for a client, both kept alive meanwhile. */
+static void call_back(pTHX_ SV *code, etcp_object *client)
+{
+    if (!code)
+        return;
+    call_with(aTHX_ sv_mortalcopy(code), (SV *)client->hash);
+}
+
+/* ---- clients come and go ------------------------------------------------------------------------ */
+
+/* Makes the object of a client that finished its negotiation and lists it with its server. */
+static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
+{
+    HV *hash = newHV();
+    etcp_object *o = etcp_object_attach(aTHX_ hash, ETCP_KIND_SERVERCLIENT);
+    char ip[64];
+
+    o->conn = etcp_conn_ref(conn);
+    o->donot = server->donot;
+    o->serial = (IV)etcp_conn_serial(conn);
+    o->policy = etcp_policy_ref(server->policy);
+    o->server = server;
+    o->next = server->srv->clients;
+    if (o->next)
+        o->next->prev = o;
+    server->srv->clients = o;
+    o->held = newRV_noinc((SV *)hash);
+    sv_bless(o->held, SvSTASH((SV *)server->hash));
+    etcp_conn_set_user(conn, o);
+    etcp_object_slot(aTHX_ o, "_mode", newSVpvs("serverclient"));
+    etcp_object_slot(aTHX_ o, "_serial", newSViv(o->serial));
+    etcp_object_slot(aTHX_ o, "_remoteip",
+                     newSVpv(etcp_conn_remote_ip(conn, ip, sizeof ip), 0));
+    etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(conn)));
+    return o;
+}
+
+/* A script that closes the handle it got from socket() means the connection. */
+static void notice_closed_handle(const etcp_object *o)
+{
+    if (etcp_handle_was_closed(o))
+        etcp_conn_close(o->conn);
+}
+
+static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
+{
+    etcp_object *o = (etcp_object *)etcp_conn_user(event->conn);
+
+    if (!o || !etcp_message_store(aTHX_ o, &event->message)) {
+        etcp_conn_fail(event->conn);
+        return;
+    }
+    if (!server->srv->on_data)
+        return;
+    etcp_object_protect(aTHX_ o);
+    if (!etcp_message_prepare(aTHX_ o)) {
+        etcp_conn_fail(o->conn);
+        return;
+    }
+    /* Hooks of Storable may have closed the client, fetched the message, or changed callbacks. */
+    if (!etcp_conn_is_open(o->conn) || etcp_bucket_is_empty(&o->bucket))
+        return;
+    call_back(aTHX_ server->srv->on_data, o);
+    notice_closed_handle(o);
+}
+
+static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
+{
+    etcp_object *o;
+
+    switch (event->type) {
+    case ETCP_SERVER_ACCEPTED:
+        etcp_conn_set_serial(event->conn, (long)etcp_object_next_serial(aTHX));
+        break;
+    case ETCP_SERVER_CONNECT:
+        o = admit(aTHX_ server, event->conn);
+        etcp_object_protect(aTHX_ o);
+        call_back(aTHX_ server->srv->on_connect, o);
+        notice_closed_handle(o);
+        break;
+    case ETCP_SERVER_MESSAGE:
+        deliver(aTHX_ server, event);
+        break;
+    case ETCP_SERVER_DISCONNECT:
+        o = (etcp_object *)etcp_conn_user(event->conn);
+        if (o) {
+            etcp_object_protect(aTHX_ o);
+            call_back(aTHX_ server->srv->on_disconnect, o);
+        }
+        break;
+    case ETCP_SERVER_FORGOTTEN:
+        o = (etcp_object *)etcp_conn_user(event->conn);
+        if (o)
+            etcp_object_forget(aTHX_ o);
+        break;
+    }
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------- */
+
+static int renew_rsa_when_due(pTHX_ etcp_object *server)
+{
+    etcp_server_part *srv = server->srv;
+    NV now;
+
+    if (!srv->uses_rsa)
+        return 1;
+    now = (NV)time(NULL);
+    if (now - srv->rsa_made_at < RSA_LIFETIME && now >= srv->rsa_made_at)
+        return 1;
+    srv->rsa_made_at = now;
+    if (etcp_config_renew_rsa(srv->config) < 0) {
+        etcp_fail(aTHX_ "Could not generate global Crypt::RSA keypairs. ");
+        return 0;
+    }
+    return 1;
+}
+
+static int loop_failed(pTHX_ int rc)
+{
+    etcp_fail(aTHX_ "Error while waiting for connections: %s", etcp_code_text(rc));
+    return 0;
+}
+
+int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
+{
+    etcp_server_event event;
+    int rc;
+
+    etcp_object_protect(aTHX_ server);
+    rc = etcp_server_poll(server->srv->core, timeout_ms);
+    if (rc == ETCP_EINTR) {
+        PERL_ASYNC_CHECK();
+        return 1;
+    }
+    if (rc < 0)
+        return loop_failed(aTHX_ rc);
+    while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
+        ENTER;
+        SAVETMPS;
+        dispatch(aTHX_ server, &event);
+        FREETMPS;
+        LEAVE;
+    }
+    if (rc < 0)
+        return loop_failed(aTHX_ rc);
+    return renew_rsa_when_due(aTHX_ server);
+}
+
+int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
+{
+    etcp_server_part *srv = server->srv;
+
+    etcp_object_protect(aTHX_ server);
+    srv->running = 1;
+    srv->stop_requested = 0;
+    while (!srv->stop_requested) {
+        int ok;
+
+        ENTER;
+        SAVETMPS;
+        ok = etcp_dispatch_loop(aTHX_ server, idle ? TICK_MS : -1);
+        FREETMPS;
+        LEAVE;
+        PERL_ASYNC_CHECK();
+        if (!ok)
+            return 0;
+        if (idle)
+            call_with(aTHX_ idle, (SV *)server->hash);
+    }
+    etcp_server_flush(srv->core);
+    srv->running = 0;
+    srv->stop_requested = 0;
+    return 1;
+}
+
+int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
+{
+    etcp_server_part *srv = server->srv;
+    const char *text = SvPV_nolen_const(name);
+    SV **place = NULL;
+    HV *table;
+    SV **slot;
+
+    if (!SvROK(code) || SvOBJECT(SvRV(code)) || SvTYPE(SvRV(code)) != SVt_PVCV) {
+        etcp_fail(aTHX_ "Callback %" SVf " %" SVf " does not exist", SVfARG(name), SVfARG(code));
+        return 0;
+    }
+    if (strEQ(text, "connect"))
+        place = &srv->on_connect;
+    else if (strEQ(text, "data"))
+        place = &srv->on_data;
+    else if (strEQ(text, "disconnect"))
+        place = &srv->on_disconnect;
+    if (place) {
+        SV *old = *place;
+        *place = newSVsv(code);
+        SvREFCNT_dec(old);
+    }
+    slot = hv_fetchs(server->hash, "_callbacks", 1);
+    if (slot && (!SvROK(*slot) || SvTYPE(SvRV(*slot)) != SVt_PVHV))
+        sv_setsv(*slot, sv_2mortal(newRV_noinc((SV *)newHV())));
+    table = slot ? (HV *)SvRV(*slot) : NULL;
+    if (table)
+        (void)hv_store_ent(table, name, newSVsv(code), 0);
+    return 1;
+}

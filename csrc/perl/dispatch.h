@@ -1,0 +1,18 @@
+/* The server's loop as Perl sees it: core events become callbacks. */
+#ifndef ETCP_PERL_DISPATCH_H
+#define ETCP_PERL_DISPATCH_H
+
+#include "object.h"
+
+/* One loop: waits at most timeout_ms (negative: until something happens), then delivers everything
+ * that is ready. Callbacks may die, exit, or do anything to any object. Returns 1, or 0 with $@ set. */
+int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms);
+
+/* start(): loops until stop is requested, calling idle (NULL: none) with the server after each loop.
+ * Returns 1, or 0 with $@ set. */
+int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle);
+
+/* setcallback() for one pair. Returns 1, or 0 with $@ set. */
+int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code);
+
+#endif

@@ -1,0 +1,318 @@
+#include "message.h"
+
+#include <errno.h>
+
+#define DEFAULT_RECEIVE_SECONDS 300
+
+/* ---- large payloads in scalars ----------------------------------------------------------------- */
+
+static void *payload_create(void *arg, size_t cap, uint8_t **data)
+{
+    dTHX;
+    SV *sv;
+
+    PERL_UNUSED_ARG(arg);
+    /* Two bytes more than the content: Perl's NUL, and the count that copy-on-write keeps behind. */
+    sv = newSV(cap + 2);
+    *data = (uint8_t *)SvPVX(sv);
+    return sv;
+}
+
+static uint8_t *payload_grow(void *arg, void *handle, size_t cap)
+{
+    dTHX;
+
+    PERL_UNUSED_ARG(arg);
+    return (uint8_t *)SvGROW((SV *)handle, cap + 2);
+}
+
+static void payload_destroy(void *arg, void *handle)
+{
+    dTHX;
+
+    PERL_UNUSED_ARG(arg);
+    SvREFCNT_dec((SV *)handle);
+}
+
+const etcp_payload_ops *etcp_message_payload_ops(void)
+{
+    static const etcp_payload_ops ops = {payload_create, payload_grow, payload_destroy};
+
+    return &ops;
+}
+
+/* ---- arriving ----------------------------------------------------------------------------------- */
+
+static SV *bytes_of_event(pTHX_ const etcp_event *event)
+{
+    SV *sv;
+
+    if (!event->payload)
+        return newSVpvn((const char *)event->data, event->len);
+    sv = (SV *)event->payload;
+    SvPVX(sv)[event->len] = '\0';
+    SvCUR_set(sv, event->len);
+    SvPOK_only(sv);
+    return sv;
+}
+
+static const etcp_thaw_policy *policy_of(const etcp_object *o)
+{
+    static const etcp_thaw_policy allow_all;
+
+    return o->policy ? &o->policy->rule : &allow_all;
+}
+
+/* Thaws and files the result. Returns 1 (stored), 0 (damaged, $@ set), -1 (needs Perl: not stored). */
+static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, int may_run_perl,
+                            etcp_message *result)
+{
+    SV *out = NULL;
+    SV *error = NULL;
+
+    switch (etcp_perl_thaw(aTHX_ data, len, policy_of(o), may_run_perl, &out, &error)) {
+    case ETCP_THAW_OK:
+        result->sv = out;
+        result->state = ETCP_MESSAGE_READY;
+        return 1;
+    case ETCP_THAW_NEEDS_PERL:
+        return -1;
+    case ETCP_THAW_REFUSED:
+        result->sv = newSVsv(error);
+        result->state = ETCP_MESSAGE_REFUSED;
+        return 1;
+    default:
+        etcp_fail(aTHX_ "Error decoding received data: %" SVf, SVfARG(error));
+        return 0;
+    }
+}
+
+int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
+{
+    etcp_message m;
+
+    if (event->flags & ETCP_MESSAGE_COMPLEX) {
+        int rc = thaw_into_bucket(aTHX_ o, event->data, event->len, 0, &m);
+        if (rc >= 0 && event->payload)
+            SvREFCNT_dec((SV *)event->payload);
+        if (rc == 0)
+            return 0;
+        if (rc < 0) {
+            m.sv = bytes_of_event(aTHX_ event);
+            m.state = ETCP_MESSAGE_FROZEN;
+        }
+    } else {
+        m.sv = bytes_of_event(aTHX_ event);
+        m.state = ETCP_MESSAGE_READY;
+    }
+    etcp_bucket_push(aTHX_ &o->bucket, m.sv, m.state);
+    return 1;
+}
+
+int etcp_message_prepare(pTHX_ etcp_object *o)
+{
+    etcp_message m;
+    SV *image;
+    int rc;
+
+    if (etcp_bucket_is_empty(&o->bucket))
+        return 1;
+    if (etcp_bucket_first(&o->bucket)->state != ETCP_MESSAGE_FROZEN)
+        return 1;
+    /* Taken out first: a hook may come back to this object. */
+    image = sv_2mortal(etcp_bucket_shift(&o->bucket).sv);
+    rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, &m);
+    if (rc <= 0)
+        return 0;
+    etcp_bucket_unshift(aTHX_ &o->bucket, m.sv, m.state);
+    return 1;
+}
+
+SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
+{
+    etcp_message m;
+
+    *failed = 0;
+    if (!etcp_message_prepare(aTHX_ o)) {
+        etcp_conn_close(o->conn);
+        *failed = 1;
+        return NULL;
+    }
+    if (etcp_bucket_is_empty(&o->bucket))
+        return NULL;
+    m = etcp_bucket_shift(&o->bucket);
+    if (m.state == ETCP_MESSAGE_REFUSED) {
+        sv_setsv(ERRSV, m.sv);
+        SvREFCNT_dec(m.sv);
+        *failed = 1;
+        return NULL;
+    }
+    return m.sv;
+}
+
+/* ---- leaving ------------------------------------------------------------------------------------ */
+
+static void release_scalar(void *owner)
+{
+    dTHX;
+
+    SvREFCNT_dec((SV *)owner);
+}
+
+static int send_failed(pTHX_ const etcp_object *o, int rc)
+{
+    const etcp_error *e = etcp_conn_error(o->conn);
+
+    if (rc == ETCP_ECLOSED && !etcp_conn_is_open(o->conn))
+        etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
+    else if (rc == ETCP_ESYSTEM && e->sys_errno) {
+        errno = e->sys_errno;
+        etcp_fail(aTHX_ "Error writing to socket while sending data: %s", Strerror(errno));
+        errno = e->sys_errno;
+    } else
+        etcp_fail(aTHX_ "Error sending data: %s", e->code == rc && e->text[0] ? e->text
+                                                                              : etcp_code_text(rc));
+    return 0;
+}
+
+/* Waits while the peer must read first, letting signal handlers run. */
+static int wait_for_room(pTHX_ etcp_object *o)
+{
+    uint64_t since = 0;
+    size_t mark;
+    int rc;
+
+    while (etcp_conn_wants_drain(o->conn, &mark)) {
+        rc = etcp_conn_drain(o->conn, mark, &since);
+        if (rc == 0)
+            return 1;
+        if (rc != ETCP_EINTR)
+            return send_failed(aTHX_ o, rc);
+        PERL_ASYNC_CHECK();
+    }
+    return 1;
+}
+
+static int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+{
+    int rc;
+
+    rc = etcp_conn_send(o->conn, flags, bytes, len, keep ? release_scalar : NULL, keep);
+    if (rc < 0)
+        return send_failed(aTHX_ o, rc);
+    return wait_for_room(aTHX_ o);
+}
+
+/* A scalar that shares data's bytes by copy-on-write, so that a queue can hold them in place. */
+static SV *shared_copy(pTHX_ SV *data)
+{
+    SV *copy = newSV(0);
+
+#ifdef SV_COW_SHARED_HASH_KEYS
+    sv_setsv_flags(copy, data, SV_GMAGIC | SV_DO_COW_SVSETSV | SV_COW_SHARED_HASH_KEYS);
+#else
+    sv_setsv(copy, data);
+#endif
+    return copy;
+}
+
+static int send_scalar(pTHX_ etcp_object *o, SV *data)
+{
+    STRLEN len;
+    const char *bytes = SvPV_nomg_const(data, len);
+
+    if (SvUTF8(data)) {
+        SV *narrow = sv_2mortal(newSVpvn_utf8(bytes, len, 1));
+        if (!sv_utf8_downgrade(narrow, TRUE)) {
+            etcp_fail(aTHX_ "Error sending data: Wide character in data");
+            return 0;
+        }
+        bytes = SvPV_const(narrow, len);
+        return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, NULL);
+    }
+    if (len >= ETCP_LARGE_MESSAGE && SvPOK(data) && !SvMAGICAL(data)) {
+        SV *keep = shared_copy(aTHX_ data);
+        return send_bytes(aTHX_ o, 0, (const U8 *)SvPVX_const(keep), SvCUR(keep), keep);
+    }
+    return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, NULL);
+}
+
+int etcp_message_send(pTHX_ etcp_object *o, SV *data)
+{
+    const U8 *image;
+    STRLEN len;
+
+    if (!o->conn || !etcp_conn_is_open(o->conn)) {
+        etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
+        return 0;
+    }
+    SvGETMAGIC(data);
+    if (!SvOK(data)) {
+        etcp_fail(aTHX_ "Error sending data: Data not supplied");
+        return 0;
+    }
+    if (!SvROK(data))
+        return send_scalar(aTHX_ o, data);
+    etcp_object_protect(aTHX_ o);
+    etcp_perl_freeze(aTHX_ data, &image, &len);
+    return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
+}
+
+/* ---- receive() ---------------------------------------------------------------------------------- */
+
+static void receive_failed(pTHX_ const etcp_object *o, int rc)
+{
+    const etcp_error *e = etcp_conn_error(o->conn);
+
+    switch (rc) {
+    case ETCP_ETIMEOUT:
+        etcp_fail(aTHX_ "Timed out waiting to receive data");
+        break;
+    case ETCP_ECLOSED:
+        etcp_fail(aTHX_ "Socket closed when attempted reading");
+        break;
+    case ETCP_ESYSTEM:
+        errno = e->sys_errno;
+        etcp_fail(aTHX_ "Failed to read from socket: %s", Strerror(errno));
+        errno = e->sys_errno;
+        break;
+    default:
+        etcp_fail(aTHX_ "Failed to read from socket: %s",
+                  e->text[0] ? e->text : etcp_code_text(rc));
+    }
+}
+
+SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
+{
+    unsigned timeout_ms;
+    uint64_t since = 0;
+    etcp_event event;
+    int failed;
+    int rc;
+    SV *sv;
+
+    if (!(seconds > 0))
+        seconds = DEFAULT_RECEIVE_SECONDS;
+    timeout_ms = seconds > 4000000 ? 4000000000u : (unsigned)(seconds * 1000);
+    etcp_object_protect(aTHX_ o);
+    for (;;) {
+        sv = etcp_message_fetch(aTHX_ o, &failed);
+        if (sv || failed)
+            return sv;
+        if (!o->conn || !etcp_conn_is_open(o->conn)) {
+            etcp_fail(aTHX_ "Timed out waiting to receive data");
+            return NULL;
+        }
+        rc = etcp_conn_receive(o->conn, timeout_ms, &since, &event);
+        if (rc == ETCP_EINTR) {
+            PERL_ASYNC_CHECK();
+        } else if (rc < 0) {
+            receive_failed(aTHX_ o, rc);
+            return NULL;
+        } else if (rc == 1 && event.type == ETCP_EVENT_MESSAGE &&
+                   !etcp_message_store(aTHX_ o, &event)) {
+            etcp_conn_close(o->conn);
+            return NULL;
+        }
+    }
+}

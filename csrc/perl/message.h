@@ -1,0 +1,33 @@
+/* Messages as Perl sees them: bytes and structures, in both directions. */
+#ifndef ETCP_PERL_MESSAGE_H
+#define ETCP_PERL_MESSAGE_H
+
+#include "object.h"
+
+/* The payload_ops that receive large messages straight into Perl scalars; arg is not used. */
+const etcp_payload_ops *etcp_message_payload_ops(void);
+
+/* Plain messages of at least this size are received into, and sent from, the scalar itself. */
+#define ETCP_LARGE_MESSAGE ((size_t)32768)
+
+/* Puts the message of an event into o's bucket. Runs no Perl code: an image that only Storable can
+ * thaw waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). */
+int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event);
+
+/* Makes the oldest message ready to be fetched; may run Perl code (Storable's hooks). Returns 1, or 0
+ * when the image is damaged: the message is gone and $@ says why. The bucket may be empty afterwards
+ * in both cases. */
+int etcp_message_prepare(pTHX_ etcp_object *o);
+
+/* Takes the oldest message out of the bucket: an SV the caller owns. NULL: none, or it was refused or
+ * damaged, and $@ says why (*failed is set to 1 then). */
+SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
+
+/* Sends data on o, waiting where the original waited. Returns 1, or 0 with $@ set. */
+int etcp_message_send(pTHX_ etcp_object *o, SV *data);
+
+/* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300).
+ * Returns an SV the caller owns, or NULL with $@ set. */
+SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds);
+
+#endif

@@ -1,0 +1,78 @@
+/* The C structure behind an object: found by magic on the blessed hash, freed with it. */
+#ifndef ETCP_PERL_OBJECT_H
+#define ETCP_PERL_OBJECT_H
+
+#include "bridge.h"
+#include "bucket.h"
+#include "storable.h"
+
+typedef enum etcp_kind { ETCP_KIND_SERVER, ETCP_KIND_CLIENT, ETCP_KIND_SERVERCLIENT } etcp_kind;
+
+typedef struct etcp_object etcp_object;
+typedef struct etcp_server_part etcp_server_part;
+
+/* A thaw policy that a server shares with its serverclients. */
+typedef struct etcp_policy {
+    unsigned references;
+    etcp_thaw_policy rule;
+} etcp_policy;
+
+struct etcp_object {
+    etcp_kind kind;
+    unsigned donot;        /* ETCP_DONOT_... of this object, for encryption() and compression() */
+    HV *hash;              /* the blessed hash; not counted, it owns us */
+    etcp_conn *conn;       /* client and serverclient: our reference; NULL before connect */
+    etcp_bucket bucket;
+    SV *handle;            /* what socket() returned, or NULL */
+    IV serial;             /* 0: none yet */
+    etcp_policy *policy;   /* which classes may come from the network; NULL: all */
+    etcp_server_part *srv; /* server objects only */
+    /* A serverclient while its server's table lists it: */
+    SV *held;              /* the table's counted reference to the hash */
+    etcp_object *server;   /* the server object, NULL once it is gone */
+    etcp_object *prev, *next;
+};
+
+struct etcp_server_part {
+    etcp_server *core;
+    etcp_config *config;
+    etcp_object *clients; /* serverclients with held set, linked */
+    SV *on_connect;       /* CODE references, counted, or NULL */
+    SV *on_data;
+    SV *on_disconnect;
+    int running;          /* -1: never started */
+    int stop_requested;
+    NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
+    int uses_rsa;
+};
+
+/* Makes the structure and hangs it on hash. The object owns nothing yet. */
+etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind);
+
+/* The structure behind the invocant of method. Croaks when it is no Net::EasyTCP object. */
+etcp_object *etcp_object_of(pTHX_ SV *self, CV *method);
+
+/* The next number of the process-wide counter $Net::EasyTCP::_SERIAL. */
+IV etcp_object_next_serial(pTHX);
+
+/* "server", "client" or "serverclient", as error texts name it. */
+const char *etcp_object_mode(const etcp_object *o);
+
+/* Keeps the object alive until the current statement of the caller ends. */
+void etcp_object_protect(pTHX_ etcp_object *o);
+
+/* Takes a serverclient out of its server's table and drops the table's reference. */
+void etcp_object_forget(pTHX_ etcp_object *o);
+
+/* Stores value under a slot name the original used; takes over value. */
+void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
+
+/* Makes a policy with one reference: mode as in etcp_thaw_policy, classes the names for mode 2. */
+etcp_policy *etcp_policy_new(pTHX_ int mode, AV *classes);
+etcp_policy *etcp_policy_ref(etcp_policy *policy);
+void etcp_policy_unref(pTHX_ etcp_policy *policy);
+
+/* Sets $@ to text and returns &PL_sv_undef: the failure value of every method. */
+SV *etcp_fail(pTHX_ const char *format, ...);
+
+#endif

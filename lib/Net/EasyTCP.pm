@@ -1,0 +1,649 @@
+package Net::EasyTCP;
+
+use 5.008009;
+use strict;
+use warnings;
+
+use Exporter ();
+use IO::Select ();
+use IO::Socket ();
+use Storable ();
+use XSLoader ();
+
+our ($VERSION, @ISA, @EXPORT, $PACKETSIZE, $_SERIAL);
+our (%_COMPRESS_AVAILABLE, %_ENCRYPT_AVAILABLE, %_MISC_AVAILABLE);
+
+BEGIN {
+    $VERSION    = '1.00';
+    @ISA        = qw(Exporter);
+    @EXPORT     = ();
+    $PACKETSIZE = 4096;
+}
+
+XSLoader::load('Net::EasyTCP', $VERSION);
+
+# The tables of 0.26, for scripts that look into them. Everything listed is built in.
+%_COMPRESS_AVAILABLE = (_order => []);
+for (_codecs('compress')) {
+    my ($key, $name, $version) = split / /;
+    push @{ $_COMPRESS_AVAILABLE{_order} }, $key;
+    $_COMPRESS_AVAILABLE{$key} = { name => $name, version => $version };
+}
+%_ENCRYPT_AVAILABLE = (_order => []);
+for (_codecs('encrypt')) {
+    my ($key, $name, $version, $cbc, $merges) = split / /;
+    push @{ $_ENCRYPT_AVAILABLE{_order} }, $key;
+    $_ENCRYPT_AVAILABLE{$key} =
+      { name => $name, version => $version, cbc => $cbc, mergewithpassword => $merges };
+}
+%_MISC_AVAILABLE = (_order => []);
+
+sub new {
+    my $class = shift;
+    my %args;
+    while (@_) {
+        my ($name, $value) = (shift, shift);
+        $args{ lc $name } = $value if defined $name;
+    }
+    my $mode = defined $args{mode} ? $args{mode} : '';
+    return _build_client($class, \%args) if $mode =~ /^c/i;
+    return _build_server($class, \%args) if $mode =~ /^s/i;
+    $@ = "Supplied mode '$mode' unacceptable. Must be either 'client' or 'server'";
+    return undef;
+}
+
+sub _build_client {
+    my ($class, $args) = @_;
+    $class = ref $class if ref $class;
+    if ($args->{_sock}) {
+        my $self = _new_wrapped($class, $args, fileno $args->{_sock}) or return undef;
+        $self->_handle($args->{_sock});
+        return $self;
+    }
+    if (!$args->{host}) {
+        $@ = 'Invalid host';
+        return undef;
+    }
+    if (!$args->{port}) {
+        $@ = 'Invalid port';
+        return undef;
+    }
+    return _new_client($class, $args);
+}
+
+sub _build_server {
+    my ($class, $args) = @_;
+    bless {}, $class if ref $class;    # dies: a server is made from a class name
+    if (!$args->{port}) {
+        $@ = 'Invalid port';
+        return undef;
+    }
+    my $self = _new_server($class, $args) or return undef;
+    $self->_make_handle;
+    return $self;
+}
+
+# A Perl handle on a duplicate of the descriptor, so that neither side can pull it from under the other.
+sub _make_handle {
+    my $self  = shift;
+    my $fd    = $self->_dup_fd;
+    my $class = 'IO::Socket::INET';
+    return undef if !defined $fd;
+    my $ip = $self->{_remoteip};
+    if (defined $ip && $ip =~ /:/) {
+        local $@;
+        $class = eval { require IO::Socket::IP; 1 } ? 'IO::Socket::IP' : 'IO::Socket';
+    }
+    my $handle = $class->new_from_fd($fd, '+<') or return undef;
+    $handle->autoflush(1);
+    return $self->_handle($handle);
+}
+
+sub socket {
+    my $self = shift;
+    if ($self->_mode eq 'server') {
+        $@ = 'server cannot use method socket()';
+        return undef;
+    }
+    return $self->_handle || $self->_make_handle;
+}
+
+*callback = \&setcallback;
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Net::EasyTCP - TCP servers and clients that exchange messages, with compression and encryption built in
+
+=head1 SYNOPSIS
+
+A server that sends everything back:
+
+    use Net::EasyTCP;
+
+    my $server = Net::EasyTCP->new(
+        mode => 'server',
+        port => 2345,
+    ) or die "Cannot create server: $@\n";
+
+    $server->setcallback(
+        connect    => sub { my $client = shift; print "Hello, ", $client->serial, "\n" },
+        disconnect => sub { my $client = shift; print "Goodbye, ", $client->serial, "\n" },
+        data       => sub {
+            my $client  = shift;
+            my $message = $client->data;
+            $client->send($message) or warn "Cannot answer: $@\n";
+        },
+    ) or die "Cannot set callbacks: $@\n";
+
+    $server->start or die "Server failed: $@\n";
+
+A client for it:
+
+    use Net::EasyTCP;
+
+    my $client = Net::EasyTCP->new(
+        mode => 'client',
+        host => 'localhost',
+        port => 2345,
+    ) or die "Cannot connect: $@\n";
+
+    $client->send("a string")            or die "Cannot send: $@\n";
+    my $echo = $client->receive          or die "Cannot receive: $@\n";
+
+    $client->send({ any => ['structure'] }) or die "Cannot send: $@\n";
+    my $copy = $client->receive             or die "Cannot receive: $@\n";
+    print $copy->{any}[0], "\n";
+
+    $client->close;
+
+=head1 DESCRIPTION
+
+Net::EasyTCP turns a TCP connection into a channel for messages. What one end gives to L</send> comes
+out of the other end in one piece, whether it was a string of any bytes and any length or a reference
+to a structure. The two ends agree on a compressor and on a cipher by themselves, and check a password
+if the server has one.
+
+Version 1 is a new implementation, in C, of the module that Mina Naguib published from 2002 to 2004. It
+has the same interface and speaks the same protocol: programs written for any earlier release run
+unchanged, and connect to peers that still use one (0.02 to 0.26). What is different is listed in
+L</DIFFERENCES FROM 0.26>. The protocol is described in L<Net::EasyTCP::Protocol>.
+
+No other CPAN module is needed, neither for compression nor for any of the ciphers.
+
+=head1 CONSTRUCTOR
+
+=head2 new
+
+    my $object = Net::EasyTCP->new(%options);
+
+Makes a server or connects to one. Returns the object, or C<undef> with the reason in C<$@>. The
+names of options may be written in any letter case; names that are not known are ignored.
+
+A I<server> is ready to accept connections when C<new> returns, and does so as soon as its loop runs
+(L</start> or L</do_one_loop>). A I<client> is connected, and has finished the negotiation, when C<new>
+returns.
+
+Options for both:
+
+=over
+
+=item mode
+
+C<server> or C<client>; only the first letter counts. Required.
+
+=item port
+
+The port to listen on or to connect to: a number or the name of a service. Required. A server that
+is given C<"00"> lets the system choose (C<< $server->{_sock}->sockport >> tells which).
+
+=item password
+
+On a server: clients must know it. On a client: what the server is given when it asks. The password also
+becomes part of the keys of most ciphers. See L</SECURITY> for what it is worth: only its first eight
+characters are compared.
+
+=item donotcompress, donotencrypt
+
+True: compression or encryption is not offered and not accepted.
+
+=item donotcompresswith, donotencryptwith
+
+The name of a module, or a reference to an array of names, not to be used: see
+L</COMPRESSION AND ENCRYPTION>.
+
+=item allowclasses
+
+Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, or a
+reference to an array of class names. A message with any other object is refused before anything is
+made of it; the receiver gets C<undef> and a text in C<$@>, and the connection goes on.
+
+=item requireencryption
+
+True: the connection is given up unless a cipher was agreed, and every message that arrives must be
+encrypted.
+
+=item maxmessage
+
+The largest message to accept, in bytes, on the wire and after decompression. The default is 2 GiB less
+one byte. A connection that exceeds it is closed.
+
+=item highwater
+
+How many bytes may be queued for a peer that does not read before L</send> waits for it. The default is
+64 MiB. Servers only: a client's C<send> always waits until everything is on its way.
+
+=item sendtimeout
+
+Seconds that C<send> waits for a peer that reads nothing at all before it gives the connection up.
+The default is 300; 0 waits for ever.
+
+=item negotiationtimeout
+
+Seconds that the negotiation may take: 45 on a server and 90 on a client by default.
+
+=back
+
+Options for a client:
+
+=over
+
+=item host
+
+A host name or an IP address, version 4 or 6. Required.
+
+=item timeout
+
+Seconds that the TCP connection may take to be made, 30 by default.
+
+=item requirepassword
+
+True: a server that does not ask for the password is refused.
+
+=item donotcheckversion
+
+Accepted for the sake of old programs; version differences of helper modules no longer matter.
+
+=back
+
+Options for a server:
+
+=over
+
+=item welcome
+
+A text shown in the first packet to whoever connects, meant for people with a telnet program.
+
+=item localaddr
+
+The address to listen on. The default is every IPv4 address; C<::> is every address of both kinds. (The
+option C<host> means nothing to a server, as before.)
+
+=item maxclients
+
+The largest number of connections at a time. The default is no limit but the system's.
+
+=item maxhalfopen
+
+The largest number of connections that have not finished negotiating, 1024 by default.
+
+=item idletimeout
+
+Seconds after which a client that sends nothing is disconnected. The default is never.
+
+=item coalesce
+
+False: every reply leaves in a write of its own. See L</When messages leave>.
+
+=back
+
+=head1 METHODS
+
+There are three kinds of object: B<[S]> servers, B<[C]> clients, and B<[H]> the hybrid objects that stand
+for a client on the server's side and that callbacks are given. A method called on the wrong kind
+returns C<undef> with a text in C<$@>.
+
+All objects are hashes: a program may keep its own entries in them. Names that begin with an underscore
+belong to the module. One connection is the same object in all callbacks, and in C<clients>.
+
+=head2 addclientip
+
+    $server->addclientip(@addresses);    # [S]
+
+Adds to the list of addresses that may connect. While the list is empty, every address may. Returns true.
+
+=head2 callback
+
+The same as L</setcallback>.
+
+=head2 clients
+
+    my @clients = $server->clients;    # [S]
+
+The clients whose negotiation is over; in scalar context their number. Without clients it is C<undef>, in
+list context too.
+
+=head2 close
+
+    $client->close;    # [C][H]
+
+Closes the connection. What was sent before still arrives. Returns true. A server that closes a client
+gets no C<disconnect> callback for it.
+
+=head2 compression
+
+    my $name = $client->compression;    # [C][H]
+
+The name of the compressor in use, or C<undef>.
+
+=head2 data
+
+    my $message = $client->data;    # [C][H]
+
+Takes the oldest message that has arrived: a string, or a reference to a structure. C<undef> when there is
+none. Meant for the C<data> callback. In list context a second value follows, which is true for every
+message.
+
+=head2 deleteclientip
+
+    $server->deleteclientip(@addresses);    # [S]
+
+Takes addresses off the list of L</addclientip>. Returns true.
+
+=head2 disconnect
+
+The same as L</close>.
+
+=head2 do_one_loop
+
+    $server->do_one_loop or die $@;    # [S]
+
+Waits for at most a hundredth of a second, handles whatever is ready, and returns true: for programs with
+a loop of their own.
+
+=head2 encryption
+
+    my $name = $client->encryption;    # [C][H]
+
+The name of the cipher in use, or C<undef>.
+
+=head2 mode
+
+C<"server"> or C<"client">; C<"client"> for hybrid objects too.
+
+=head2 pending
+
+    while ($client->pending) { my $message = $client->receive; ... }    # [C][H]
+
+Whether a complete message is here already, so that L</receive> would return at once. Programs that
+C<select> on L</socket> ask this before they wait: several messages may have come in one piece.
+
+=head2 receive
+
+    my $message = $client->receive;             # [C][H]
+    my $message = $client->receive($seconds);
+
+Waits for the next message and returns it, or C<undef> with a text in C<$@> when nothing at all arrived
+for C<$seconds> (300 by default), or when the connection ended. Hybrid objects may be asked too: a
+callback can hold a whole conversation.
+
+=head2 remoteip, remoteport
+
+The peer's address, as text, and port. Valid after C<close> too. [C][H]
+
+=head2 running
+
+    $server->running    # [S]
+
+True while L</start> runs, 0 after it returned, C<undef> before.
+
+=head2 send
+
+    $client->send($string)     or die $@;    # [C][H]
+    $client->send(\%structure) or die $@;
+
+Sends a message: a string of bytes, or a reference to anything that L<Storable> can freeze. Returns true,
+or C<undef> with a text in C<$@>. A string with characters beyond 255 is an error: encode it first. Dies as
+Storable does when a structure holds something that cannot be frozen, such as code.
+
+=head2 serial
+
+A number that no other object of this process has. Clients of a server are numbered as they connect.
+
+=head2 setcallback
+
+    $server->setcallback(connect => \&c, data => \&d, disconnect => \&g);    # [S]
+
+Sets one or more callbacks; see L</CALLBACKS>. Returns true, or 0 with a text in C<$@> if something is not
+a code reference.
+
+=head2 socket
+
+The L<IO::Socket> handle of the connection, C<undef> after C<close>. [C][H] Good for C<select> and for
+socket options; do not read or write it. It has a descriptor of its own.
+
+=head2 start
+
+    $server->start or die $@;    # [S]
+    $server->start(\&idle);
+
+Runs the server until L</stop> is called, then returns true. C<idle>, if given, is called with the server
+after every loop, which is at least a hundred times a second. Without it, a server with nothing to do
+uses no processor time. The server's socket stays open: C<start> may be called again.
+
+=head2 stop
+
+    $server->stop;    # [S]
+
+Makes C<start> return after the current loop. Returns true.
+
+=head1 CALLBACKS
+
+Each is called with the hybrid object of the client that it is about.
+
+=over
+
+=item connect
+
+A client has connected and finished its negotiation, password included.
+
+=item data
+
+A message has arrived: fetch it with L</data>. It is called once for each message.
+
+=item disconnect
+
+The client closed the connection, or it broke. C<clients> still lists it during the callback.
+
+=back
+
+A callback may do anything: close this client or another, stop or drop the server, run a loop inside
+the loop, fork, or die. An exception goes through to the caller of C<start> or C<do_one_loop>; either may
+be called again, and nothing is lost.
+
+Signal handlers run while the module waits, and an exception in one of them leaves the wait.
+
+=head2 When messages leave
+
+C<send> hands a message to the system at once. Only while a callback runs for a message behind which
+another whole message of the same client is already waiting, and callbacks have been quick (less than a
+tenth of a millisecond), replies to that client are gathered, and leave together after the last of
+those messages, or when 64 KiB are gathered, or before anything that waits, and when the client or
+the server is closed or dropped or the process forks. The option C<coalesce> turns this off.
+
+A server does not wait for a client that reads slowly: up to C<highwater> bytes are queued for it, and
+delivered by the loop.
+
+=head1 COMPRESSION AND ENCRYPTION
+
+The names are those of the CPAN modules whose formats are spoken, best first; none of them is needed.
+
+=over
+
+=item Compression
+
+Compress::Zlib, Compress::LZF
+
+=item Encryption, to a peer older than 1.00
+
+Crypt::RSA, Crypt::Rijndael, Crypt::RC6, Crypt::Blowfish, Crypt::DES_EDE3, Crypt::DES, Crypt::Twofish2,
+Crypt::Twofish, Crypt::TEA, Crypt::CipherSaber
+
+=item Encryption, between two peers of version 1
+
+Crypt::Rijndael (which is AES with a 256-bit key), Crypt::Twofish2, Crypt::RC6, Crypt::Twofish,
+Crypt::Blowfish, Crypt::DES_EDE3, Crypt::TEA, Crypt::CipherSaber, Crypt::DES. Crypt::RSA is never chosen:
+its key has 512 bits, which a single rented machine can factor, and it makes messages three times as
+long.
+
+=back
+
+A peer without a common cipher or compressor is spoken to in clear text, unless C<requireencryption> is
+set. Messages that would not become smaller go out uncompressed.
+
+=head1 SECURITY
+
+The protocol dates from 2002. Its encryption keeps out a casual reader and no more: without a password the
+keys cross the network in clear text, nobody proves who they are, and nothing detects changed messages.
+B<For anything that matters, run the connection through TLS, SSH or a VPN.>
+
+    what is negotiated      against a reader of the traffic   against someone in the middle
+    ----------------------  --------------------------------  -----------------------------
+    nothing                 none                              none
+    a symmetric cipher      none: the key is visible          none
+    the same + password     as strong as the password; it     none: messages can be changed,
+                            can be guessed without contact    a server can be impersonated
+    Crypt::RSA (512 bits)   a day of computing                none
+
+The password itself is compared by DES crypt(3): eight characters of seven bits count.
+
+What this release does about the weaknesses of its predecessors:
+
+=over
+
+=item *
+
+Keys, salts and IVs come from the operating system through OpenSSL's generator. Releases up to 0.26 used
+C<rand> unless Crypt::Random was installed (CVE-2024-56830, and CVE-2002-20002 for what came before).
+
+=item *
+
+Nothing that arrives is evaluated as code. 0.23 to 0.26 evaluated text from the network when Crypt::RSA
+was installed, before any password was asked.
+
+=item *
+
+Nothing is thawed before the password was proven. Structures are decoded by a reader with limits of its
+own. A message that cannot be decoded ends its own connection and nothing else.
+
+=item *
+
+If encryption of a message fails, C<send> fails. It used to go out in clear text.
+
+=item *
+
+Sizes that a peer claims allocate nothing. Limits bound the size of messages before and after
+decompression, the depth of structures, half-finished connections and their time.
+
+=item *
+
+Passwords are compared in constant time, and a client has one try per connection.
+
+=back
+
+Structures from the network may contain objects, as with every use of Storable. Their classes are those
+of your program, and so are the methods C<STORABLE_thaw> and C<DESTROY> that run for them. If peers are not
+trusted, set C<allowclasses>.
+
+=head1 DIFFERENCES FROM 0.26
+
+=over
+
+=item *
+
+Every message is delivered at once, in order, and once. 0.26 left half of those that arrived together for
+later, and dropped them if the peer closed.
+
+=item *
+
+C<"0"> and C<""> arrive over compressed and encrypted connections between peers of version 1. To old peers,
+which lose them, they are sent untransformed.
+
+=item *
+
+C<receive> with a timeout returns a message that is here already without waiting, and hands out what
+arrived before the peer closed.
+
+=item *
+
+C<disconnect> closes. C<close> by the server takes the client out of C<clients>.
+
+=item *
+
+A client that reads slowly delays only itself.
+
+=item *
+
+C<donotencryptwith> and C<donotcompresswith> are always honoured.
+
+=item *
+
+A C<disconnect> callback that dies is not called again.
+
+=item *
+
+Strings keep their bytes whether or not Perl stores them as UTF-8. Characters beyond 255 make C<send> fail;
+it used to die, or to send something else.
+
+=item *
+
+An accept that fails, for want of descriptors for example, no longer ends the server.
+
+=item *
+
+C<socket> gives a handle on a duplicate of the descriptor, made at the first call; the slot C<_sock> of
+hybrid objects and clients is filled by that call. Of the other private slots only C<_mode>, C<_serial>, C<_remoteip>,
+C<_remoteport>, C<_callbacks>, and C<_sock> of a server remain.
+
+=item *
+
+A client accepts IPv6 addresses and names.
+
+=item *
+
+Cipher modules print no warnings, because there are none.
+
+=item *
+
+A server that has been renegotiating with the client's version of helper modules no longer refuses:
+C<donotcheckversion> has no effect.
+
+=back
+
+=head1 TALKING TO OLD PEERS
+
+Old releases have defects of their own that no implementation at the other end can cure. A server
+before 1.00 delivers about half of the messages that reach it in one read, and the rest when more bytes
+come: a client should not send a second message before the first was answered. Peers from 0.23 on lose
+C<"0"> and C<""> if something else sends them compressed or encrypted. A server of 0.07 to 0.17 on a modern
+system accepts any password on about half of its connections. Version 0.01 spoke another protocol and is
+refused.
+
+=head1 SEE ALSO
+
+L<Net::EasyTCP::Protocol>, L<Storable>, L<IO::Socket>
+
+=head1 AUTHORS
+
+The interface and the protocol are the work of Mina Naguib, who wrote and maintained Net::EasyTCP up to
+0.26. Version 1 is a new implementation that contains none of that code.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut
