@@ -1,0 +1,371 @@
+#include "socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
+
+/* SIGPIPE belongs to the program: it must never be raised by us, nor its handler changed. */
+#ifdef MSG_NOSIGNAL
+enum { SEND_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
+#else
+enum { SEND_FLAGS = MSG_DONTWAIT };
+#endif
+
+#if defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK)
+#define HAVE_SOCKET_FLAGS 1
+#else
+/* Two steps instead of one: a fork of another thread in between inherits the descriptor. */
+static void set_descriptor_flags(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+#endif
+
+static int system_accept(int fd, struct sockaddr *address, socklen_t *len)
+{
+#ifdef HAVE_SOCKET_FLAGS
+    return accept4(fd, address, len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#else
+    int accepted = accept(fd, address, len);
+
+    if (accepted >= 0)
+        set_descriptor_flags(accepted);
+    return accepted;
+#endif
+}
+
+static int system_unread(int fd)
+{
+    int count = 0;
+
+    return ioctl(fd, FIONREAD, &count) < 0 ? 0 : count;
+}
+
+static int system_unacked(int fd)
+{
+    int count = 0;
+
+#if defined(SIOCOUTQ)
+    if (ioctl(fd, SIOCOUTQ, &count) < 0)
+        return 0;
+#elif defined(FIONWRITE)
+    if (ioctl(fd, FIONWRITE, &count) < 0)
+        return 0;
+#else
+    (void)fd;
+#endif
+    return count;
+}
+
+/* POSIX lets recv and sendmsg be macros or wrappers with other parameter types: plain functions. */
+static ssize_t system_recv(int fd, void *bytes, size_t len, int flags)
+{
+    return recv(fd, bytes, len, flags);
+}
+
+static ssize_t system_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return sendmsg(fd, message, flags);
+}
+
+static int system_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return connect(fd, address, len);
+}
+
+static int system_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    return poll(fds, count, timeout_ms);
+}
+
+static int system_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                              struct addrinfo **out)
+{
+    return getaddrinfo(host, port, hints, out);
+}
+
+const etcp_syscalls etcp_system_calls = {
+    .recv = system_recv,
+    .sendmsg = system_sendmsg,
+    .accept = system_accept,
+    .connect = system_connect,
+    .poll = system_poll,
+    .shutdown = shutdown,
+    .close = close,
+    .getaddrinfo = system_getaddrinfo,
+    .unread = system_unread,
+    .unacked = system_unacked,
+};
+
+const etcp_syscalls *etcp_sys = &etcp_system_calls;
+
+ssize_t etcp_socket_read(int fd, void *bytes, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = etcp_sys->recv(fd, bytes, len, MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+#if EWOULDBLOCK != EAGAIN
+    if (n < 0 && errno == EWOULDBLOCK)
+        errno = EAGAIN;
+#endif
+    return n;
+}
+
+/* Whether a failed write may simply be tried again later. ENOBUFS and ENOMEM are the kernel's own
+ * shortages: the stream is intact. */
+static int is_transient(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
+}
+
+ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
+{
+    struct msghdr message;
+    ssize_t n;
+
+    memset(&message, 0, sizeof message);
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    do {
+        n = etcp_sys->sendmsg(fd, &message, SEND_FLAGS);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && is_transient(errno))
+        return 0;
+    return n;
+}
+
+int etcp_socket_wait(int fd, short events, int timeout_ms)
+{
+    struct pollfd one;
+
+    one.fd = fd;
+    one.events = events;
+    one.revents = 0;
+    return etcp_sys->poll(&one, 1, timeout_ms);
+}
+
+/* Some resolvers take a number modulo 65536: a typing error must not reach another port. */
+static int is_port_too_large(const char *port)
+{
+    char *end;
+    unsigned long number = strtoul(port, &end, 10);
+
+    return *port != '\0' && *end == '\0' && number > 65535;
+}
+
+int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out)
+{
+    struct addrinfo hints;
+
+    *out = NULL;
+    if (is_port_too_large(port))
+        return -1;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = family;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = host ? 0 : AI_PASSIVE;
+    return etcp_sys->getaddrinfo(host, port, &hints, out) == 0 && *out ? 0 : -1;
+}
+
+int etcp_socket_new(int family)
+{
+    int fd;
+
+#ifdef HAVE_SOCKET_FLAGS
+    fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+#else
+    fd = socket(family, SOCK_STREAM, 0);
+    if (fd >= 0)
+        set_descriptor_flags(fd);
+#endif
+#ifdef SO_NOSIGPIPE
+    if (fd >= 0) {
+        int on = 1;
+        (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+    }
+#endif
+    return fd;
+}
+
+/* SO_REUSEADDR frees the port of a dropped server at once; SO_REUSEPORT would let two live servers
+ * share a port unnoticed and is never set. */
+static int listen_on(const struct addrinfo *at, int backlog, const char **what)
+{
+    int on = 1;
+    int fd;
+
+    *what = "socket";
+    fd = etcp_socket_new(at->ai_family);
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    etcp_socket_no_delay(fd);
+    *what = "bind";
+    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0) {
+        *what = "listen";
+        if (listen(fd, backlog) == 0)
+            return fd;
+    }
+    etcp_socket_close(fd);
+    return -1;
+}
+
+int etcp_socket_listen(const struct addrinfo *list, int backlog, const char **what)
+{
+    int fd = -1;
+
+    for (; list && fd < 0; list = list->ai_next)
+        fd = listen_on(list, backlog, what);
+    return fd;
+}
+
+static void address_from(const struct sockaddr_storage *from, etcp_address *out)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    memset(out, 0, sizeof *out);
+    if (from->ss_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, from, sizeof in);
+        memcpy(out->bytes, &in.sin_addr, 4);
+        out->port = ntohs(in.sin_port);
+        out->family = 4;
+    } else if (from->ss_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, from, sizeof in6);
+        memcpy(out->bytes, &in6.sin6_addr, 16);
+        out->port = ntohs(in6.sin6_port);
+        out->family = 6;
+        /* An IPv4 client of a dual-stack listener is known by the address it has. */
+        if (memcmp(out->bytes, mapped, sizeof mapped) == 0) {
+            memmove(out->bytes, out->bytes + 12, 4);
+            out->family = 4;
+        }
+    }
+}
+
+int etcp_socket_accept(int fd, etcp_address *peer)
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+    int accepted;
+
+    memset(&from, 0, sizeof from);
+    accepted = etcp_sys->accept(fd, (struct sockaddr *)&from, &len);
+    if (accepted < 0)
+        return -1;
+    address_from(&from, peer);
+#if !defined(__linux__)
+    /* Linux and most others hand the listener's option down, but nothing promises it. */
+    etcp_socket_no_delay(accepted);
+#endif
+#ifdef SO_NOSIGPIPE
+    {
+        int on = 1;
+        (void)setsockopt(accepted, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+    }
+#endif
+    return accepted;
+}
+
+int etcp_socket_dup(int fd)
+{
+#ifdef F_DUPFD_CLOEXEC
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+#else
+    int copy = dup(fd);
+
+    if (copy >= 0)
+        (void)fcntl(copy, F_SETFD, FD_CLOEXEC);
+    return copy;
+#endif
+}
+
+void etcp_socket_close(int fd)
+{
+    int saved = errno;
+
+    /* Not repeated after EINTR: the descriptor is gone then, and its number may be someone else's. */
+    (void)etcp_sys->close(fd);
+    errno = saved;
+}
+
+void etcp_socket_no_delay(int fd)
+{
+    int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void etcp_socket_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+int etcp_socket_pending_error(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        return errno;
+    return error;
+}
+
+void etcp_socket_peer(int fd, etcp_address *out)
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+
+    memset(&from, 0, sizeof from);
+    if (getpeername(fd, (struct sockaddr *)&from, &len) < 0)
+        memset(&from, 0, sizeof from);
+    address_from(&from, out);
+}
+
+void etcp_socket_local(int fd, etcp_address *out)
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+
+    memset(&from, 0, sizeof from);
+    if (getsockname(fd, (struct sockaddr *)&from, &len) < 0)
+        memset(&from, 0, sizeof from);
+    address_from(&from, out);
+}
+
+uint64_t etcp_socket_identity(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_ino;
+}
+
+const char *etcp_address_text(const etcp_address *a, char *text, size_t size)
+{
+    if (size)
+        text[0] = '\0';
+    if (a->family)
+        (void)inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->bytes, text, (socklen_t)size);
+    return text;
+}

@@ -1,0 +1,94 @@
+/* Sockets: how they are made, read, written and asked. The system calls that a test wants to script
+ * (short writes, resets, exhausted descriptors) go through one table. */
+#ifndef ETCP_NET_SOCKET_H
+#define ETCP_NET_SOCKET_H
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <netdb.h>
+
+#include "base/error.h"
+
+/* Each behaves as the system call of its name, errno included. */
+typedef struct etcp_syscalls {
+    ssize_t (*recv)(int fd, void *bytes, size_t len, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    int (*accept)(int fd, struct sockaddr *address, socklen_t *len); /* non-blocking, close-on-exec */
+    int (*connect)(int fd, const struct sockaddr *address, socklen_t len);
+    int (*poll)(struct pollfd *fds, nfds_t count, int timeout_ms);
+    int (*shutdown)(int fd, int how);
+    int (*close)(int fd);
+    int (*getaddrinfo)(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **out);
+    int (*unread)(int fd);  /* bytes the kernel holds for us */
+    int (*unacked)(int fd); /* bytes we sent that the peer's kernel has not; 0 where unknown */
+} etcp_syscalls;
+
+/* What the net layer calls; the system's own unless a test replaced it. */
+extern const etcp_syscalls *etcp_sys;
+
+/* The system's own calls, for tests to copy and change. */
+extern const etcp_syscalls etcp_system_calls;
+
+/* One address of a peer or listener, small enough to be kept per connection. */
+typedef struct etcp_address {
+    uint8_t bytes[16]; /* IPv4 in the first four */
+    uint16_t port;
+    uint8_t family; /* 4, 6, or 0: neither */
+} etcp_address;
+
+/* Reads what fd has, never waiting, retrying after signals. Returns the bytes read, 0 at the end of
+ * the stream, or -1 with errno (EAGAIN: nothing there). */
+ssize_t etcp_socket_read(int fd, void *bytes, size_t len);
+
+/* Writes what fd takes of count pieces, never waiting, never raising SIGPIPE, retrying after signals.
+ * (count has a type that fits msg_iovlen on every system.) Returns the bytes written (0: the kernel takes nothing now) or -1 with errno. */
+ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
+
+/* Waits for events (POLLIN, POLLOUT) on one descriptor; timeout_ms negative: for ever. Returns as
+ * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included. */
+int etcp_socket_wait(int fd, short events, int timeout_ms);
+
+/* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports above
+ * 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0 or -1. */
+int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out);
+
+/* Makes a non-blocking, close-on-exec stream socket that raises no SIGPIPE. -1 with errno. */
+int etcp_socket_new(int family);
+
+/* Makes a listening socket on the first address of list that can be bound. Returns the descriptor, or
+ * -1 with errno and the call that failed in *what. */
+int etcp_socket_listen(const struct addrinfo *list, int backlog, const char **what);
+
+/* Accepts one connection and prepares it (TCP_NODELAY). Returns the descriptor or -1 with errno. */
+int etcp_socket_accept(int fd, etcp_address *peer);
+
+/* Duplicates fd, close-on-exec. -1 with errno. */
+int etcp_socket_dup(int fd);
+
+/* Closes fd; errno is kept. */
+void etcp_socket_close(int fd);
+
+/* Small packets leave at once: the protocol is one of questions and answers. */
+void etcp_socket_no_delay(int fd);
+
+/* Puts a descriptor back into blocking mode, as users of a client's handle expect it. */
+void etcp_socket_blocking(int fd);
+
+/* The error of a finished non-blocking connect: 0 or an errno. */
+int etcp_socket_pending_error(int fd);
+
+/* Addresses of fd. Unknown families give family 0. */
+void etcp_socket_peer(int fd, etcp_address *out);
+void etcp_socket_local(int fd, etcp_address *out);
+
+/* Identifies the open socket behind fd for as long as it exists; 0 when fd is not open. */
+uint64_t etcp_socket_identity(int fd);
+
+/* Writes the address as text; "" for family 0. IPv6-mapped IPv4 is written dotted. Returns text. */
+const char *etcp_address_text(const etcp_address *a, char *text, size_t size);
+
+#endif
