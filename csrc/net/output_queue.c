@@ -1,0 +1,217 @@
+#include "output_queue.h"
+
+#include <string.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "socket.h"
+
+enum {
+    PIECES = 64, /* handed to one call: far below any system's IOV_MAX */
+    SMALLEST_SEGMENT = 2048,
+    LARGEST_SEGMENT = 65536
+};
+
+struct etcp_segment {
+    etcp_segment *next;
+    const uint8_t *bytes; /* the content: bytes[start..end) */
+    size_t start;
+    size_t end;
+    size_t cap; /* room for copies behind bytes; 0 for borrowed bytes */
+    void (*release)(void *owner);
+    void *owner;
+};
+
+void etcp_output_init(etcp_output *q)
+{
+    memset(q, 0, sizeof *q);
+}
+
+/* A segment with its room right behind it. */
+static etcp_segment *new_segment(size_t cap)
+{
+    etcp_segment *s;
+
+    if (cap > SIZE_MAX / 2)
+        return NULL;
+    s = etcp_malloc(sizeof *s + cap);
+    if (!s)
+        return NULL;
+    memset(s, 0, sizeof *s);
+    s->bytes = (const uint8_t *)(s + 1);
+    s->cap = cap;
+    return s;
+}
+
+static void link_segment(etcp_output *q, etcp_segment *s)
+{
+    if (q->tail)
+        q->tail->next = s;
+    else
+        q->head = s;
+    q->tail = s;
+}
+
+/* How much a new segment should hold: a long queue is made of few large ones. */
+static size_t segment_size(const etcp_output *q, size_t len)
+{
+    size_t size = q->len < LARGEST_SEGMENT / 2 ? 2 * q->len : LARGEST_SEGMENT;
+
+    if (size < SMALLEST_SEGMENT)
+        size = SMALLEST_SEGMENT;
+    return size > len ? size : len;
+}
+
+/* Makes the last segment able to take a copy of len bytes. */
+static int reserve(etcp_output *q, size_t len)
+{
+    etcp_segment *s = q->tail;
+
+    if (len == 0 || (s && s->cap - s->end >= len && s->cap))
+        return 0;
+    s = new_segment(segment_size(q, len));
+    if (!s)
+        return ETCP_ENOMEM;
+    link_segment(q, s);
+    return 0;
+}
+
+/* The caller has reserved the room. */
+static void copy_in(etcp_output *q, const uint8_t *bytes, size_t len)
+{
+    etcp_segment *s = q->tail;
+
+    if (len == 0)
+        return;
+    memcpy((uint8_t *)(s + 1) + s->end, bytes, len);
+    s->end += len;
+    q->len += len;
+}
+
+int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
+                       size_t body_len)
+{
+    if (body_len > SIZE_MAX / 4 || reserve(q, head_len + body_len) < 0)
+        return ETCP_ENOMEM;
+    copy_in(q, head, head_len);
+    copy_in(q, body, body_len);
+    return 0;
+}
+
+int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head_len,
+                                const uint8_t *body, size_t body_len, void (*release)(void *owner),
+                                void *owner)
+{
+    etcp_segment *s = new_segment(0);
+
+    if (!s)
+        return ETCP_ENOMEM;
+    if (reserve(q, head_len) < 0) {
+        etcp_free(s);
+        return ETCP_ENOMEM;
+    }
+    copy_in(q, head, head_len);
+    s->bytes = body;
+    s->end = body_len;
+    s->release = release;
+    s->owner = owner;
+    link_segment(q, s);
+    q->len += body_len;
+    return 0;
+}
+
+/* Takes the first segment out. */
+static etcp_segment *unlink_head(etcp_output *q)
+{
+    etcp_segment *s = q->head;
+
+    q->head = s->next;
+    if (!q->head)
+        q->tail = NULL;
+    q->len -= s->end - s->start;
+    s->next = NULL;
+    return s;
+}
+
+/* Takes out what was written and returns the finished segments. An empty segment goes with the one
+ * before it. */
+static etcp_segment *take_written(etcp_output *q, size_t written)
+{
+    etcp_segment *done = NULL;
+    etcp_segment **last = &done;
+
+    while (q->head && q->head->end - q->head->start <= written) {
+        written -= q->head->end - q->head->start;
+        *last = unlink_head(q);
+        last = &(*last)->next;
+    }
+    if (q->head) {
+        q->head->start += written;
+        q->len -= written;
+    }
+    return done;
+}
+
+/* Releases may come back to the queue: only segments that are no longer in it are passed here. */
+static void free_segments(etcp_segment *s)
+{
+    while (s) {
+        etcp_segment *next = s->next;
+
+        if (s->release)
+            s->release(s->owner);
+        etcp_free(s);
+        s = next;
+    }
+}
+
+static unsigned short gather(const etcp_output *q, struct iovec *pieces, size_t *total)
+{
+    const etcp_segment *s;
+    unsigned short count = 0;
+
+    *total = 0;
+    for (s = q->head; s && count < PIECES; s = s->next) {
+        union {
+            const uint8_t *in;
+            void *out;
+        } bytes; /* struct iovec has no const */
+
+        bytes.in = s->bytes + s->start;
+        pieces[count].iov_base = bytes.out;
+        pieces[count].iov_len = s->end - s->start;
+        *total += pieces[count++].iov_len;
+    }
+    return count;
+}
+
+ptrdiff_t etcp_output_flush(etcp_output *q, int fd)
+{
+    struct iovec pieces[PIECES];
+    ptrdiff_t written = 0;
+    size_t total;
+    ssize_t n;
+
+    while (q->head) {
+        unsigned short count = gather(q, pieces, &total);
+
+        n = total ? etcp_socket_write(fd, pieces, count) : 0;
+        if (n < 0)
+            return -1;
+        free_segments(take_written(q, (size_t)n));
+        written += n;
+        if ((size_t)n < total)
+            break;
+    }
+    return written;
+}
+
+void etcp_output_clear(etcp_output *q)
+{
+    etcp_segment *all = q->head;
+
+    etcp_output_init(q);
+    free_segments(all);
+}
