@@ -21,7 +21,7 @@ sub run {
     if (!$pid) {
         @running = ();
         open STDERR, '>&', \*STDOUT or die "Cannot redirect: $!\n";
-        exec $^X, '-Mblib', @command or die "Cannot run $command[0]: $!\n";
+        exec $^X, (map { "-I$_" } @INC), @command or die "Cannot run $command[0]: $!\n";
     }
     my $program = { name => $name, pid => $pid, out => $out, text => '' };
     $of{$out} = $program;

@@ -1,0 +1,35 @@
+# The programs of examples/ work together: the server, the client, and the relay between them that shows
+# the wire without using the module.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+plan skip_all => 'the examples are not here' if !-e 'tools/demo.pl' || !-e 'examples/echo-server.pl';
+plan tests => 13;
+
+my $command = join ' ', map { qq{"$_"} } $^X, (map { "-I$_" } @INC), 'tools/demo.pl';
+my $output  = `$command 2>&1`;
+is($?, 0, 'all three end well') or diag($output);
+
+my %said;
+push @{ $said{$1} }, $2 while $output =~ /^(server|wire|client)\s+(.*)$/mg;
+my ($server, $wire, $client) = map { join "\n", @{ $said{$_} || [] } } qw(server wire client);
+
+like($server, qr/^Client 1 connected from 127\.0\.0\.1, compression Compress::Zlib, encryption Crypt::/m,
+    'the server was connected to, with compression and encryption');
+like($server, qr/^Client 1 sent 11 bytes$/m,      'it got a string');
+like($server, qr/^Client 1 sent a structure$/m,   'a hash');
+like($server, qr/^Client 1 sent 2097152 bytes$/m, 'and two megabytes');
+like($server, qr/^Stopped$/m,                     'and stopped when told');
+
+like($client, qr/^A string came back: HELLO THERE$/m,                'the client got the string');
+like($client, qr/^A hash came back: just another => perl hacker$/m, 'the hash');
+like($client, qr/^Binary data came back: 2097152 bytes/m,           'and the two megabytes');
+
+like($wire, qr/^server: negotiation, \d+ bytes: VE \d+\.\d+$/m, 'the relay saw the server say its version');
+like($wire, qr/^client: negotiation, \d+ bytes: VE \d+\.\d+$/m, 'and the client');
+like($wire, qr/^client: message, structure, compressed, encrypted, \d+ bytes$/m,
+    'a structure, compressed and encrypted');
+unlike($wire, qr/^\w+: message, (?!.*encrypted)/m, 'and no message that was not encrypted');
