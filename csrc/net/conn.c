@@ -1,0 +1,342 @@
+/* The life of a connection, and facts about it. */
+#include "conn_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "process.h"
+
+void etcp_conn_limits_default(etcp_conn_limits *limits)
+{
+    limits->high_water = ETCP_HIGH_WATER;
+    limits->send_timeout_ms = ETCP_SEND_TIMEOUT_MS;
+    limits->linger_ms = ETCP_LINGER_MS;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limits *limits,
+                            etcp_conn_state state)
+{
+    etcp_conn *c = etcp_zalloc(sizeof *c);
+
+    if (!c)
+        return NULL;
+    etcp_process_watch();
+    c->references = 1;
+    c->fd = fd;
+    c->session = session;
+    c->limits = *limits;
+    c->state = (uint8_t)state;
+    c->generation = etcp_process_generation();
+    c->sharing = etcp_process_sharing();
+    etcp_output_init(&c->out);
+    etcp_conn_drop_view(c);
+    return c;
+}
+
+etcp_conn *etcp_conn_ref(etcp_conn *c)
+{
+    c->references++;
+    return c;
+}
+
+void etcp_conn_unref(etcp_conn *c)
+{
+    if (!c)
+        return;
+    if (c->references > 1) {
+        c->references--;
+        return;
+    }
+    /* Closing delivers queued output; it may take and drop references itself. */
+    etcp_conn_close(c);
+    etcp_conn_drop_view(c);
+    etcp_session_free(c->session);
+    etcp_free(c->error);
+    etcp_free(c);
+}
+
+int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, etcp_conn **out)
+{
+    etcp_session *session;
+    etcp_conn *c;
+    int rc;
+
+    if (fd < 0 || !etcp_socket_identity(fd)) {
+        errno = EBADF;
+        return ETCP_ESYSTEM;
+    }
+    rc = etcp_session_new_ready(config, &session);
+    if (rc < 0)
+        return rc;
+    c = etcp_conn_create(fd, session, limits, ETCP_CONN_OPEN);
+    if (!c) {
+        etcp_session_free(session);
+        return ETCP_ENOMEM;
+    }
+    c->sharing = 0; /* nobody knows who else has this socket */
+    etcp_socket_no_delay(fd);
+    etcp_socket_peer(fd, &c->peer);
+    *out = c;
+    return 0;
+}
+
+/* Input that was read but not parsed belongs to both copies; output only to the one that queued it. */
+static int copy_state(const etcp_conn *from, etcp_conn *to)
+{
+    size_t len = (size_t)(from->view_end - from->view);
+
+    to->peer = from->peer;
+    to->serial = from->serial;
+    to->sharing = 0;
+    to->mute = from->mute || from->out.len > 0;
+    to->end_code = from->end_code;
+    if (len == 0)
+        return 0;
+    to->held = etcp_memdup(from->view, len);
+    if (!to->held)
+        return ETCP_ENOMEM;
+    to->view = to->held;
+    to->view_end = to->held + len;
+    return 0;
+}
+
+etcp_conn *etcp_conn_clone(const etcp_conn *c)
+{
+    etcp_session *session = NULL;
+    etcp_conn *copy = NULL;
+    int fd;
+
+    if (c->state != ETCP_CONN_OPEN)
+        return NULL;
+    fd = etcp_socket_dup(c->fd);
+    if (fd < 0)
+        return NULL;
+    if (etcp_session_clone(c->session, &session) == 0)
+        copy = etcp_conn_create(fd, session, &c->limits, ETCP_CONN_OPEN);
+    if (!copy) {
+        etcp_session_free(session);
+        etcp_socket_close(fd);
+        return NULL;
+    }
+    etcp_process_share();
+    if (copy_state(c, copy) < 0) {
+        etcp_conn_unref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+/* Few connections ever fail: the structure is only made for those. */
+static etcp_error *first_error(etcp_conn *c)
+{
+    if (c->error || c->error_lost)
+        return NULL;
+    c->error = etcp_zalloc(sizeof *c->error);
+    c->error_lost = !c->error;
+    return c->error;
+}
+
+int etcp_conn_set_error(etcp_conn *c, int code, const char *text)
+{
+    etcp_error *e = first_error(c);
+
+    if (e)
+        (void)etcp_error_set(e, code, "%s", text);
+    return code;
+}
+
+int etcp_conn_set_errno(etcp_conn *c, int saved_errno, const char *what)
+{
+    etcp_error *e = first_error(c);
+
+    if (e)
+        (void)etcp_error_set_errno(e, saved_errno, what);
+    return ETCP_ESYSTEM;
+}
+
+const etcp_error *etcp_conn_error(const etcp_conn *c)
+{
+    static const etcp_error none;
+    static const etcp_error lost = {ETCP_ENOMEM, ENOMEM, "out of memory"};
+
+    if (c->error)
+        return c->error;
+    return c->error_lost ? &lost : &none;
+}
+
+int etcp_conn_end(etcp_conn *c, int code)
+{
+    if (!c->end_code)
+        c->end_code = (int8_t)code;
+    return code;
+}
+
+void etcp_conn_fail(etcp_conn *c)
+{
+    if (c->state != ETCP_CONN_OPEN)
+        return;
+    (void)etcp_conn_set_error(c, ETCP_EDECODE, etcp_code_text(ETCP_EDECODE));
+    (void)etcp_conn_end(c, ETCP_EDECODE);
+    etcp_conn_drop_view(c);
+    if (c->server) {
+        etcp_server_watch(c);
+        etcp_server_pend(c);
+    }
+}
+
+/* ---- forks and foreign hands ----------------------------------------------------------------- */
+
+int etcp_conn_has_socket(const etcp_conn *c)
+{
+    return c->fd >= 0 && (!c->on_close || etcp_socket_identity(c->fd) == c->identity);
+}
+
+int etcp_conn_is_sole_owner(const etcp_conn *c)
+{
+    return c->sharing == etcp_process_sharing();
+}
+
+/* The parent delivers what it had queued. Bytes of ours would end up in the middle of that, so a
+ * connection that was behind at the time of the fork can only be read here. */
+static void adopt(etcp_conn *c)
+{
+    c->generation = etcp_process_generation();
+    c->gap_since_ms = 0;
+    if (c->out.len == 0)
+        return;
+    (void)etcp_conn_set_error(c, ETCP_ECLOSED,
+                              "the parent process was still sending when this one was forked");
+    etcp_conn_silence(c);
+}
+
+static void lose_socket(etcp_conn *c)
+{
+    if (c->mute && c->end_code)
+        return;
+    (void)etcp_conn_set_errno(c, EBADF, "handle");
+    (void)etcp_conn_end(c, ETCP_ECLOSED);
+    etcp_conn_silence(c);
+    if (c->server)
+        etcp_server_pend(c);
+}
+
+void etcp_conn_check(etcp_conn *c)
+{
+    if (c->generation != etcp_process_generation())
+        adopt(c);
+    if (c->on_close && c->fd >= 0 && !etcp_conn_has_socket(c))
+        lose_socket(c);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+void etcp_conn_release_fd(etcp_conn *c)
+{
+    void (*on_close)(void *owner) = c->on_close;
+    int fd = c->fd;
+
+    etcp_conn_drop_view(c);
+    c->state = ETCP_CONN_CLOSED;
+    c->fd = -1;
+    c->on_close = NULL;
+    etcp_output_clear(&c->out);
+    if (on_close)
+        on_close(c->on_close_owner);
+    else if (fd >= 0)
+        etcp_socket_close(fd);
+}
+
+void etcp_conn_close(etcp_conn *c)
+{
+    etcp_conn_check(c);
+    if (c->state == ETCP_CONN_CLOSED)
+        return;
+    if (c->server) {
+        etcp_server_close_client(c);
+        return;
+    }
+    (void)etcp_conn_ref(c);
+    (void)etcp_conn_flush(c);
+    /* Closing a socket with unread input resets the connection, which destroys what the peer's kernel
+     * has not acknowledged yet. */
+    if (!c->end_code && etcp_conn_is_sole_owner(c) && etcp_sys->unread(c->fd) > 0)
+        (void)etcp_conn_discard(c);
+    etcp_conn_release_fd(c);
+    etcp_conn_unref(c);
+}
+
+void etcp_conn_abandon(etcp_conn *c)
+{
+    if (c->state == ETCP_CONN_CLOSED)
+        return;
+    if (c->server)
+        etcp_server_abandon_client(c);
+    else
+        etcp_conn_release_fd(c);
+}
+
+void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *owner)
+{
+    if (c->fd < 0)
+        return;
+    c->on_close = on_close;
+    c->on_close_owner = owner;
+    c->identity = etcp_socket_identity(c->fd);
+}
+
+/* ---- facts ----------------------------------------------------------------------------------- */
+
+int etcp_conn_is_open(const etcp_conn *c)
+{
+    return c->state == ETCP_CONN_NEGOTIATING || c->state == ETCP_CONN_OPEN;
+}
+
+int etcp_conn_fd(const etcp_conn *c)
+{
+    return etcp_conn_is_open(c) ? c->fd : -1;
+}
+
+size_t etcp_conn_queued(const etcp_conn *c)
+{
+    return c->generation == etcp_process_generation() ? c->out.len : 0;
+}
+
+etcp_session *etcp_conn_session(etcp_conn *c)
+{
+    return c->session;
+}
+
+const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size)
+{
+    return etcp_address_text(&c->peer, text, size);
+}
+
+unsigned etcp_conn_remote_port(const etcp_conn *c)
+{
+    return c->peer.port;
+}
+
+void etcp_conn_set_user(etcp_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *etcp_conn_user(const etcp_conn *c)
+{
+    return c->user;
+}
+
+void etcp_conn_set_serial(etcp_conn *c, long serial)
+{
+    c->serial = serial;
+}
+
+long etcp_conn_serial(const etcp_conn *c)
+{
+    return c->serial;
+}

@@ -1,0 +1,265 @@
+/* The receiving side of a connection. */
+#include "conn_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "clock.h"
+
+static const uint8_t nothing[1];
+
+void etcp_conn_drop_view(etcp_conn *c)
+{
+    c->view = c->view_end = nothing;
+    etcp_free(c->held);
+    c->held = NULL;
+    if (c->server)
+        etcp_server_scratch_left(c);
+}
+
+/* Keeps the session's own words about a failure. */
+static int end_by_session(etcp_conn *c, int code)
+{
+    const etcp_error *why = etcp_session_error(c->session);
+
+    (void)etcp_conn_set_error(c, code, why && why->code ? why->text : etcp_code_text(code));
+    return etcp_conn_end(c, code);
+}
+
+int etcp_conn_parse(etcp_conn *c, etcp_event *event)
+{
+    int rc = etcp_session_next(c->session, &c->view, c->view_end, event);
+
+    if (rc > 0)
+        return rc; /* the event may point into what the view is in: nothing is freed yet */
+    etcp_conn_drop_view(c);
+    return rc == 0 ? 0 : end_by_session(c, rc);
+}
+
+static etcp_fill end_of_stream(etcp_conn *c)
+{
+    etcp_session_end_of_input(c->session);
+    (void)etcp_conn_set_error(c, ETCP_ECLOSED, "Socket closed when attempted reading");
+    (void)etcp_conn_end(c, ETCP_ECLOSED);
+    return ETCP_FILL_ENDED;
+}
+
+static etcp_fill read_failed(etcp_conn *c, int error)
+{
+    /* When writing failed before, the same cause is told as the end of the stream by most systems, but
+     * nothing promises it: a mute connection that has nothing to read is over. */
+    if (error == EAGAIN && !c->mute)
+        return ETCP_FILL_NONE;
+    (void)etcp_conn_set_errno(c, error, "read");
+    (void)etcp_conn_end(c, ETCP_ESYSTEM);
+    return ETCP_FILL_ENDED;
+}
+
+etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
+{
+    uint8_t *where = NULL;
+    size_t window = etcp_session_window(c->session, &where);
+    size_t room = window ? window : size;
+    ssize_t n;
+
+    assert(!etcp_conn_has_view(c));
+    if (room > ETCP_WINDOW_READ_MAX)
+        room = ETCP_WINDOW_READ_MAX;
+    n = etcp_socket_read(c->fd, window ? where : bytes, room);
+    if (n == 0)
+        return end_of_stream(c);
+    if (n < 0)
+        return read_failed(c, errno);
+    if (window) {
+        etcp_session_commit(c->session, (size_t)n);
+    } else {
+        c->view = bytes;
+        c->view_end = bytes + n;
+    }
+    c->gap_since_ms = 0;
+    c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
+    if (c->server)
+        etcp_server_touch(c);
+    return (size_t)n == room ? ETCP_FILL_MORE : ETCP_FILL_SOME;
+}
+
+/* Copies from..view_end, which includes the view, and moves the view there. */
+static int keep_from(etcp_conn *c, const uint8_t *from)
+{
+    size_t len = (size_t)(c->view_end - from);
+    size_t skip = (size_t)(c->view - from);
+    uint8_t *copy = etcp_memdup(from, len);
+
+    etcp_conn_drop_view(c);
+    if (!copy) {
+        (void)etcp_conn_set_error(c, ETCP_ENOMEM, etcp_code_text(ETCP_ENOMEM));
+        return etcp_conn_end(c, ETCP_ENOMEM);
+    }
+    c->held = copy;
+    c->view = copy + skip;
+    c->view_end = copy + len;
+    return 0;
+}
+
+int etcp_conn_keep_view(etcp_conn *c)
+{
+    return etcp_conn_has_view(c) && !c->held ? keep_from(c, c->view) : 0;
+}
+
+/* bytes[0..size) is about to vanish: copies what is still needed of it, the event's message and the
+ * view, which always follows the message. Returns 1 or ETCP_ENOMEM; when only what follows is lost,
+ * the next call tells. */
+static int keep_event(etcp_conn *c, etcp_event *event, const uint8_t *bytes, size_t size)
+{
+    int is_inside = event->len && event->data >= bytes && event->data < bytes + size;
+
+    if (!event->len)
+        event->data = nothing;
+    if (!is_inside) {
+        (void)etcp_conn_keep_view(c);
+        return 1;
+    }
+    if (keep_from(c, event->data) < 0)
+        return ETCP_ENOMEM;
+    event->data = c->held;
+    return 1;
+}
+
+int etcp_conn_discard(etcp_conn *c)
+{
+    uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
+    size_t left = ETCP_READ_BUDGET;
+
+    while (left >= sizeof bytes) {
+        ssize_t n = etcp_socket_read(c->fd, bytes, sizeof bytes);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            return 0;
+        if (n < (ssize_t)sizeof bytes)
+            return 1;
+        left -= sizeof bytes;
+    }
+    return 1;
+}
+
+/* ---- receive --------------------------------------------------------------------------------- */
+
+/* Waits for input, writing queued output meanwhile: the peer may be waiting for it. Returns 0, or
+ * ETCP_EINTR, ETCP_ETIMEOUT, ETCP_ESYSTEM. */
+static int wait_for_input(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since)
+{
+    uint64_t now = etcp_clock_ms();
+    uint64_t left;
+    short events = (short)(POLLIN | (c->out.len ? POLLOUT : 0));
+    int ready;
+
+    if (!*waited_since)
+        *waited_since = now;
+    left = etcp_clock_left(*waited_since, timeout_ms, now);
+    if (left == 0)
+        return ETCP_ETIMEOUT;
+    ready = etcp_socket_wait(c->fd, events, etcp_clock_as_timeout(left));
+    if (ready < 0 && errno == EINTR)
+        return ETCP_EINTR;
+    if (ready < 0) {
+        (void)etcp_conn_set_errno(c, errno, "poll");
+        return etcp_conn_end(c, ETCP_ESYSTEM);
+    }
+    if (ready == 0)
+        return ETCP_ETIMEOUT;
+    if (c->out.len)
+        (void)etcp_conn_flush(c); /* a failure shows when the input ends */
+    return 0;
+}
+
+/* One attempt to get an event: parses, then reads once. Returns 1, 0 (bytes arrived: go on), or
+ * ETCP_AGAIN, or the code by which the input ended. */
+static int receive_once(etcp_conn *c, etcp_event *event, uint8_t *bytes, size_t size)
+{
+    int rc = etcp_conn_parse(c, event);
+
+    if (rc != 0)
+        return rc;
+    if (c->end_code)
+        return c->end_code;
+    switch (etcp_conn_fill(c, bytes, size)) {
+    case ETCP_FILL_MORE:
+    case ETCP_FILL_SOME:
+        return 0;
+    case ETCP_FILL_NONE:
+        return ETCP_AGAIN;
+    case ETCP_FILL_ENDED:
+        break;
+    }
+    return c->end_code;
+}
+
+static int receive_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event,
+                        uint8_t *bytes, size_t size)
+{
+    int rc = etcp_conn_parse(c, event);
+
+    if (rc != 0)
+        return rc;
+    /* A caller who is ready to wait usually has to: asking first saves a read in vain. */
+    if (timeout_ms && !c->end_code && (rc = wait_for_input(c, timeout_ms, waited_since)) < 0)
+        return rc;
+    for (;;) {
+        rc = receive_once(c, event, bytes, size);
+        if (rc == 0) {
+            *waited_since = etcp_clock_ms();
+            continue;
+        }
+        if (rc != ETCP_AGAIN)
+            return rc;
+        if (timeout_ms == 0)
+            return ETCP_ETIMEOUT;
+        rc = wait_for_input(c, timeout_ms, waited_since);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Kept out of its caller, so that only a client's receive needs the stack. */
+static int receive_as_client(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
+                             etcp_event *event)
+{
+    uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
+    int rc = receive_into(c, timeout_ms, waited_since, event, bytes, sizeof bytes);
+
+    return rc == 1 ? keep_event(c, event, bytes, sizeof bytes) : rc;
+}
+
+/* What the loop must still do for this client is noted: parse the rest, tell that it ended. */
+static int receive_in_server(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
+                             etcp_event *event)
+{
+    etcp_scratch *scratch;
+    int rc;
+
+    if (timeout_ms)
+        etcp_server_flush(c->server); /* whoever waits for these replies must not wait with us */
+    scratch = etcp_server_scratch(c);
+    rc = receive_into(c, timeout_ms, waited_since, event, scratch->bytes, sizeof scratch->bytes);
+    if (etcp_conn_has_view(c) || c->end_code)
+        etcp_server_pend(c);
+    return rc;
+}
+
+int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event)
+{
+    etcp_conn_check(c);
+    if (c->state == ETCP_CONN_NEGOTIATING)
+        return ETCP_EINVAL;
+    if (c->state != ETCP_CONN_OPEN)
+        return ETCP_ECLOSED;
+    return c->server ? receive_in_server(c, timeout_ms, waited_since, event)
+                     : receive_as_client(c, timeout_ms, waited_since, event);
+}
+
+int etcp_conn_has_message(const etcp_conn *c)
+{
+    return c->state == ETCP_CONN_OPEN && etcp_session_has_packet(c->session, c->view, c->view_end);
+}

@@ -1,0 +1,310 @@
+/* The sending side of a connection. */
+#include "conn_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "clock.h"
+
+enum {
+    RETRY_STEP = 256 << 10, /* while blocked, writing is tried anyway after so many more bytes */
+    HOLD_MAX = 64 << 10,    /* held back at most */
+    BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
+    GAP_MIN_MS = 5,
+    GAP_MAX_MS = 50
+};
+
+void etcp_conn_silence(etcp_conn *c)
+{
+    c->mute = 1;
+    c->blocked = 0;
+    etcp_output_clear(&c->out);
+}
+
+static int write_failed(etcp_conn *c, int error)
+{
+    (void)etcp_conn_set_errno(c, error, "write");
+    etcp_conn_silence(c);
+    if (c->server) {
+        etcp_server_watch(c);
+        etcp_server_pend(c);
+    }
+    errno = error;
+    return ETCP_ESYSTEM;
+}
+
+int etcp_conn_flush(etcp_conn *c)
+{
+    int rc = 0;
+
+    if (!c->out.head || c->fd < 0)
+        return 0;
+    (void)etcp_conn_ref(c); /* releases may drop what we hold on to */
+    if (etcp_output_flush(&c->out, c->fd) < 0) {
+        rc = write_failed(c, errno);
+    } else {
+        c->blocked = c->out.len > 0;
+        c->retry_at = c->out.len + RETRY_STEP;
+        if (c->server)
+            etcp_server_watch(c);
+    }
+    etcp_conn_unref(c);
+    return rc;
+}
+
+/* ---- negotiation packets --------------------------------------------------------------------- */
+
+int etcp_conn_push_session(etcp_conn *c)
+{
+    etcp_buf *from = etcp_session_output(c->session);
+    int rc;
+
+    if (etcp_buf_len(from) == 0 || c->mute || c->fd < 0)
+        return 0;
+    if (c->out.len == 0) {
+        struct iovec piece;
+        ssize_t n;
+
+        piece.iov_base = from->data + from->start;
+        piece.iov_len = etcp_buf_len(from);
+        n = etcp_socket_write(c->fd, &piece, 1);
+        if (n < 0)
+            return write_failed(c, errno);
+        etcp_buf_consume(from, (size_t)n);
+        if (etcp_buf_len(from) == 0) {
+            etcp_buf_deinit(from); /* it will not be needed for long, if ever */
+            return 0;
+        }
+    }
+    rc = etcp_output_append(&c->out, etcp_buf_bytes(from), etcp_buf_len(from), NULL, 0);
+    if (rc < 0) {
+        (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
+        etcp_conn_silence(c);
+        return rc;
+    }
+    etcp_buf_deinit(from);
+    return etcp_conn_flush(c);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* Servers older than 1.00 lose a message that reaches them in the same read as the client's EN
+ * (Protocol.pod, "Quirks"). Nothing on the wire separates reads, so the best that can be done is done:
+ * the first message waits until the server's kernel has acknowledged EN and a few milliseconds have
+ * passed, in which the server reads it. Bytes from the server prove that it went on. The wait is here
+ * and not at the end of dialling, so that programs that listen first do not pay for it. */
+static void wait_for_gap(etcp_conn *c)
+{
+    int round;
+
+    for (round = 0; c->gap_since_ms && round < GAP_MAX_MS; round++) {
+        uint64_t passed = etcp_clock_ms() - c->gap_since_ms;
+
+        if (passed >= GAP_MAX_MS || etcp_sys->unread(c->fd) > 0)
+            break;
+        if (passed >= GAP_MIN_MS && etcp_sys->unacked(c->fd) == 0)
+            break;
+        (void)etcp_sys->poll(NULL, 0, 1);
+    }
+    c->gap_since_ms = 0;
+}
+
+static int send_error(const etcp_conn *c)
+{
+    const etcp_error *e = etcp_conn_error(c);
+
+    if (e->sys_errno)
+        errno = e->sys_errno;
+    return e->code ? e->code : ETCP_ECLOSED;
+}
+
+/* Writes header and body by one call. Returns how much the kernel took, or -1 with errno. */
+static ssize_t write_packet(int fd, const etcp_packet *packet)
+{
+    struct iovec pieces[2];
+    union {
+        const uint8_t *in;
+        void *out;
+    } header, body; /* struct iovec has no const */
+
+    header.in = packet->header;
+    body.in = packet->body;
+    pieces[0].iov_base = header.out;
+    pieces[0].iov_len = packet->header_len;
+    pieces[1].iov_base = body.out;
+    pieces[1].iov_len = packet->body_len;
+    return etcp_socket_write(fd, pieces, packet->body_len ? 2 : 1);
+}
+
+/* Who keeps a payload in place, and whether the queue took it over. */
+typedef struct loan {
+    etcp_release_fn release;
+    void *owner;
+    int taken;
+} loan;
+
+/* Queues a packet without its first done bytes. */
+static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, loan *l)
+{
+    size_t skip_header = done < packet->header_len ? done : packet->header_len;
+    size_t skip_body = done - skip_header;
+    const uint8_t *header = packet->header + skip_header;
+    size_t header_len = packet->header_len - skip_header;
+    const uint8_t *body = packet->body + skip_body;
+    size_t body_len = packet->body_len - skip_body;
+    int rc;
+
+    if (!packet->body_len)
+        return etcp_output_append(&c->out, header, header_len, NULL, 0);
+    if (!l->release || body_len < BORROW_MIN)
+        return etcp_output_append(&c->out, header, header_len, body, body_len);
+    rc = etcp_output_append_borrowed(&c->out, header, header_len, body, body_len, l->release,
+                                     l->owner);
+    l->taken = rc == 0;
+    return rc;
+}
+
+static int after_queueing(etcp_conn *c)
+{
+    if (etcp_server_is_holding(c) && c->out.len < HOLD_MAX)
+        return 0;
+    if (c->blocked && c->out.len < c->retry_at) {
+        if (c->server)
+            etcp_server_watch(c);
+        return 0;
+    }
+    return etcp_conn_flush(c);
+}
+
+static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
+{
+    size_t total = packet->header_len + packet->body_len;
+    size_t done = 0;
+    int rc;
+
+    if (c->out.len == 0 && !etcp_server_is_holding(c)) {
+        ssize_t n = write_packet(c->fd, packet);
+
+        if (n < 0)
+            return write_failed(c, errno);
+        done = (size_t)n;
+        if (done == total)
+            return 0;
+        c->blocked = 1;
+        c->retry_at = total - done + RETRY_STEP;
+    }
+    rc = queue_rest(c, packet, done, l);
+    if (rc == 0)
+        return after_queueing(c);
+    c->blocked = c->blocked && c->out.len > 0;
+    if (done) {
+        /* Half a packet is out and the rest is lost: nothing sensible can follow it. */
+        (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
+        etcp_conn_silence(c);
+        if (c->server)
+            etcp_server_pend(c);
+    }
+    return rc;
+}
+
+static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)
+{
+    etcp_packet packet;
+    int rc;
+
+    if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->fd < 0)
+        return ETCP_ECLOSED;
+    if (c->mute)
+        return send_error(c);
+    if (c->gap_since_ms)
+        wait_for_gap(c);
+    rc = etcp_session_encode(c->session, flags, payload, len, &packet);
+    if (rc < 0)
+        return rc;
+    if (packet.body != payload) {
+        /* What travels is the session's: the caller's payload is not needed any more. */
+        loan none = {NULL, NULL, 0};
+        return put_packet(c, &packet, &none);
+    }
+    return put_packet(c, &packet, l);
+}
+
+int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+                   etcp_release_fn release, void *owner)
+{
+    loan l;
+    int saved;
+    int rc;
+
+    l.release = release;
+    l.owner = owner;
+    l.taken = 0;
+    (void)etcp_conn_ref(c);
+    etcp_conn_check(c);
+    rc = send_message(c, flags, payload, len, &l);
+    saved = errno;
+    if (release && !l.taken)
+        release(owner);
+    etcp_conn_unref(c);
+    errno = saved;
+    return rc;
+}
+
+/* ---- waiting for the peer -------------------------------------------------------------------- */
+
+int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
+{
+    size_t high = c->limits.high_water;
+
+    if (c->server) {
+        *mark = high / 2; /* not just below: the next message would wait again */
+        return high && c->out.len > high;
+    }
+    *mark = 0;
+    return c->out.len > 0;
+}
+
+static int gave_up(etcp_conn *c)
+{
+    (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "Timed out waiting for the peer to read");
+    (void)etcp_conn_end(c, ETCP_ETIMEOUT);
+    etcp_conn_silence(c);
+    if (c->server) {
+        etcp_server_watch(c);
+        etcp_server_pend(c);
+    } else {
+        etcp_conn_close(c);
+    }
+    return ETCP_ETIMEOUT;
+}
+
+int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
+{
+    etcp_conn_check(c);
+    if (c->server)
+        etcp_server_flush(c->server);
+    while (c->out.len > mark) {
+        size_t before = c->out.len;
+        uint64_t now;
+        uint64_t left = UINT64_MAX;
+        int rc = etcp_conn_flush(c);
+
+        if (rc < 0)
+            return rc;
+        if (c->out.len <= mark)
+            break;
+        now = etcp_clock_ms();
+        if (!*waited_since || c->out.len < before)
+            *waited_since = now;
+        if (c->limits.send_timeout_ms)
+            left = etcp_clock_left(*waited_since, c->limits.send_timeout_ms, now);
+        if (left == 0)
+            return gave_up(c);
+        rc = etcp_socket_wait(c->fd, POLLOUT,
+                              left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
+        if (rc < 0)
+            return errno == EINTR ? ETCP_EINTR : write_failed(c, errno);
+    }
+    return c->mute ? send_error(c) : 0;
+}
