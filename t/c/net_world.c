@@ -1,0 +1,219 @@
+#include "net_world.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+
+etcp_syscalls world_calls;
+etcp_error world_error;
+
+static world *running; /* whose loop runs while a client waits */
+static uint64_t now_us;
+
+static uint64_t world_clock(void)
+{
+    return now_us;
+}
+
+void world_pass(unsigned ms)
+{
+    now_us += (uint64_t)ms * 1000u;
+}
+
+/* A wait of a client. Whatever can happen has happened after some rounds of the loop: a wait that is
+ * still not over then would last until its timeout. */
+static int poll_in_world(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    int tries;
+
+    for (tries = 0; tries < 50; tries++) {
+        int ready = poll(fds, count, 0);
+
+        if (ready != 0)
+            return ready;
+        if (timeout_ms == 0)
+            return 0;
+        if (!running || !running->server)
+            break;
+        (void)world_round(running);
+    }
+    if (timeout_ms < 0) {
+        printf("Bail out! waiting for ever\n");
+        exit(1);
+    }
+    world_pass((unsigned)timeout_ms);
+    return poll(fds, count, 0);
+}
+
+etcp_server_options world_options(void)
+{
+    etcp_server_options o;
+
+    etcp_server_options_default(&o);
+    o.address = "127.0.0.1";
+    o.port = "0";
+    return o;
+}
+
+static void bail_out(const char *what)
+{
+    printf("Bail out! %s\n", what);
+    exit(1);
+}
+
+void world_start(world *w, const etcp_server_options *options)
+{
+    etcp_server_options defaults = world_options();
+    etcp_error error;
+
+    memset(w, 0, sizeof *w);
+    memset(&error, 0, sizeof error);
+    now_us = 1000000;
+    etcp_clock_replace(world_clock);
+    world_calls = etcp_system_calls;
+    world_calls.poll = poll_in_world;
+    etcp_sys = &world_calls;
+    w->server_config = etcp_config_new(ETCP_ROLE_SERVER);
+    w->client_config = etcp_config_new(ETCP_ROLE_CLIENT);
+    if (!w->server_config || !w->client_config)
+        bail_out("no configuration");
+    w->server_config->flags |= ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS;
+    w->client_config->flags |= ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS;
+    if (etcp_server_new(options ? options : &defaults, w->server_config, &w->server, &error) < 0)
+        bail_out(error.text);
+    (void)snprintf(w->port, sizeof w->port, "%u", etcp_server_port(w->server) & 65535u);
+    running = w;
+}
+
+void world_stop(world *w)
+{
+    etcp_server_free(w->server);
+    w->server = NULL;
+    etcp_config_unref(w->server_config);
+    etcp_config_unref(w->client_config);
+    running = NULL;
+    etcp_sys = &etcp_system_calls;
+    etcp_clock_replace(NULL);
+}
+
+void world_forget(world *w)
+{
+    w->log[0] = '\0';
+}
+
+static void log_event(world *w, const etcp_server_event *event)
+{
+    static const char letters[] = "?ACMDF";
+    size_t used = strlen(w->log);
+    size_t room = sizeof w->log - used;
+    const etcp_event *m = &event->message;
+
+    if (event->type == ETCP_SERVER_ACCEPTED)
+        etcp_conn_set_serial(event->conn, ++w->serials);
+    if (room < 128)
+        return;
+    if (event->type == ETCP_SERVER_MESSAGE)
+        (void)snprintf(w->log + used, room, "M%ld(%.*s) ", etcp_conn_serial(event->conn),
+                       m->len > 40 ? 40 : (int)m->len, (const char *)m->data);
+    else
+        (void)snprintf(w->log + used, room, "%c%ld ", letters[event->type],
+                       etcp_conn_serial(event->conn));
+}
+
+int world_round(world *w)
+{
+    etcp_server_event event;
+    int ready;
+
+    w->rounds++;
+    ready = etcp_server_poll(w->server, 0);
+    while (w->server && etcp_server_next(w->server, &event) > 0) {
+        log_event(w, &event);
+        if (w->on_event)
+            w->on_event(w, &event);
+    }
+    return ready;
+}
+
+void world_pump(world *w)
+{
+    int idle = 0;
+    int rounds;
+
+    /* Loopback delivers at once, but a second look costs nothing. */
+    for (rounds = 0; w->server && idle < 2 && rounds < 10000; rounds++)
+        idle = world_round(w) == 0 ? idle + 1 : 0;
+}
+
+etcp_conn *world_dial(world *w)
+{
+    etcp_conn_limits limits;
+    etcp_conn *c = NULL;
+    etcp_dial *d;
+    int rc;
+
+    etcp_conn_limits_default(&limits);
+    memset(&world_error, 0, sizeof world_error);
+    rc = etcp_dial_new("127.0.0.1", w->port, 30000, 90000, w->client_config, &limits, &d);
+    if (rc < 0) {
+        world_error.code = rc;
+        return NULL;
+    }
+    do {
+        rc = etcp_dial_step(d, &c);
+    } while (rc == ETCP_EINTR);
+    if (rc < 0)
+        world_error = *etcp_dial_error(d);
+    etcp_dial_free(d);
+    return rc == 0 ? c : NULL;
+}
+
+int world_send(etcp_conn *c, const char *text)
+{
+    uint64_t since = 0;
+    size_t mark;
+    int rc = etcp_conn_send(c, 0, (const uint8_t *)text, strlen(text), NULL, NULL);
+
+    while (rc == 0 && etcp_conn_wants_drain(c, &mark)) {
+        rc = etcp_conn_drain(c, mark, &since);
+        if (rc == ETCP_EINTR)
+            rc = 0;
+    }
+    return rc;
+}
+
+const char *world_receive(etcp_conn *c)
+{
+    static char text[256];
+    uint64_t since = 0;
+    etcp_event event;
+    int rc;
+
+    do {
+        rc = etcp_conn_receive(c, 1000, &since, &event);
+    } while (rc == ETCP_EINTR);
+    if (rc != 1)
+        return NULL;
+    (void)snprintf(text, sizeof text, "%.*s", event.len > 200 ? 200 : (int)event.len,
+                   (const char *)event.data);
+    return text;
+}
+
+int world_connect_raw(world *w)
+{
+    struct sockaddr_in in;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    memset(&in, 0, sizeof in);
+    in.sin_family = AF_INET;
+    in.sin_port = htons((uint16_t)atoi(w->port));
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&in, sizeof in) < 0)
+        bail_out("connect");
+    return fd;
+}

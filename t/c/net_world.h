@@ -1,0 +1,67 @@
+/* A server and its clients in one process and one thread, for the tests of csrc/net/: wherever a
+ * client would wait, the server's loop runs instead. Time stands still unless a test moves it. */
+#ifndef ETCP_T_NET_WORLD_H
+#define ETCP_T_NET_WORLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/conn.h"
+#include "net/server.h"
+#include "net/socket.h"
+
+enum { WORLD_LOG_MAX = 16384 };
+
+typedef struct world world;
+struct world {
+    etcp_config *server_config;
+    etcp_config *client_config;
+    etcp_server *server; /* NULL once a handler freed it */
+    char port[8];
+    /* Called with every event, after it was logged; may do anything, NULL: nothing. */
+    void (*on_event)(world *w, etcp_server_event *event);
+    void *arg;
+    int rounds;   /* how often the loop went round */
+    long serials; /* given out */
+    char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 ": the events, with the serial of the connection */
+};
+
+/* The system calls the net layer makes; tests change single entries. world_start puts the system's own
+ * back, except that poll runs the server's loop while a client waits. */
+extern etcp_syscalls world_calls;
+
+/* Options with every default, port 0, on 127.0.0.1. */
+etcp_server_options world_options(void);
+
+/* Starts the server. Stops the program when that fails. options may be NULL. */
+void world_start(world *w, const etcp_server_options *options);
+
+/* Frees everything. */
+void world_stop(world *w);
+
+/* Runs the server's loop until nothing is left to do at this moment. */
+void world_pump(world *w);
+
+/* One do_one_loop: polls without waiting, takes every event. Returns what etcp_server_poll did. */
+int world_round(world *w);
+
+/* Forgets the log. */
+void world_forget(world *w);
+
+/* Connects and negotiates. NULL on failure, with the error in world_error. */
+etcp_conn *world_dial(world *w);
+extern etcp_error world_error;
+
+/* Sends a text, waiting until the kernel has it. Returns as etcp_conn_send. */
+int world_send(etcp_conn *c, const char *text);
+
+/* Receives the next message as text; NULL: none came. Valid until the next call. */
+const char *world_receive(etcp_conn *c);
+
+/* A plain TCP connection to the server, for peers without manners. */
+int world_connect_raw(world *w);
+
+/* Moves the clock. */
+void world_pass(unsigned ms);
+
+#endif
