@@ -15,7 +15,7 @@ use vars qw(@ISA @EXPORT $Pid $Watchdog $Deadline %Children);
 
 @ISA    = qw(Exporter);
 @EXPORT = qw(
-    spawn spawn_server new_server free_port run_until loop_of
+    spawn spawn_server spawn_peer new_server free_port run_until loop_of
     raw_connect raw_negotiate packet read_packet read_packets has_closed
     manual_hash binary_2mb rss_kb threads_usable
 );
@@ -302,6 +302,32 @@ sub run_until {
 sub loop_of {
     my $server = shift;
     return sub { $server->do_one_loop };
+}
+
+# An OldPeer server in a child process: accepts clients one after another and runs code($child, $peer)
+# for each that negotiated; reports FAILED reason for each that did not. $child->{port} is the port.
+sub spawn_peer {
+    my ($code, %o) = @_;
+    my $child = spawn(sub {
+        my $me = shift;
+        require OldPeer;
+        $SIG{PIPE} = 'IGNORE';
+        my $listener = OldPeer->listener(%o) or die OldPeer->error;
+        $me->report('PORT ' . $listener->port);
+        while (1) {
+            my $peer = $listener->accept;
+            if ($peer) {
+                $code->($me, $peer);
+            }
+            else {
+                $me->report('FAILED ' . OldPeer->error);
+            }
+        }
+    });
+    my $line = $child->line;
+    ($child->{port}) = defined $line && $line =~ /^PORT (\d+)/
+        or die 'peer did not come up: ' . (defined $line ? $line : 'it ended') . "\n";
+    return $child;
 }
 
 # ---- raw bytes ---------------------------------------------------------------------------------
