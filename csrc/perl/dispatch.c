@@ -13,30 +13,31 @@
 /* ---- calling Perl ------------------------------------------------------------------------------- */
 
 /* Calls code with one argument, in void context and without an eval: a die goes through to whoever
- * called the loop, as it always did. The own stack frame keeps `last` and friends from jumping over
- * C frames that would wake up later. */
-static void call_with(pTHX_ SV *code, SV *hash)
+ * called the loop, as it always did. The own stack keeps `last` and friends from jumping over C frames
+ * that would wake up later. Perl holds on to code while it runs; self is the caller's to keep alive. */
+static void call_with(pTHX_ SV *code, SV *self)
 {
     dSP;
 
-    ENTER;
-    SAVETMPS;
     PUSHSTACKi(PERLSI_MAGIC);
     PUSHMARK(SP);
-    XPUSHs(sv_2mortal(newRV_inc(hash)));
+    XPUSHs(self);
     PUTBACK;
     call_sv(code, G_VOID | G_DISCARD);
     POPSTACK;
-    FREETMPS;
-    LEAVE;
 }
 
-/* Runs one callback of the server for a client, both kept alive meanwhile. */
+/* Runs one callback of the server for a client. The reference passed is the table's own, which saves
+ * making one for each message; it is read-only, and mortal so that it outlives the table's interest. */
 static void call_back(pTHX_ SV *code, etcp_object *client)
 {
-    if (!code)
+    SV *self = client->held;
+
+    if (!code || !self)
         return;
-    call_with(aTHX_ sv_mortalcopy(code), (SV *)client->hash);
+    SvREFCNT_inc_simple_void_NN(self);
+    sv_2mortal(self);
+    call_with(aTHX_ code, self);
 }
 
 /* ---- clients come and go ------------------------------------------------------------------------ */
@@ -59,6 +60,7 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
     server->srv->clients = o;
     o->held = newRV_noinc((SV *)hash);
     sv_bless(o->held, SvSTASH((SV *)server->hash));
+    SvREADONLY_on(o->held);
     etcp_conn_set_user(conn, o);
     etcp_object_slot(aTHX_ o, "_mode", newSVpvs("serverclient"));
     etcp_object_slot(aTHX_ o, "_serial", newSViv(o->serial));
@@ -75,6 +77,18 @@ static void notice_closed_handle(const etcp_object *o)
         etcp_conn_close(o->conn);
 }
 
+/* Has Storable thaw the oldest message. Returns whether there is still something to call back for: hooks
+ * may have closed the client or fetched the message. */
+static int thaw_first(pTHX_ etcp_object *o)
+{
+    etcp_object_protect(aTHX_ o);
+    if (!etcp_message_prepare(aTHX_ o)) {
+        etcp_conn_fail(o->conn);
+        return 0;
+    }
+    return etcp_conn_is_open(o->conn) && !etcp_bucket_is_empty(&o->bucket);
+}
+
 static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(event->conn);
@@ -83,15 +97,7 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_conn_fail(event->conn);
         return;
     }
-    if (!server->srv->on_data)
-        return;
-    etcp_object_protect(aTHX_ o);
-    if (!etcp_message_prepare(aTHX_ o)) {
-        etcp_conn_fail(o->conn);
-        return;
-    }
-    /* Hooks of Storable may have closed the client, fetched the message, or changed callbacks. */
-    if (!etcp_conn_is_open(o->conn) || etcp_bucket_is_empty(&o->bucket))
+    if (etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN && !thaw_first(aTHX_ o))
         return;
     call_back(aTHX_ server->srv->on_data, o);
     notice_closed_handle(o);
@@ -168,13 +174,13 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
+    ENTER;
+    SAVETMPS;
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
-        ENTER;
-        SAVETMPS;
         dispatch(aTHX_ server, &event);
         FREETMPS;
-        LEAVE;
     }
+    LEAVE;
     if (rc < 0)
         return loop_failed(aTHX_ rc);
     return renew_rsa_when_due(aTHX_ server);
@@ -193,13 +199,13 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
         ENTER;
         SAVETMPS;
         ok = etcp_dispatch_loop(aTHX_ server, idle ? TICK_MS : -1);
-        FREETMPS;
-        LEAVE;
         PERL_ASYNC_CHECK();
         if (!ok)
-            return 0;
+            return 0; /* the caller's scope is the end of ours */
         if (idle)
-            call_with(aTHX_ idle, (SV *)server->hash);
+            call_with(aTHX_ idle, sv_2mortal(newRV_inc((SV *)server->hash)));
+        FREETMPS;
+        LEAVE;
     }
     etcp_server_flush(srv->core);
     srv->running = 0;
@@ -227,7 +233,7 @@ int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
         place = &srv->on_disconnect;
     if (place) {
         SV *old = *place;
-        *place = newSVsv(code);
+        *place = SvREFCNT_inc(SvRV(code));
         SvREFCNT_dec(old);
     }
     slot = hv_fetchs(server->hash, "_callbacks", 1);

@@ -37,7 +37,7 @@ struct etcp_server_part {
     etcp_server *core;
     etcp_config *config;
     etcp_object *clients; /* serverclients with held set, linked */
-    SV *on_connect;       /* CODE references, counted, or NULL */
+    SV *on_connect;       /* subroutines, counted, or NULL */
     SV *on_data;
     SV *on_disconnect;
     int running;          /* -1: never started */
