@@ -16,8 +16,12 @@ enum { FAST_CALLBACK_US = 100 };
 /* Held back output never waits for more than one slow callback. */
 static void note_callback_time(etcp_server *s)
 {
-    s->fast = s->given_us && etcp_clock_us() - s->given_us < FAST_CALLBACK_US;
-    s->given_us = 0;
+    s->now_us = 0;
+    if (s->given_us) {
+        s->now_us = etcp_clock_us();
+        s->fast = s->now_us - s->given_us < FAST_CALLBACK_US;
+        s->given_us = 0;
+    }
     if (!s->fast && s->unflushed && s->holding)
         etcp_server_flush(s);
 }
@@ -74,7 +78,7 @@ static int give_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
             s->holding = s->unflushed = c;
             etcp_process_hold(&s->holder);
         }
-        s->given_us = etcp_clock_us();
+        s->given_us = s->now_us ? s->now_us : etcp_clock_us();
     }
     return give(event, ETCP_SERVER_MESSAGE, c);
 }
@@ -155,7 +159,6 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 static void end_turn(etcp_server *s)
 {
     s->current = NULL;
-    s->fast = 0;
     etcp_server_flush(s);
 }
 

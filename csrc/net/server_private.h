@@ -57,7 +57,8 @@ struct etcp_server {
     etcp_conn *holding;   /* output of this one is held back now */
     etcp_conn *unflushed; /* output of this one was held back */
     uint64_t given_us;    /* when a message was given out that has others behind it; 0: it had not */
-    int fast;             /* the callback before took no time worth mentioning */
+    uint64_t now_us;      /* when the call under way began, 0: not asked for */
+    int fast;             /* the last callback timed took no time worth mentioning */
 
     char **allowed;
     size_t allowed_count;
