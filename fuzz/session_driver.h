@@ -1,0 +1,12 @@
+/* Feeds a byte stream to a session, as a connection would, and uses whatever comes out. */
+#ifndef ETCP_FUZZ_SESSION_DRIVER_H
+#define ETCP_FUZZ_SESSION_DRIVER_H
+
+#include "wire/config.h"
+#include "wire/session.h"
+
+/* choice: bit 0 a password is set; bit 1 encryption is demanded; bits 2..4 the size of the pieces; bit 5
+ * keys are all alike, so that the fuzzer can learn to encrypt; bit 6 messages are limited to 4 KiB. */
+void drive_session(etcp_role role, unsigned choice, const uint8_t *stream, size_t len);
+
+#endif
