@@ -1,0 +1,41 @@
+/* Structures as Storable images and back: native for plain data, through Storable for the rest. */
+#ifndef ETCP_PERL_STORABLE_H
+#define ETCP_PERL_STORABLE_H
+
+#include "bridge.h"
+
+/* Which classes an image may bless into. A zero-filled structure allows everything. */
+typedef struct etcp_thaw_policy {
+    int mode;         /* 0: every class; 1: no class; 2: the keys of classes only */
+    HV *classes;      /* mode 2; not counted here, must outlive the policy */
+    size_t max_depth; /* how deep items may nest; 0: ETCP_STORABLE_DEPTH */
+} etcp_thaw_policy;
+
+enum {
+    ETCP_THAW_OK = 0,
+    ETCP_THAW_NEEDS_PERL = 1, /* only Storable can thaw it, and Perl code was not allowed to run */
+    ETCP_THAW_FAILED = 2,     /* the image is damaged */
+    ETCP_THAW_REFUSED = 3     /* the image is sound as far as read, but the policy forbids it */
+};
+
+/* Makes this interpreter's caches and asks the installed Storable for its dialect. Call it at boot, and
+ * from CLONE in a new thread. */
+void etcp_perl_storable_boot(pTHX);
+
+/* The minor number of the images that Storable, and so etcp_perl_freeze, writes. */
+U8 etcp_perl_storable_minor(pTHX);
+
+/* Freezes what rv refers to, in network order, as Storable::nfreeze would. *data is valid until the next
+ * call in this interpreter, and not the caller's. Croaks with Storable's message where nfreeze does; may
+ * run Perl code (STORABLE_freeze, tied data), which may come back to this function. */
+void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len);
+
+/* Thaws the image data[0..len) under policy. ETCP_THAW_OK: *out is a new reference that the caller owns.
+ * With may_run_perl == 0 no Perl code runs at all, neither hooks nor DESTROY, and what needs Storable
+ * gives ETCP_THAW_NEEDS_PERL. Otherwise Storable::thaw is called, in an eval, for images that a bounded
+ * scan found sound and free of classes that policy forbids. ETCP_THAW_FAILED and ETCP_THAW_REFUSED:
+ * *error, a mortal, says why. $@ is left alone. Protocol.pod, "Structures". */
+int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
+                   int may_run_perl, SV **out, SV **error);
+
+#endif

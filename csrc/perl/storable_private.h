@@ -1,0 +1,44 @@
+/* What storable.c keeps per interpreter for storable_freeze.c and storable_thaw.c. Nobody else includes
+ * this. */
+#ifndef ETCP_PERL_STORABLE_PRIVATE_H
+#define ETCP_PERL_STORABLE_PRIVATE_H
+
+#include "storable.h"
+
+#include "storable/reader.h"
+#include "storable/writer.h"
+
+enum { ETCP_NATIVE_HEADER_MAX = 40, ETCP_KEY_CACHE = 256 };
+
+typedef struct etcp_storable_state {
+    etcp_storable_writer writer;
+    etcp_storable_reader *reader;
+    SV *frozen; /* the image that Storable itself made last, or NULL */
+    SV *number; /* turns floating-point numbers into text */
+
+    /* Variables by which users steer Storable. Globs, because local() exchanges the scalars. */
+    GV *canonical;
+    GV *recursion_limit;
+    GV *recursion_limit_hash;
+    GV *flags;
+    GV *accept_future_minor;
+
+    /* The dialect of the Storable beside us, as found by freezing. */
+    U8 minor;
+    int writes_booleans; /* true and false have items of their own */
+    int writes_netint;   /* integers of 32 bits are written in binary */
+    etcp_storable_options options;
+    U8 native_header[ETCP_NATIVE_HEADER_MAX];
+} etcp_storable_state;
+
+/* This interpreter's state. */
+etcp_storable_state *etcp_storable_state_of(pTHX);
+
+/* Calls a function of Storable with one argument, on a stack of its own so that no loop control leaves
+ * it. Returns its result, a new reference count. flags are those of call_pv. */
+SV *etcp_storable_call(pTHX_ const char *function, SV *argument, I32 flags);
+
+/* The scalar behind one of the globs above, or NULL. */
+SV *etcp_storable_setting(pTHX_ GV *gv);
+
+#endif

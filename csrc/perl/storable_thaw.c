@@ -1,0 +1,426 @@
+#include "storable_private.h"
+
+/* How deep an image may nest that Storable thaws: it recurses on the C stack without a limit. */
+enum { STORABLE_DEPTH = 2000 };
+
+typedef struct thawer {
+#ifdef MULTIPLICITY
+    PerlInterpreter *perl;
+#endif
+    const etcp_thaw_policy *policy;
+    int may_bless;  /* $Storable::flags, unless BLESS_OK was taken away */
+    int is_tainted; /* under -T what comes from the network is not to be trusted */
+    AV *replaced;   /* values of hash keys that came twice, or NULL */
+} thawer;
+
+#ifdef MULTIPLICITY
+#define dTHAWER                                                                                    \
+    thawer *t = (thawer *)arg;                                                                     \
+    dTHXa(t->perl)
+#else
+#define dTHAWER thawer *t = (thawer *)arg
+#endif
+
+/* ---- leaves --------------------------------------------------------------------------------------------- */
+
+static void *make_constant(void *arg, etcp_storable_constant which, etcp_storable_place place)
+{
+    dTHAWER;
+    SV *constant = which == ETCP_STORABLE_TRUE    ? &PL_sv_yes
+                   : which == ETCP_STORABLE_FALSE ? &PL_sv_no
+                                                  : &PL_sv_undef;
+
+    PERL_UNUSED_VAR(t);
+    if (place == ETCP_STORABLE_REFERRED)
+        return SvREFCNT_inc_simple_NN(constant);
+    return which == ETCP_STORABLE_UNDEF ? newSV(0) : newSVsv(constant);
+}
+
+static void *make_integer(void *arg, int32_t value)
+{
+    dTHAWER;
+
+    PERL_UNUSED_VAR(t);
+    return newSViv(value);
+}
+
+static void *make_native(void *arg, etcp_storable_op op, const uint8_t *bytes)
+{
+    dTHAWER;
+    IV iv;
+    NV nv;
+
+    PERL_UNUSED_VAR(t);
+    if (op == ETCP_SX_INTEGER) {
+        Copy(bytes, &iv, sizeof iv, char);
+        return newSViv(iv);
+    }
+    Copy(bytes, &nv, sizeof nv, char);
+    return newSVnv(nv);
+}
+
+static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
+{
+    dTHAWER;
+    SV *sv;
+
+    /* Storable does not look; scalars with broken UTF-8 are a danger to everything that reads them. */
+    if (is_utf8 && !is_utf8_string((const U8 *)bytes, len))
+        return NULL;
+    sv = newSVpvn((const char *)bytes, len);
+    if (is_utf8)
+        SvUTF8_on(sv);
+    if (t->is_tainted)
+        SvTAINTED_on(sv);
+    return sv;
+}
+
+static int hang_vstring(void *arg, void *string, const uint8_t *literal, size_t len)
+{
+    dTHAWER;
+
+    PERL_UNUSED_VAR(t);
+    if (len > I32_MAX)
+        return ETCP_EDECODE;
+    /* Perl copies the literal unless it is empty. */
+    sv_magic((SV *)string, NULL, PERL_MAGIC_vstring, len ? (const char *)literal : "", (I32)len);
+    SvRMAGICAL_on((SV *)string);
+    return 0;
+}
+
+/* ---- containers ------------------------------------------------------------------------------------------- */
+
+static void *make_array(void *arg, size_t count)
+{
+    dTHAWER;
+    AV *av = newAV();
+
+    PERL_UNUSED_VAR(t);
+    if (count) {
+        /* Perl marks the new elements as absent. */
+        av_extend(av, (SSize_t)count - 1);
+        AvFILLp(av) = (SSize_t)count - 1;
+    }
+    return av;
+}
+
+static int put_in_array(void *arg, void *array, size_t index, void *value)
+{
+    PERL_UNUSED_ARG(arg);
+    AvARRAY((AV *)array)[index] = (SV *)value;
+    return 0;
+}
+
+static void *make_hash(void *arg, size_t count)
+{
+    dTHAWER;
+    HV *hv = newHV();
+
+    PERL_UNUSED_VAR(t);
+    /* A new hash has 8 buckets and grows, from Perl 5.26 on, when two thirds are in use. */
+    if (count > 5)
+        hv_ksplit(hv, (IV)count);
+    return hv;
+}
+
+/* A value that a later duplicate of its key replaced may still be referred to. */
+static int keep_replaced(pTHX_ thawer *t, SV *value)
+{
+    if (!t->replaced)
+        t->replaced = newAV();
+    av_push(t->replaced, value);
+    return 1;
+}
+
+static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, unsigned key_flags,
+                       void *value)
+{
+    dTHAWER;
+    const int flags = (int)(key_flags & (ETCP_SX_KEY_UTF8 | ETCP_SX_KEY_WAS_UTF8));
+    HE *he;
+    SV *old;
+
+    if (len > I32_MAX ||
+        ((key_flags & ETCP_SX_KEY_UTF8) && !is_utf8_string((const U8 *)key, len))) {
+        SvREFCNT_dec((SV *)value);
+        return ETCP_EDECODE;
+    }
+    he = (HE *)hv_common((HV *)hash, NULL, (const char *)key, len, flags,
+                         HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
+    old = HeVAL(he);
+    HeVAL(he) = (SV *)value;
+    return old ? keep_replaced(aTHX_ t, old) : 0;
+}
+
+static void *make_reference(void *arg)
+{
+    dTHAWER;
+    SV *rv = newSV(0);
+
+    PERL_UNUSED_VAR(t);
+    sv_upgrade(rv, SVt_RV);
+    return rv;
+}
+
+static int put_in_reference(void *arg, void *reference, void *value, etcp_storable_op op)
+{
+    SV *rv = (SV *)reference;
+    const int is_weak = op == ETCP_SX_WEAKREF || op == ETCP_SX_WEAKOVERLOAD;
+
+    PERL_UNUSED_ARG(arg);
+    SvRV_set(rv, (SV *)value);
+    SvROK_on(rv);
+    return is_weak && SvREADONLY((SV *)value) ? ETCP_EDECODE : 0;
+}
+
+/* ---- references --------------------------------------------------------------------------------------------- */
+
+static void *share(void *arg, void *value)
+{
+    PERL_UNUSED_ARG(arg);
+    return SvREFCNT_inc_simple_NN((SV *)value);
+}
+
+static void release(void *arg, void *value)
+{
+    dTHAWER;
+
+    PERL_UNUSED_VAR(t);
+    SvREFCNT_dec((SV *)value);
+}
+
+static size_t owners(void *arg, void *value)
+{
+    PERL_UNUSED_ARG(arg);
+    return SvREFCNT((SV *)value);
+}
+
+static void empty(void *arg, void *value)
+{
+    dTHAWER;
+    SV *sv = (SV *)value;
+
+    PERL_UNUSED_VAR(t);
+    if (SvTYPE(sv) == SVt_PVAV)
+        av_clear((AV *)sv);
+    else if (SvTYPE(sv) == SVt_PVHV)
+        hv_clear((HV *)sv);
+    else if (SvROK(sv))
+        sv_unref_flags(sv, SV_IMMEDIATE_UNREF);
+}
+
+static void weaken(void *arg, void *reference)
+{
+    dTHAWER;
+
+    PERL_UNUSED_VAR(t);
+    sv_rvweaken((SV *)reference);
+}
+
+/* ---- classes ---------------------------------------------------------------------------------------------- */
+
+/* Names come as bytes. A user's list may hold the same name as characters. */
+static int is_listed(pTHX_ HV *classes, const char *name, I32 len)
+{
+    if (!classes)
+        return 0;
+    if (hv_exists(classes, name, len))
+        return 1;
+    return is_utf8_string((const U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
+}
+
+static int name_class(void *arg, etcp_storable_class *c)
+{
+    dTHAWER;
+
+    if (t->policy->mode == 0)
+        return 0;
+    if (t->policy->mode == 2 && c->len <= I32_MAX &&
+        is_listed(aTHX_ t->policy->classes, (const char *)c->name, (I32)c->len))
+        return 0;
+    return ETCP_EPOLICY;
+}
+
+/* Storable loads the module of a class that should overload operators but does not yet: only it may. */
+static int prepare_class(void *arg, etcp_storable_class *c)
+{
+    dTHAWER;
+    HV *stash;
+
+    if (!t->may_bless)
+        return 0;
+    stash = gv_stashpvn((const char *)c->name, (U32)c->len, GV_ADD);
+    if (!stash)
+        return ETCP_STORABLE_FOREIGN;
+#ifdef HvSTASH_IS_CLASS
+    /* A class made by the keyword: blessing into it dies. */
+    if (HvSTASH_IS_CLASS(stash))
+        return ETCP_STORABLE_FOREIGN;
+#endif
+#if PERL_VERSION < 18
+    /* References themselves are marked there. */
+    if (c->overloads)
+        return ETCP_STORABLE_FOREIGN;
+#else
+    if (c->overloads && !Gv_AMG(stash))
+        return ETCP_STORABLE_FOREIGN;
+#endif
+    c->handle = stash;
+    return 0;
+}
+
+static void make_object(void *arg, void *value, etcp_storable_class *c)
+{
+    dTHAWER;
+    SV *rv;
+
+    if (!t->may_bless)
+        return;
+    rv = newRV_inc((SV *)value);
+    sv_bless(rv, (HV *)c->handle);
+    SvREFCNT_dec(rv);
+}
+
+static const etcp_storable_builder builder = {
+    make_constant,  make_integer,     make_native,  make_string, make_array, make_hash,
+    make_reference, put_in_array,     put_in_hash,  put_in_reference,
+    hang_vstring,   share,            release,      owners,      empty,      name_class,
+    prepare_class,  weaken,           make_object};
+
+/* ---- by Storable itself ------------------------------------------------------------------------------------- */
+
+static SV *text_of(pTHX_ const char *text)
+{
+    return sv_2mortal(newSVpv(text, 0));
+}
+
+static int failure_of(pTHX_ const etcp_storable_state *s, int rc, SV **error)
+{
+    *error = text_of(aTHX_ etcp_storable_reader_error(s->reader));
+    return rc == ETCP_EPOLICY ? ETCP_THAW_REFUSED : ETCP_THAW_FAILED;
+}
+
+/* Storable decodes what it is given: an image goes there only after every item was found whole, every
+ * class allowed, and nothing was met that is known to crash it. */
+static int check_for_storable(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len, thawer *t,
+                              SV **error)
+{
+    etcp_storable_options options = s->options;
+    unsigned features;
+    int rc;
+
+    options.max_depth = t->policy->max_depth;
+    if (options.max_depth == 0 || options.max_depth > STORABLE_DEPTH)
+        options.max_depth = STORABLE_DEPTH;
+    rc = etcp_storable_scan(s->reader, data, len, name_class, t, &options, &features);
+    if (rc < 0)
+        return failure_of(aTHX_ s, rc, error);
+    if ((features & ETCP_STORABLE_HAS_CODE) && t->policy->mode != 0) {
+        *error = text_of(aTHX_ "code is not allowed");
+        return ETCP_THAW_REFUSED;
+    }
+    /* Without objects there is no class to take the overloading from; Storable would not notice. */
+    if ((features & ETCP_STORABLE_HAS_OVERLOAD) && !t->may_bless) {
+        *error = text_of(aTHX_ "overloaded references without objects");
+        return ETCP_THAW_FAILED;
+    }
+    return ETCP_THAW_OK;
+}
+
+static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, SV **out, SV **error)
+{
+    SV *image = newSVpvn((const char *)data, len);
+    SV *result;
+    SV *text = NULL;
+
+    if (t->is_tainted)
+        SvTAINTED_on(image);
+    ENTER;
+    SAVEFREESV(image);
+    save_scalar(PL_errgv);
+    result = etcp_storable_call(aTHX_ "Storable::thaw", image, G_EVAL);
+    if (SvTRUE(ERRSV))
+        text = newSVsv(ERRSV);
+    else if (SvROK(result))
+        *out = newSVsv(result);
+    else
+        text = newSVpvn("Storable could not thaw the image", 33);
+    SvREFCNT_dec(result);
+    LEAVE;
+    if (!text)
+        return ETCP_THAW_OK;
+    *error = sv_2mortal(text);
+    return ETCP_THAW_FAILED;
+}
+
+/* ---- the entrance --------------------------------------------------------------------------------------- */
+
+static int may_bless(pTHX_ const etcp_storable_state *s)
+{
+    SV *flags = etcp_storable_setting(aTHX_ s->flags);
+
+    /* Storables before 3.x have no such variable; theirs always bless. BLESS_OK is 2. */
+    return !flags || !SvOK(flags) || (SvIV(flags) & 2);
+}
+
+/* $Storable::accept_future_minor = 0 turns away what a later Storable wrote. */
+static int is_from_the_future(pTHX_ const etcp_storable_state *s, const U8 *data, STRLEN len)
+{
+    SV *accept;
+
+    if (len < 2 || data[1] <= s->minor)
+        return 0;
+    accept = etcp_storable_setting(aTHX_ s->accept_future_minor);
+    return accept && SvOK(accept) && !SvTRUE(accept);
+}
+
+static SV *reference_to(pTHX_ SV *root)
+{
+    SV *rv = newRV_noinc(root);
+
+#if PERL_VERSION < 18
+    if (SvOBJECT(root) && Gv_AMG(SvSTASH(root)))
+        SvAMAGIC_on(rv);
+#endif
+    return rv;
+}
+
+static void start(pTHX_ thawer *t, const etcp_storable_state *s, const etcp_thaw_policy *policy)
+{
+#ifdef MULTIPLICITY
+    t->perl = aTHX;
+#endif
+    t->policy = policy;
+    t->may_bless = may_bless(aTHX_ s);
+    t->is_tainted = PL_tainting;
+    t->replaced = NULL;
+}
+
+int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
+                   int may_run_perl, SV **out, SV **error)
+{
+    etcp_storable_state *s = etcp_storable_state_of(aTHX);
+    etcp_storable_options options = s->options;
+    thawer t;
+    void *root;
+    int rc;
+
+    start(aTHX_ &t, s, policy);
+    if (is_from_the_future(aTHX_ s, data, len)) {
+        *error = text_of(aTHX_ "Storable binary image is more recent than this Storable");
+        return ETCP_THAW_FAILED;
+    }
+    options.max_depth = policy->max_depth;
+    rc = etcp_storable_read(s->reader, data, len, &builder, &t, &options, &root);
+    SvREFCNT_dec((SV *)t.replaced);
+    if (rc == 0) {
+        *out = reference_to(aTHX_ (SV *)root);
+        return ETCP_THAW_OK;
+    }
+    if (rc < 0)
+        return failure_of(aTHX_ s, rc, error);
+    rc = check_for_storable(aTHX_ s, data, len, &t, error);
+    if (rc != ETCP_THAW_OK)
+        return rc;
+    return may_run_perl ? thaw_by_storable(aTHX_ data, len, &t, out, error) : ETCP_THAW_NEEDS_PERL;
+}

@@ -1,0 +1,128 @@
+/* Reads a Storable image of either byte order from memory. The bytes are hostile: nothing is allocated
+ * by a claim, nesting uses no C stack and is bounded, and nothing outside the image is read. The reader
+ * only understands; what values are is the builder's business. */
+#ifndef ETCP_STORABLE_READER_H
+#define ETCP_STORABLE_READER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format.h"
+
+/* How deep items may nest by default; each reference and each container is a level. Storable 2 wrote
+ * structures of any depth; this is 10000 nested references to arrays or hashes. */
+enum { ETCP_STORABLE_DEPTH = 20000 };
+
+/* What etcp_storable_read returns for a sound beginning that only Storable itself can go on with. */
+enum { ETCP_STORABLE_FOREIGN = 1 };
+
+typedef enum etcp_storable_constant {
+    ETCP_STORABLE_UNDEF,
+    ETCP_STORABLE_TRUE,
+    ETCP_STORABLE_FALSE
+} etcp_storable_constant;
+
+typedef enum etcp_storable_place {
+    ETCP_STORABLE_FRESH,   /* a new value like the constant */
+    ETCP_STORABLE_ELEMENT, /* the constant, as an element: better a new value, which may be changed */
+    ETCP_STORABLE_REFERRED /* the constant itself: a reference, or the image, refers to it */
+} etcp_storable_place;
+
+/* A class named in the image. handle and overloads are for the builder, initially NULL and 0. */
+typedef struct etcp_storable_class {
+    const uint8_t *name; /* in the image: no NUL inside, none behind */
+    size_t len;
+    void *handle;
+    int overloads; /* an OVERLOAD item refers to an object of this class */
+} etcp_storable_class;
+
+/* Makes the values. Values are opaque, not NULL, and carry one reference when made; functions that put a
+ * value somewhere take over that reference. arg is the caller's. int results are 0 or an etcp_code. */
+typedef struct etcp_storable_builder {
+    /* Leaves. NULL: out of memory; from string also: not UTF-8. */
+    void *(*constant)(void *arg, etcp_storable_constant which, etcp_storable_place place);
+    void *(*integer)(void *arg, int32_t value);
+    void *(*native)(void *arg, etcp_storable_op op, const uint8_t *bytes); /* INTEGER, DOUBLE */
+    void *(*string)(void *arg, const uint8_t *bytes, size_t len, int is_utf8);
+
+    /* Containers, empty at first. count elements follow, so many bytes at least are there. */
+    void *(*array)(void *arg, size_t count);
+    void *(*hash)(void *arg, size_t count);
+    void *(*reference)(void *arg);
+
+    /* Filling them; op is REF, OVERLOAD, or a weak form that a constant must be refused for (with
+     * ETCP_EDECODE). An index comes at most once; indexes left out are absent elements. A key may come
+     * twice: the last one counts and the result is 1, but the earlier value must stay alive until the
+     * reader returns. */
+    int (*array_put)(void *arg, void *array, size_t index, void *value);
+    int (*hash_put)(void *arg, void *hash, const uint8_t *key, size_t len, unsigned key_flags,
+                    void *value);
+    int (*reference_put)(void *arg, void *reference, void *value, etcp_storable_op op);
+
+    /* Hangs the literal of a version string on a string. */
+    int (*vstring)(void *arg, void *string, const uint8_t *literal, size_t len);
+
+    /* References: one more (returns value), one less, how many. */
+    void *(*share)(void *arg, void *value);
+    void (*release)(void *arg, void *value);
+    size_t (*owners)(void *arg, void *value);
+    /* Drops the content of a container, to break cycles before release; leaves stay as they are. */
+    void (*empty)(void *arg, void *value);
+
+    /* Once per class, when its name is met: 0, or ETCP_EPOLICY to refuse the image. */
+    int (*class_named)(void *arg, etcp_storable_class *c);
+    /* The image was sound to its end. Once per class that objects were met of: 0, or
+     * ETCP_STORABLE_FOREIGN to leave the image to Storable after all. Then weaken turns references
+     * into weak ones, and bless makes objects: both cannot fail. */
+    int (*class_ready)(void *arg, etcp_storable_class *c);
+    void (*weaken)(void *arg, void *reference);
+    void (*bless)(void *arg, void *value, etcp_storable_class *c);
+} etcp_storable_builder;
+
+typedef struct etcp_storable_options {
+    size_t max_depth; /* 0: ETCP_STORABLE_DEPTH */
+    /* What the local freeze writes behind the minor version: byte order and sizes, to recognise images
+     * in native order. NULL: read images in network order only. */
+    const uint8_t *native_header;
+    size_t native_header_len;
+    size_t integer_size; /* bytes of INTEGER and DOUBLE items; 0: refuse them */
+    size_t double_size;
+} etcp_storable_options;
+
+/* A reader keeps its tables from image to image. */
+typedef struct etcp_storable_reader etcp_storable_reader;
+
+/* Returns a reader, or NULL. etcp_storable_reader_free frees it; NULL does nothing. */
+etcp_storable_reader *etcp_storable_reader_new(void);
+void etcp_storable_reader_free(etcp_storable_reader *r);
+
+/* Reads the image data[0..len) and builds its root item. Bytes behind the root are ignored, as thaw
+ * does. Returns 0: *root is the value and the caller's. Otherwise everything built was released:
+ * ETCP_STORABLE_FOREIGN, ETCP_EDECODE (damaged), ETCP_ETOOBIG (nested too deep), ETCP_EPOLICY (a class
+ * was refused), ETCP_ENOMEM. options may be NULL. The builder must not use the reader. */
+int etcp_storable_read(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                       const etcp_storable_builder *builder, void *arg,
+                       const etcp_storable_options *options, void **root);
+
+/* What etcp_storable_scan met beyond plain data. */
+enum {
+    ETCP_STORABLE_HAS_HOOK = 1,
+    ETCP_STORABLE_HAS_TIE = 2,
+    ETCP_STORABLE_HAS_CODE = 4,
+    ETCP_STORABLE_HAS_REGEXP = 8,
+    ETCP_STORABLE_HAS_OVERLOAD = 16,
+    ETCP_STORABLE_HAS_RESTRICTED = 32
+};
+
+/* Checks that data[0..len) is an image that Storable can be trusted with: every item known and whole,
+ * nothing that its decoder is known to stumble over. class_named sees each class, "Regexp" for
+ * expressions included, and may refuse it. Sets *features to what was met. Returns as
+ * etcp_storable_read, but never ETCP_STORABLE_FOREIGN. */
+int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                       int (*class_named)(void *arg, etcp_storable_class *c), void *arg,
+                       const etcp_storable_options *options, unsigned *features);
+
+/* Why the last image failed; valid until the next one. */
+const char *etcp_storable_reader_error(const etcp_storable_reader *r);
+
+#endif

@@ -1,0 +1,186 @@
+/* Inside of the reader: shared by reader.c, which reads plain items, and scan.c, which goes through
+ * those that only Storable can build. Nobody else includes this. */
+#ifndef ETCP_STORABLE_READER_PRIVATE_H
+#define ETCP_STORABLE_READER_PRIVATE_H
+
+#include "reader.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+#define ETCP_STORABLE_NO_CLASS UINT32_MAX
+
+typedef enum etcp_storable_kind {
+    ETCP_FRAME_ARRAY,
+    ETCP_FRAME_HASH,
+    ETCP_FRAME_FLAG_HASH,
+    ETCP_FRAME_REFERENCE,
+    ETCP_FRAME_TIED,      /* from here on only while scanning */
+    ETCP_FRAME_TIED_INDEX,
+    ETCP_FRAME_HOOK,      /* items that the hook's object refers to */
+    ETCP_FRAME_HOOK_MAGIC /* the object behind a tied one */
+} etcp_storable_kind;
+
+/* A container that is being filled. */
+typedef struct etcp_storable_frame {
+    void *value;   /* owned until the container is complete */
+    size_t tag;    /* of value */
+    size_t left;   /* items still to be attached */
+    size_t index;  /* of the next element; of the blessing, for hooks */
+    uint8_t kind;  /* etcp_storable_kind */
+    uint8_t op;    /* that opened it */
+    uint8_t flags; /* of a FLAG_HASH or HOOK */
+    uint8_t promise; /* bytes at least that each item has: 1 where a count was claimed, else 0 */
+} etcp_storable_frame;
+
+/* In tag order, since both are given when an item begins. */
+typedef struct etcp_storable_blessing {
+    size_t tag;
+    uint32_t class_index; /* ETCP_STORABLE_NO_CLASS until a hook names its class */
+} etcp_storable_blessing;
+
+struct etcp_storable_reader {
+    const uint8_t *start; /* the image */
+    const uint8_t *at;    /* next byte to read */
+    const uint8_t *end;
+    size_t promised; /* bytes that open counted containers must still find before end */
+    int is_native;   /* lengths in the byte order of this machine */
+    size_t max_depth;
+    size_t integer_size;
+    size_t double_size;
+
+    const etcp_storable_builder *builder;
+    void *arg;
+    int is_scan;
+    unsigned features; /* ETCP_STORABLE_HAS_... */
+
+    void *item; /* the value just completed, owned; NULL: an absent element, or none */
+    size_t item_tag;
+    uint32_t pending; /* class that the item being read is blessed into */
+    int has_backrefs; /* there may be cycles */
+    int has_duplicate_keys;
+
+    void **tags; /* every value begun, by tag, not owned; NULL stands for the undef constant */
+    size_t tag_count, tag_cap;
+    etcp_storable_frame *frames;
+    size_t depth, frame_cap;
+    etcp_storable_class *classes;
+    size_t class_count, class_cap;
+    etcp_storable_blessing *blessings;
+    size_t blessing_count, blessing_cap;
+    size_t *weak; /* tags of references to be weakened */
+    size_t weak_count, weak_cap;
+
+    etcp_error error;
+};
+
+/* What reading and attaching an item lead to. */
+enum {
+    ETCP_STEP_ITEM = 0, /* r->item is complete: attach it */
+    ETCP_STEP_MORE = 2  /* a container needs its next item */
+};
+
+/* Records the failure with the place of the next byte. Returns ETCP_EDECODE. */
+int etcp_storable_damaged(etcp_storable_reader *r, const char *what);
+
+static inline size_t etcp_storable_bytes_left(const etcp_storable_reader *r)
+{
+    return (size_t)(r->end - r->at);
+}
+
+/* Reading primitives, inline because they are called for every few bytes. 0, or ETCP_EDECODE after
+ * recording it; the code is spelled out so that compilers see when results are set. */
+
+static inline int etcp_storable_take_byte(etcp_storable_reader *r, unsigned *byte)
+{
+    if (r->at == r->end) {
+        etcp_storable_damaged(r, "unexpected end");
+        return ETCP_EDECODE;
+    }
+    *byte = *r->at++;
+    return 0;
+}
+
+static inline int etcp_storable_take_bytes(etcp_storable_reader *r, size_t len,
+                                           const uint8_t **bytes)
+{
+    if (etcp_storable_bytes_left(r) < len) {
+        etcp_storable_damaged(r, "unexpected end");
+        return ETCP_EDECODE;
+    }
+    *bytes = r->at;
+    r->at += len;
+    return 0;
+}
+
+/* Tags and NETINT are big-endian in images of either byte order. */
+static inline int etcp_storable_take_network_u32(etcp_storable_reader *r, uint32_t *number)
+{
+    const uint8_t *at;
+
+    if (etcp_storable_take_bytes(r, 4, &at) < 0)
+        return ETCP_EDECODE;
+    *number = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    return 0;
+}
+
+/* Lengths and counts are in the byte order of the image. */
+static inline int etcp_storable_take_length(etcp_storable_reader *r, uint32_t *length)
+{
+    const uint8_t *at;
+
+    if (!r->is_native)
+        return etcp_storable_take_network_u32(r, length);
+    if (etcp_storable_take_bytes(r, 4, &at) < 0)
+        return ETCP_EDECODE;
+    memcpy(length, at, 4);
+    return 0;
+}
+
+/* Bytes behind their own length, of one byte, or of four. */
+static inline int etcp_storable_take_text(etcp_storable_reader *r, int is_long,
+                                          const uint8_t **bytes, size_t *len)
+{
+    unsigned byte;
+    uint32_t number;
+
+    if (is_long) {
+        if (etcp_storable_take_length(r, &number) < 0)
+            return ETCP_EDECODE;
+        *len = number;
+    } else {
+        if (etcp_storable_take_byte(r, &byte) < 0)
+            return ETCP_EDECODE;
+        *len = byte;
+    }
+    return etcp_storable_take_bytes(r, *len, bytes);
+}
+
+/* Reads a class name of len bytes and gives it the next class number. */
+int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len);
+
+/* Room for one more of each; for a frame, also the check of the depth. 0 or a failure. */
+int etcp_storable_reserve_tag(etcp_storable_reader *r);
+int etcp_storable_reserve_blessing(etcp_storable_reader *r);
+int etcp_storable_reserve_frame(etcp_storable_reader *r);
+
+/* Gives value the next tag and blesses it when a class is pending. Room was made by the reader. */
+void etcp_storable_tag(etcp_storable_reader *r, void *value);
+
+/* Pushes a frame for value, tagged just now, which takes items items. */
+etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
+                                        etcp_storable_kind kind, etcp_storable_op op, size_t items);
+
+/* Reads a leaf that must be a string of some kind, given its opcode. Returns ETCP_STEP_ITEM or fails. */
+int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
+
+/* scan.c: items that have an opcode only Storable can build, and what belongs to their frames. */
+int etcp_storable_read_foreign(etcp_storable_reader *r, unsigned op);
+int etcp_storable_attach_foreign(etcp_storable_reader *r, etcp_storable_frame *f);
+
+/* reader.c: the loop behind etcp_storable_read and etcp_storable_scan. */
+int etcp_storable_run(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                      const etcp_storable_options *options);
+
+#endif

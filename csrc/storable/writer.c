@@ -1,0 +1,193 @@
+#include "writer.h"
+
+#include "base/mem.h"
+
+enum {
+    FIRST_SLOTS = 64,
+    KEPT_SLOTS = 16384,        /* larger tables do not outlive their image */
+    KEPT_BYTES = 1024 * 1024   /* larger buffers do when the last image filled a quarter of them */
+};
+
+void etcp_storable_writer_init(etcp_storable_writer *w)
+{
+    memset(w, 0, sizeof *w);
+    etcp_buf_init(&w->out);
+}
+
+void etcp_storable_writer_deinit(etcp_storable_writer *w)
+{
+    etcp_free(w->slots);
+    etcp_buf_deinit(&w->out);
+    etcp_storable_writer_init(w);
+}
+
+static void drop_slots(etcp_storable_writer *w)
+{
+    etcp_free(w->slots);
+    w->slots = NULL;
+    w->slot_count = 0;
+}
+
+int etcp_storable_begin(etcp_storable_writer *w, uint8_t minor)
+{
+    uint8_t *header;
+
+    if (w->out.cap > KEPT_BYTES && etcp_buf_len(&w->out) < w->out.cap / 4)
+        etcp_buf_deinit(&w->out);
+    etcp_buf_clear(&w->out);
+    /* Image numbers mark the slots; when they run out, old marks could be taken for ours. */
+    if (w->slot_count > KEPT_SLOTS || ++w->image == 0) {
+        drop_slots(w);
+        w->image = 1;
+    }
+    w->seen = 0;
+    w->next_tag = 0;
+    header = etcp_storable_room(w, 2);
+    if (!header)
+        return ETCP_ENOMEM;
+    header[0] = ETCP_SX_NETWORK_2;
+    header[1] = minor;
+    etcp_storable_wrote(w, 2);
+    return 0;
+}
+
+/* ---- what was met before ------------------------------------------------------------------------ */
+
+/* The slot that holds address in the current image, or the empty one where it belongs. */
+static etcp_storable_slot *find_slot(const etcp_storable_writer *w, const void *address)
+{
+    /* Addresses are multiples of 8 or more; the multiplication spreads the rest (Knuth 6.4). */
+    uint64_t spread = ((uint64_t)(uintptr_t)address >> 3) * UINT64_C(0x9E3779B97F4A7C15);
+    size_t i = (size_t)(spread >> 32) & (w->slot_count - 1);
+
+    while (w->slots[i].image == w->image && w->slots[i].address != address)
+        i = (i + 1) & (w->slot_count - 1);
+    return &w->slots[i];
+}
+
+static int grow_slots(etcp_storable_writer *w)
+{
+    etcp_storable_slot *old = w->slots;
+    size_t old_count = w->slot_count;
+    size_t count = old_count ? old_count * 2 : FIRST_SLOTS;
+    size_t i;
+
+    if (count > SIZE_MAX / sizeof *old)
+        return ETCP_ENOMEM;
+    w->slots = etcp_zalloc(count * sizeof *old);
+    if (!w->slots) {
+        w->slots = old;
+        return ETCP_ENOMEM;
+    }
+    w->slot_count = count;
+    for (i = 0; i < old_count; i++) {
+        if (old[i].image == w->image)
+            *find_slot(w, old[i].address) = old[i];
+    }
+    etcp_free(old);
+    return 0;
+}
+
+int etcp_storable_meet(etcp_storable_writer *w, const void *address)
+{
+    etcp_storable_slot *slot;
+    uint8_t *to;
+
+    if (w->seen >= w->slot_count / 2 && grow_slots(w) < 0)
+        return ETCP_ENOMEM;
+    slot = find_slot(w, address);
+    if (slot->image != w->image) {
+        /* Old peers take tags for signed numbers. */
+        if (w->next_tag >= INT32_MAX)
+            return ETCP_ETOOBIG;
+        slot->address = address;
+        slot->tag = w->next_tag++;
+        slot->image = w->image;
+        w->seen++;
+        return 0;
+    }
+    to = etcp_storable_room(w, 5);
+    if (!to)
+        return ETCP_ENOMEM;
+    to[0] = ETCP_SX_OBJECT;
+    etcp_storable_store_u32(to + 1, slot->tag);
+    etcp_storable_wrote(w, 5);
+    return 1;
+}
+
+/* ---- items ---------------------------------------------------------------------------------------- */
+
+static int put_digits(etcp_storable_writer *w, int is_negative, uint64_t magnitude)
+{
+    char text[24];
+    char *at = text + sizeof text;
+
+    do
+        *--at = (char)('0' + magnitude % 10);
+    while ((magnitude /= 10) != 0);
+    if (is_negative)
+        *--at = '-';
+    return etcp_storable_put_string(w, at, (size_t)(text + sizeof text - at), 0);
+}
+
+int etcp_storable_put_integer(etcp_storable_writer *w, int is_negative, uint64_t magnitude,
+                              int with_netint)
+{
+    uint32_t bits;
+    uint8_t *to;
+
+    if (magnitude > (is_negative ? UINT64_C(0x80000000) : UINT64_C(0x7fffffff)))
+        return put_digits(w, is_negative, magnitude);
+    bits = is_negative ? 0u - (uint32_t)magnitude : (uint32_t)magnitude;
+    to = etcp_storable_room(w, 5);
+    if (!to)
+        return ETCP_ENOMEM;
+    if (bits + 128 <= 255) {
+        to[0] = ETCP_SX_BYTE;
+        to[1] = (uint8_t)(bits + 128);
+        etcp_storable_wrote(w, 2);
+        return 0;
+    }
+    if (!with_netint)
+        return put_digits(w, is_negative, magnitude);
+    to[0] = ETCP_SX_NETINT;
+    etcp_storable_store_u32(to + 1, bits);
+    etcp_storable_wrote(w, 5);
+    return 0;
+}
+
+/* The opcode, and a number in the short or long form of BLESS and IX_BLESS. */
+static uint8_t *put_class_number(uint8_t *to, etcp_storable_op op, uint32_t number)
+{
+    *to++ = (uint8_t)op;
+    if (number <= ETCP_SX_SHORT_CLASS_MAX) {
+        *to++ = (uint8_t)number;
+        return to;
+    }
+    *to++ = ETCP_SX_LONG_CLASS;
+    etcp_storable_store_u32(to, number);
+    return to + 4;
+}
+
+int etcp_storable_put_class(etcp_storable_writer *w, const uint8_t *name, size_t len)
+{
+    uint8_t *start = etcp_storable_room(w, len + 6);
+    uint8_t *to;
+
+    if (!start)
+        return ETCP_ENOMEM;
+    to = put_class_number(start, ETCP_SX_BLESS, (uint32_t)len);
+    memcpy(to, name, len);
+    etcp_storable_wrote(w, (size_t)(to - start) + len);
+    return 0;
+}
+
+int etcp_storable_put_class_index(etcp_storable_writer *w, uint32_t index)
+{
+    uint8_t *start = etcp_storable_room(w, 6);
+
+    if (!start)
+        return ETCP_ENOMEM;
+    etcp_storable_wrote(w, (size_t)(put_class_number(start, ETCP_SX_IX_BLESS, index) - start));
+    return 0;
+}
