@@ -73,12 +73,16 @@ SKIP: {
     $server->kill('TERM');
 }
 {
-    my $server = spawn_server(donotencrypt => 1);
+    my $server = spawn_server(donotencrypt => 1,
+        callbacks => { data => sub { $_[0]->send('x' x $_[0]->data) } });
     my $client = client_of($server, maxmessage => 1000);
-    $client->send('x' x 1001) or diag $@;
-    my $back = $client->receive;
-    ok(!defined $back, 'a client refuses what passes its maxmessage');
+    $client->send(1000);
+    is(length $client->receive, 1000, 'a client takes what its maxmessage allows');
+    $client->send(1001);
+    ok(!defined $client->receive, 'and refuses one byte more');
     isnt($@, '', 'and says why');
+    ok(!$client->send('x' x 1001), 'nor sends it');
+    like($@, qr/^Error sending data: /, 'and says so');
     $server->kill('TERM');
 }
 

@@ -1,0 +1,231 @@
+# When callbacks are called, in which order, with what; what the objects in them keep.
+use strict;
+use warnings;
+use Test::More;
+use lib 't/lib';
+use EasyTCPTest;
+use OldPeer;
+use Net::EasyTCP;
+
+my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+my @log;
+
+sub peer {
+    return OldPeer->client(version => '0.19', port => $port, idle => loop_of($server), @_)
+        || BAIL_OUT(OldPeer->error);
+}
+
+# One more round for what might come too much.
+sub settle { $server->do_one_loop foreach 1 .. 3; return }
+
+sub logged {
+    my ($expected, $name) = @_;
+    run_until($server, sub { @log >= @$expected });
+    settle();
+    is_deeply([@log], $expected, $name);
+    @log = ();
+    return;
+}
+
+$server->setcallback(
+    connect    => sub { $_[0]{name} = 'kept'; push @log, 'connect' },
+    data       => sub { push @log, "data $_[0]{name} " . $_[0]->data },
+    disconnect => sub { push @log, "disconnect $_[0]{name}" },
+);
+
+{
+    my $peer = peer();
+    logged(['connect'], 'connect, once');
+    $peer->send('a');
+    logged(['data kept a'], 'data; the user\'s own keys are there');
+    $peer->send_plain('');
+    $peer->send_plain('0');
+    logged([ 'data kept ', 'data kept 0' ], 'empty and "0" are messages');
+    $peer->raw_send(join '', map { packet(5, $_) } 1 .. 500);
+    logged([ map { "data kept $_" } 1 .. 500 ], '500 messages in one write: each once, in order');
+    $peer->raw_send(packet(5, 'x') . packet(5, 'y'));
+    $peer->close;
+    logged([ 'data kept x', 'data kept y', 'disconnect kept' ],
+        'what came before the end is delivered before disconnect');
+}
+{
+    my $peer = peer();
+    logged(['connect'], 'connect');
+    $peer->reset_connection;
+    logged(['disconnect kept'], 'a reset ends it too');
+}
+{
+    my $sock = raw_connect($port);
+    settle();
+    close $sock;
+    settle();
+    logged([], 'no callback for a connection that never negotiated');
+}
+{
+    # The first message together with the end of the negotiation.
+    my $sock = raw_connect($port);
+    my $idle = loop_of($server);
+    while (my ($flags, $payload) = read_packet($sock, $idle)) {
+        my ($tag) = split /\0/, $payload;
+        if ($tag eq 'EN') {
+            syswrite $sock, packet(1, 'EN') . packet(5, 'early') . packet(5, 'bird');
+            last;
+        }
+        syswrite $sock, packet(1, $tag eq 'VE' ? "VE\0000.19" : $tag =~ /^CO|^SV/ ? $payload : 'NO');
+    }
+    logged([ 'connect', 'data kept early', 'data kept bird' ],
+        'messages in the same read as EN are delivered, after connect');
+    close $sock;
+    logged(['disconnect kept'], 'and the end');
+}
+
+# A data callback that does not fetch: each message is announced once and stays in the bucket.
+{
+    my @got;
+    my $object;
+    $server->setcallback(connect => sub { push @log, 'connect' }, disconnect => sub { },
+        data => sub { $object = shift; push @log, 'data' });
+    my $peer = peer();
+    logged(['connect'], 'connect');
+    $peer->raw_send(packet(5, 'one') . packet(5, 'two') . packet(5, 'three'));
+    logged([ 'data', 'data', 'data' ], 'one callback per message');
+    push @got, scalar $object->data foreach 1 .. 3;
+    is_deeply(\@got, [qw(one two three)], 'data() hands them out later, in order');
+    is($object->data, undef, 'and no more');
+    $peer->close;
+    settle();
+    @log = ();
+}
+
+# Two messages fetched in one callback: the other callback finds nothing, or is not made.
+{
+    my @got;
+    $server->setcallback(data => sub { push @got, scalar $_[0]->data, scalar $_[0]->data });
+    my $peer = peer();
+    $peer->raw_send(packet(5, 'one') . packet(5, 'two') . packet(5, 'three') . packet(5, 'four'));
+    run_until($server, sub { grep { defined && $_ eq 'four' } @got });
+    settle();
+    is_deeply([ grep { defined } @got ], [qw(one two three four)], 'nothing is handed out twice');
+    $peer->close;
+    settle();
+    @log = ();
+}
+
+# receive() on the server's side of a connection, inside callbacks: a conversation in one event.
+foreach my $where (qw(connect data)) {
+    my ($answer, $done);
+    my $talk = sub {
+        my $client = shift;
+        return if $done;
+        $client->data if $where eq 'data';
+        $client->send('name?');
+        $answer = $client->receive(30);
+        $done = 1;
+        $client->send(defined $answer ? "hello $answer" : "error $@");
+    };
+    my ($own, $own_port) = new_server(donotencrypt => 1, donotcompress => 1);
+    $own->setcallback(data => sub { push @log, 'data ' . $_[0]->data }, $where => $talk);
+    my $child = spawn(sub {
+        my $me = shift;
+        my $peer = OldPeer->client(version => '0.19', port => $own_port) or die OldPeer->error;
+        $peer->send('start') if $where eq 'data';
+        $me->report($peer->receive);
+        $peer->send('Perl');
+        $me->report($peer->receive);
+        $me->hear;
+    });
+    run_until($own, sub { $done });
+    is($answer, 'Perl', "receive() inside the $where callback");
+    is($child->line, 'name?', "$where: the question went out before the wait");
+    is($child->line, 'hello Perl', "$where: and the answer");
+    $own->do_one_loop foreach 1 .. 3;
+    is_deeply(\@log, [], "$where: a message taken by receive() is not announced again");
+    $child->tell('done');
+    $child->wait;
+    @log = ();
+}
+
+# receive() reads ahead: what it found too is still delivered.
+{
+    my @got;
+    my $first = 1;
+    $server->setcallback(connect => sub { push @log, 'connect' }, data => sub {
+        my $client = shift;
+        push @got, scalar $client->data;
+        push @got, scalar $client->receive(30) if $first;
+        $first = 0;
+    });
+    my $peer = peer();
+    $peer->raw_send(join '', map { packet(5, $_) } 1 .. 5);
+    run_until($server, sub { grep { defined && $_ eq '5' } @got });
+    settle();
+    is_deeply([ grep { defined } @got ], [ 1 .. 5 ], 'receive() inside data loses nothing');
+    $peer->close;
+    settle();
+    @log = ();
+}
+
+# send() to the leaving client inside its own disconnect callback: true or a soft failure.
+{
+    my $result;
+    $server->setcallback(disconnect => sub {
+        my $client = shift;
+        $result = eval { $client->send('goodbye'); 1 } ? 'lived' : "died: $@";
+        push @log, 'open: ' . (defined $client->socket ? 1 : 0),
+            'listed: ' . scalar(grep { defined && $_ == $client } $server->clients);
+    }, data => sub { $_[0]->data }, connect => sub { });
+    my $peer = peer();
+    run_until($server, sub { $server->clients });
+    $peer->close;
+    logged([ 'open: 1', 'listed: 1' ], 'in disconnect the socket is open and the client listed');
+    is($result, 'lived', 'send() to the leaving client does not die');
+}
+
+# A broadcast to everyone, leaving client included, as chat servers do it.
+{
+    my @errors;
+    $server->setcallback(disconnect => sub {
+        foreach my $client ($server->clients) {
+            eval { $client->send('someone left') || die "$@\n"; 1 } or push @errors, $@;
+        }
+        push @log, 'told';
+    });
+    my @peers = map { peer() } 1 .. 3;
+    run_until($server, sub { ($server->clients || 0) == 3 });
+    $peers[1]->close;
+    logged(['told'], 'a broadcast from disconnect');
+    is_deeply(\@errors, [], 'with send() || die for everyone');
+    is($peers[$_]->receive, 'someone left', "peer $_ hears it") foreach 0, 2;
+    $server->setcallback(disconnect => sub { });
+    $_->close foreach @peers[ 0, 2 ];
+    run_until($server, sub { !$server->clients });
+}
+
+# Callbacks may be changed while connections live.
+{
+    my $peer = peer();
+    $server->setcallback(data => sub { push @log, 'old ' . $_[0]->data });
+    $peer->send('1');
+    logged(['old 1'], 'one callback');
+    $server->setcallback(data => sub { push @log, 'new ' . $_[0]->data });
+    $peer->send('2');
+    logged(['new 2'], 'another callback, same connection');
+    $peer->close;
+    settle();
+}
+
+# Without any callback messages stay in the bucket.
+{
+    my ($bare, $bare_port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my $peer = OldPeer->client(version => '0.19', port => $bare_port, idle => loop_of($bare));
+    run_until($bare, sub { $bare->clients });
+    $peer->send('waiting');
+    my ($client) = $bare->clients;
+    my $got;
+    run_until($bare, sub { defined($got = $client->data) });
+    is($got, 'waiting', 'a server without callbacks: data() finds the message');
+    $peer->send('more');
+    is($client->receive(30), 'more', 'and so does receive()');
+}
+
+done_testing();
