@@ -1,0 +1,96 @@
+package Bench::Run;
+
+# One measurement: starts a server, lets the load generator work on it, ends both. Whatever happens,
+# no process stays behind.
+
+use strict;
+use warnings;
+
+use Exporter ();
+use IO::Select;
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+our @ISA       = qw(Exporter);
+our @EXPORT_OK = qw(measure start_server end_process);
+
+my $PATIENCE = 20;    # seconds for anything that should take one or two
+
+my %running;
+
+END {
+    my $status = $?;
+    end_process($_) for keys %running;
+    $? = $status;
+}
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+
+# A thousand connections need more descriptors than some systems allow at first.
+my $more = 'ulimit -n 4096 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null';
+my @MORE_DESCRIPTORS = ('sh', '-c', "$more; exec \"\$@\"", 'sh');
+
+# Returns its process id and a handle on what it prints.
+sub _start {
+    my @command = @_;
+    pipe my $from_child, my $to_parent or die "Cannot create a pipe: $!\n";
+    my $pid = fork;
+    defined $pid or die "Cannot fork: $!\n";
+    if (!$pid) {
+        %running = ();
+        open STDOUT, '>&', $to_parent or POSIX::_exit(1);
+        exec @command or POSIX::_exit(1);
+    }
+    $running{$pid} = 1;
+    return ($pid, $from_child);
+}
+
+# What comes from the handle until the pattern matches, the other end is closed or patience is over.
+sub _read_until {
+    my ($handle, $pattern) = @_;
+    my $select = IO::Select->new($handle);
+    my $end    = time + $PATIENCE;
+    my $text   = '';
+    while ($text !~ $pattern) {
+        my $left = $end - time;
+        last if $left <= 0 || !$select->can_read($left);
+        last if !sysread $handle, $text, 4096, length $text;
+    }
+    return $text;
+}
+
+sub end_process {
+    my $pid = shift;
+    delete $running{$pid} or return;
+    kill TERM => $pid;
+    for (1 .. 100) {
+        return if waitpid($pid, POSIX::WNOHANG()) != 0;
+        sleep 0.01;
+    }
+    kill KILL => $pid;
+    waitpid $pid, 0;
+}
+
+# Returns the process id, the name and version that it announced, and its port; nothing if it fails.
+sub start_server {
+    my @command = @_;
+    my ($pid, $out) = _start(@MORE_DESCRIPTORS, @command);
+    my $text = _read_until($out, qr/^READY .* \d+\n/m);
+    return ($pid, $1, $2) if $text =~ /^READY (.*) (\d+)\n/m;
+    end_process($pid);
+    return;
+}
+
+# Returns { rate, cpu, peak } or { error }.
+sub measure {
+    my ($server, $load) = @_;
+    my ($pid, undef, $port) = start_server(@$server)
+      or return { error => 'the server did not start' };
+    my ($load_pid, $out) = _start(@MORE_DESCRIPTORS, @$load, "port=$port", "server=$pid");
+    my $text = _read_until($out, qr/(?!)/);
+    end_process($_) for $load_pid, $pid;
+    my %result = $text =~ /^(\w+) (.+)$/mg;
+    return \%result if $result{rate} || $result{error};
+    return { error => 'no result' };
+}
+
+1;

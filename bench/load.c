@@ -1,0 +1,413 @@
+/* Loads an echo server with messages and says how it did. One process, no threads; it costs the
+ * same whatever the server is written in. It speaks the protocol as a peer without ciphers and
+ * compressors does (Protocol.pod, "One handshake for all releases").
+ *
+ *   load port=N [server=PID] [seconds=0.5] [clients=1] [window=1] [size=64 | structure=FILE]
+ *   load port=N [server=PID] [seconds=0.5] connect=1
+ *
+ *   window      messages that each client has under way; a new one is sent for each that comes back
+ *   structure   a file with the Storable image to send instead of a string of that size
+ *   connect     connect, negotiate, close, and again
+ *
+ * Prints "rate", messages (or connections) per second; "cpu", seconds of the server's CPU for each;
+ * "peak", the server's largest memory in KiB. The latter two need /proc. Or "error" and why. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "packet.h"
+#include "readiness.h"
+
+enum {
+    NEGOTIATING_AT_ONCE = 32, /* a short queue in a system's listen() must do */
+    COMMAND_MAX = 8192,       /* larger than any command of a server that offers no cipher */
+    TRAIN_MAX = 65536,        /* bytes of messages in one write */
+    CLIENTS_MAX = 65536,
+    PATIENCE_MS = 10000,
+    SETTLE_MS = 20 /* 0.26 loses a message that arrives together with the end of the negotiation */
+};
+static const double WARM_UP = 0.15;
+
+struct client {
+    int fd, watched, is_ready;
+    uint8_t in[COMMAND_MAX]; /* while negotiating */
+    size_t in_len;
+    size_t to_write;                  /* bytes of messages */
+    size_t write_offset, read_offset; /* in a message */
+};
+
+static struct {
+    long port, server, clients, window, size, connect;
+    const char *structure;
+    double seconds;
+} option = {.clients = 1, .window = 1, .size = 64, .seconds = 0.5};
+
+static struct client *clients, *client_of[CLIENTS_MAX];
+static int ready_clients, started_clients;
+static uint8_t *train, *input;
+static size_t packet_len, header_len, train_len, compared_len;
+static unsigned long long done;
+
+static void give_up(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fputs("error ", stdout);
+    vprintf(format, args);
+    putchar('\n');
+    va_end(args);
+    exit(1);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- the server's costs */
+
+/* Reads a number from /proc/PID/file, after label if there is one; -1: cannot tell. */
+static double proc_number(const char *file, const char *label)
+{
+    char path[64], line[256];
+    double value = -1;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/%s", option.server, file);
+    if (!option.server || !(f = fopen(path, "r")))
+        return -1;
+    while (value < 0 && fgets(line, sizeof line, f)) {
+        if (!strncmp(line, label, strlen(label)))
+            sscanf(line + strlen(label), "%lf", &value);
+    }
+    fclose(f);
+    return value;
+}
+
+static double server_cpu(void)
+{
+    return proc_number("schedstat", "") / 1e9;
+}
+
+/* ---- the messages */
+
+static uint8_t *read_payload(size_t *len)
+{
+    uint8_t *payload = malloc(option.structure ? 65536 : (size_t)option.size + 1);
+    uint64_t noise = 88172645463325252u;
+    FILE *f;
+
+    if (!payload)
+        give_up("out of memory");
+    if (option.structure) {
+        if (!(f = fopen(option.structure, "rb")))
+            give_up("cannot read %s", option.structure);
+        *len = fread(payload, 1, 65536, f);
+        fclose(f);
+        return payload;
+    }
+    for (*len = 0; *len < (size_t)option.size; (*len)++) {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        payload[*len] = (uint8_t)(noise >> 32);
+    }
+    return payload;
+}
+
+/* A train of copies of the packet, so that one write can carry many. */
+static void make_train(void)
+{
+    uint8_t header[PACKET_HEADER_MAX];
+    size_t len, count, i;
+    uint8_t *payload = read_payload(&len);
+
+    header_len = packet_header(header, option.structure ? PACKET_STRUCTURE : PACKET_DATA, len);
+    packet_len = header_len + len;
+    /* A hash may come back in another order. */
+    compared_len = option.structure ? header_len : packet_len;
+    count = smaller(TRAIN_MAX / packet_len + 1, (size_t)option.window);
+    train_len = count * packet_len;
+    train = malloc(train_len);
+    input = malloc(TRAIN_MAX * 4);
+    if (!train || !input)
+        give_up("out of memory");
+    for (i = 0; i < train_len; i += packet_len) {
+        memcpy(train + i, header, header_len);
+        memcpy(train + i + header_len, payload, len);
+    }
+    free(payload);
+}
+
+/* ---- connections */
+
+static void watch(struct client *c, int events)
+{
+    ready_watch(c->fd, c->watched, events);
+    c->watched = events;
+}
+
+static void connect_client(struct client *c)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)option.port)};
+    int one = 1;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memset(c, 0, offsetof(struct client, in));
+    c->in_len = 0;
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (c->fd < 0 || c->fd >= CLIENTS_MAX ||
+        connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0)
+        give_up("cannot connect: %s", strerror(errno));
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    client_of[c->fd] = c;
+    watch(c, READY_READ);
+}
+
+/* An answer is small and the socket empty: it is taken whole. */
+static void answer(struct client *c, const void *payload, size_t len)
+{
+    uint8_t packet[PACKET_HEADER_MAX + COMMAND_MAX];
+    size_t size = packet_header(packet, PACKET_INTERNAL, len);
+
+    memcpy(packet + size, payload, len);
+    size += len;
+    if (write(c->fd, packet, size) != (ssize_t)size)
+        give_up("cannot answer the negotiation: %s", strerror(errno));
+}
+
+static int is_command(const char *tag, const uint8_t *payload, size_t len)
+{
+    size_t n = strlen(tag);
+
+    return len >= n && !memcmp(payload, tag, n) && (len == n || payload[n] == 0);
+}
+
+static void answer_command(struct client *c, const uint8_t *payload, size_t len)
+{
+    static const struct {
+        const char *tag, *answer;
+        size_t len;
+    } answers[] = {
+        {"VE", "VE\0000.26", 7}, {"EA", "EU\0\0", 4}, {"EK", "EK\0", 3},
+        {"CA", "CU\0\0", 4},     {"EN", "EN", 2},
+    };
+    size_t i;
+
+    c->is_ready = is_command("EN", payload, len);
+    ready_clients += c->is_ready;
+    if (is_command("PF", payload, len) || is_command("CS", payload, len))
+        give_up("the server wants a password");
+    if (is_command("COS", payload, len) || is_command("SVE", payload, len)) {
+        answer(c, payload, len);
+        return;
+    }
+    for (i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (is_command(answers[i].tag, payload, len)) {
+            answer(c, answers[i].answer, answers[i].len);
+            return;
+        }
+    }
+    answer(c, "NO", 2);
+}
+
+static ssize_t read_some(struct client *c, void *to, size_t len)
+{
+    ssize_t n = read(c->fd, to, len);
+
+    if (n == 0)
+        give_up("the server closed a connection");
+    if (n < 0 && errno != EAGAIN)
+        give_up("cannot read: %s", strerror(errno));
+    return n < 0 ? 0 : n;
+}
+
+static void negotiate(struct client *c)
+{
+    size_t size, header;
+
+    c->in_len += (size_t)read_some(c, c->in + c->in_len, sizeof c->in - c->in_len);
+    while (!c->is_ready && (size = packet_size(c->in, c->in_len, &header)) && size <= c->in_len) {
+        answer_command(c, c->in + header, size - header);
+        c->in_len -= size;
+        memmove(c->in, c->in + size, c->in_len);
+    }
+    if (c->in_len == sizeof c->in || (c->is_ready && c->in_len))
+        give_up("cannot follow the negotiation");
+}
+
+/* ---- traffic */
+
+static void write_more(struct client *c)
+{
+    while (c->to_write) {
+        size_t len = smaller(train_len - c->write_offset, c->to_write);
+        ssize_t n = write(c->fd, train + c->write_offset, len);
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n < 0)
+            give_up("cannot write: %s", strerror(errno));
+        c->to_write -= (size_t)n;
+        c->write_offset = (c->write_offset + (size_t)n) % packet_len;
+    }
+    watch(c, c->to_write ? READY_READ | READY_WRITE : READY_READ);
+}
+
+static void read_replies(struct client *c)
+{
+    size_t len = (size_t)read_some(c, input, TRAIN_MAX * 4), replies = 0, i, n;
+
+    for (i = 0; i < len; i += n) {
+        size_t compared = c->read_offset < compared_len ? compared_len - c->read_offset : 0;
+        n = smaller(packet_len - c->read_offset, len - i);
+        if (memcmp(train + c->read_offset, input + i, smaller(compared, n)))
+            give_up("a reply differs from its message");
+        c->read_offset += n;
+        if (c->read_offset == packet_len) {
+            c->read_offset = 0;
+            replies++;
+        }
+    }
+    done += replies;
+    c->to_write += replies * packet_len;
+    if (replies)
+        write_more(c);
+}
+
+/* Waits for something to happen and deals with it. */
+static void turn(void)
+{
+    struct ready ready[READY_BATCH];
+    int count = ready_wait(ready, PATIENCE_MS), i;
+
+    if (count == 0)
+        give_up("no answer for %d s", PATIENCE_MS / 1000);
+    for (i = 0; i < count; i++) {
+        struct client *c = client_of[ready[i].fd];
+        if (!c->is_ready) {
+            negotiate(c);
+            continue;
+        }
+        if (ready[i].events & READY_READ)
+            read_replies(c);
+        if (ready[i].events & READY_WRITE)
+            write_more(c);
+    }
+}
+
+static void connect_all(void)
+{
+    struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000L};
+
+    while (ready_clients < option.clients) {
+        while (started_clients < option.clients &&
+               started_clients - ready_clients < NEGOTIATING_AT_ONCE)
+            connect_client(&clients[started_clients++]);
+        turn();
+    }
+    nanosleep(&settle, NULL);
+}
+
+static void connect_once(void)
+{
+    struct client *c = &clients[0];
+
+    connect_client(c);
+    while (!c->is_ready)
+        turn();
+    watch(c, 0);
+    close(c->fd);
+    done++;
+}
+
+static void next_result(void)
+{
+    unsigned long long before = done;
+
+    while (done == before)
+        option.connect ? connect_once() : turn();
+}
+
+/* From the first result after the warm-up to the first one after that many seconds. */
+static void measure(void)
+{
+    unsigned long long first;
+    double begin = now(), begin_cpu, cpu, end;
+
+    do
+        next_result();
+    while (now() < begin + WARM_UP);
+    first = done;
+    begin_cpu = server_cpu();
+    begin = now();
+    do
+        next_result();
+    while ((end = now()) < begin + option.seconds);
+    cpu = server_cpu();
+    printf("rate %.6g\n", (double)(done - first) / (end - begin));
+    if (begin_cpu >= 0 && cpu >= 0)
+        printf("cpu %.6g\n", (cpu - begin_cpu) / (double)(done - first));
+    if (proc_number("status", "VmHWM:") > 0)
+        printf("peak %.0f\n", proc_number("status", "VmHWM:"));
+}
+
+static void read_options(char **args)
+{
+    const struct {
+        const char *name;
+        long *value;
+    } numbers[] = {
+        {"port=", &option.port},     {"server=", &option.server}, {"clients=", &option.clients},
+        {"window=", &option.window}, {"size=", &option.size},     {"connect=", &option.connect},
+    };
+    size_t i;
+
+    for (; *args; args++) {
+        for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+            if (!strncmp(*args, numbers[i].name, strlen(numbers[i].name)))
+                *numbers[i].value = atol(*args + strlen(numbers[i].name));
+        }
+        if (!strncmp(*args, "seconds=", 8))
+            option.seconds = atof(*args + 8);
+        if (!strncmp(*args, "structure=", 10))
+            option.structure = *args + 10;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    long i;
+
+    (void)argc;
+    read_options(argv + 1);
+    make_train();
+    clients = calloc((size_t)option.clients, sizeof *clients);
+    if (!clients)
+        give_up("out of memory");
+    if (!option.connect) {
+        connect_all();
+        for (i = 0; i < option.clients; i++) {
+            clients[i].to_write = (size_t)option.window * packet_len;
+            write_more(&clients[i]);
+        }
+    }
+    measure();
+    return 0;
+}
