@@ -1,0 +1,129 @@
+# Subclasses, user's keys, re-blessing: objects are blessed hashes and behave like it.
+use strict;
+use warnings;
+use Test::More;
+use lib 't/lib';
+use EasyTCPTest;
+use OldPeer;
+use Net::EasyTCP;
+
+{
+    package My::Server;
+    use vars qw(@ISA $Destroyed $Constructed);
+    @ISA = ('Net::EasyTCP');
+    ($Destroyed, $Constructed) = (0, 0);
+    sub new {
+        my ($class, %o) = @_;
+        $Constructed++;
+        my $self = $class->SUPER::new(%o) or return;
+        $self->{colour} = 'blue';
+        return $self;
+    }
+    sub colour { return $_[0]{colour} }
+    sub greet  { my $self = shift; return $self->send("hello, $self->{user}") }
+    sub send {
+        my ($self, $data) = @_;
+        return $self->SUPER::send(ref $data ? $data : "[$data]");
+    }
+    sub DESTROY { $Destroyed++ }    # without SUPER, as people write it
+}
+
+my ($server, $port) = new_server(class => 'My::Server', donotencrypt => 1, donotcompress => 1);
+is(ref $server, 'My::Server', 'a server of the subclass');
+is($server->colour, 'blue', 'with its own constructor');
+my $constructed = $My::Server::Constructed;
+
+my (@seen, $left);
+$server->setcallback(
+    connect => sub { my $c = shift; $c->{user} = 'nobody'; push @seen, $c },
+    data => sub { my $c = shift; $c->{user} = $c->data; $c->greet },
+    disconnect => sub { $left = shift },
+);
+my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server)) or die OldPeer->error;
+run_until($server, sub { @seen });
+is(ref $seen[0], 'My::Server', 'its clients are of the server\'s class');
+is($My::Server::Constructed, $constructed, 'new() of the subclass is not called for them');
+$peer->send('Ann');
+is($peer->receive, '[hello, Ann]', 'methods of the subclass work in callbacks');
+is($seen[0]{user}, 'Ann', 'keys of the user are kept');
+is_deeply([ map { "$_" } $server->clients ], [ "$seen[0]" ], 'clients() has the same object');
+like("$seen[0]", qr/^My::Server=HASH/, 'it prints with its class');
+
+# Re-blessing the server changes the class of later clients.
+{
+    @My::Other::ISA = ('Net::EasyTCP');
+    bless $server, 'My::Other';
+    my $second = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server));
+    run_until($server, sub { @seen == 2 });
+    is(ref $seen[1], 'My::Other', 'the class is that of the server object, now');
+    bless $seen[1], 'My::Server';
+    $seen[1]{user} = 'Bob';
+    $seen[1]->greet;
+    is($second->receive, '[hello, Bob]', 'a client object may be re-blessed too');
+    bless $server, 'My::Server';
+    $second->close;
+    run_until($server, sub { $left });
+    is($left, $seen[1], 'the same object in disconnect, in its new class');
+    is(ref $left, 'My::Server', 'kept');
+}
+
+# Objects go when nothing holds them.
+{
+    undef $left;
+    my $before = $My::Server::Destroyed;
+    @seen = ($seen[0]);
+    is($My::Server::Destroyed - $before, 1, 'an object is destroyed when the last reference goes');
+    $peer->close;
+    $before = $My::Server::Destroyed;
+    run_until($server, sub { $left });
+    undef $left;
+    @seen = ();
+    $server->do_one_loop;
+    is($My::Server::Destroyed - $before, 1, 'a client that left is destroyed');
+}
+
+# A client object of a subclass.
+{
+    my $echo = spawn_server(donotencrypt => 1);
+    @My::Client::ISA = ('My::Server');
+    my $client = My::Client->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@;
+    is(ref $client, 'My::Client', 'a client of a subclass');
+    $client->send('x');
+    is($client->receive, '[x]', 'its send() is used');
+    my $before = $My::Server::Destroyed;
+    undef $client;
+    is($My::Server::Destroyed - $before, 1, 'destroyed');
+    $echo->kill('TERM');
+}
+
+# Methods on something else: an error, not a crash.
+foreach my $case ([ 'an empty hash' => bless {}, 'Net::EasyTCP' ],
+    [ 'an array' => bless [], 'Net::EasyTCP' ], [ 'a copied hash' => bless { %$server }, 'Net::EasyTCP' ],
+    [ 'the class' => 'Net::EasyTCP' ]) {
+    my ($name, $thing) = @$case;
+    foreach my $method (qw(send receive data close start do_one_loop stop clients socket mode serial
+        remoteip remoteport compression encryption running setcallback addclientip pending)) {
+        local $SIG{__WARN__} = sub { };
+        my $lived = eval { $thing->$method('x'); 1 };
+        ok(!$lived || 1, "$method() on $name does not crash");
+    }
+}
+ok(!eval { Net::EasyTCP::send({}, 'x'); 1 }, 'a method on an unblessed hash dies') if $Net::EasyTCP::VERSION >= 1;
+is($server->do_one_loop, 1, 'the real server is unharmed');
+
+# Overloading and magic in what is passed.
+{
+    package My::Text;
+    use overload '""' => sub { 'text of ' . ref shift }, fallback => 1;
+}
+{
+    my @args = (mode => 'client', host => '127.0.0.1', port => $port);
+    my $text = bless [], 'My::Text';
+    is(Net::EasyTCP->new(mode => 'server', port => $text), undef, 'an object as a port is its text');
+    like($@, qr/^Could not create listening socket on port text of My::Text: /, 'which is no port');
+    local $_ = 'data';
+    is($server->setcallback($_ => sub { }), 1, '$_ as a key');
+    is($_, 'data', 'is not changed');
+}
+
+done_testing();
