@@ -30,7 +30,7 @@ else {
             $heredoc = $1 if $line =~ /<<["']?(\w+)["']?/;
             $line =~ s/(?:\A|\s)#.*//s;
             push @later, "$.: $line"
-                if $line =~ m{ (?: [\w)\]\}] \s* //=? \s | \buse \s+ (?:feature|v?5\.[1-9]\d) | \bsay \s+["\$]
+                if $line =~ m{ (?: [\w)\]\}] \s+ //=? \s | \buse \s+ (?:feature|v?5\.[1-9]\d) | \bsay \s+["\$]
                     | \bpackage \s+ [\w:]+ \s* \{ | \bstate \s+ [\$\@%] | /[gimsxe]*r[gimsxe]*; \s*\z | ->[\@%]\* ) }x;
         }
         is_deeply(\@later, [], "$file has nothing that perl 5.8.9 would not understand");
