@@ -17,7 +17,9 @@
 /* Servers from this version on send COF, and mean it. */
 #define FIRST_COMPATABILITY_VERSION 0.20
 
-/* Servers below this one drew salts that their own crypt(3) may refuse. */
+/* Servers from the first of these on ask for passwords; below the second they drew salts that their
+ * own crypt(3) may refuse. */
+#define FIRST_PASSWORD_VERSION 0.07
 #define FIRST_VALID_SALT_VERSION 0.18
 
 /* Servers from this version on read 4096 bytes at a time. */
@@ -470,7 +472,7 @@ static int salt_is_acceptable(const etcp_session *s, const uint8_t *salt, size_t
 {
     if (len != 2)
         return 0;
-    return etcp_crypt3_salt_is_valid(salt) || (s->peer_version >= FIRST_SHORT_READ_VERSION &&
+    return etcp_crypt3_salt_is_valid(salt) || (s->peer_version >= FIRST_PASSWORD_VERSION &&
                                                s->peer_version < FIRST_VALID_SALT_VERSION);
 }
 
