@@ -141,10 +141,8 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     SV *old;
 
     if (len > I32_MAX ||
-        ((key_flags & ETCP_SX_KEY_UTF8) && !is_utf8_string((const U8 *)key, len))) {
-        SvREFCNT_dec((SV *)value);
+        ((key_flags & ETCP_SX_KEY_UTF8) && !is_utf8_string((const U8 *)key, len)))
         return ETCP_EDECODE;
-    }
     he = (HE *)hv_common((HV *)hash, NULL, (const char *)key, len, flags,
                          HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
     old = HeVAL(he);
@@ -168,9 +166,11 @@ static int put_in_reference(void *arg, void *reference, void *value, etcp_storab
     const int is_weak = op == ETCP_SX_WEAKREF || op == ETCP_SX_WEAKOVERLOAD;
 
     PERL_UNUSED_ARG(arg);
+    if (is_weak && SvREADONLY((SV *)value))
+        return ETCP_EDECODE;
     SvRV_set(rv, (SV *)value);
     SvROK_on(rv);
-    return is_weak && SvREADONLY((SV *)value) ? ETCP_EDECODE : 0;
+    return 0;
 }
 
 /* ---- references --------------------------------------------------------------------------------------------- */

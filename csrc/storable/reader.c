@@ -525,7 +525,6 @@ static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
     const uint8_t *key;
     size_t len;
     unsigned flags = 0;
-    void *value;
     int rc = 0;
 
     if (f->kind == ETCP_FRAME_FLAG_HASH) {
@@ -541,17 +540,17 @@ static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
     if ((flags & ETCP_SX_KEY_IS_ITEM) ||
         ((flags & ETCP_SX_KEY_PLACEHOLDER) && !(f->flags & ETCP_SX_HASH_RESTRICTED)))
         return etcp_storable_damaged(r, "impossible hash key");
-    value = r->item;
+    rc = r->builder->hash_put(r->arg, f->value, key, len, flags, r->item);
+    if (rc < 0)
+        return builder_failed(r, rc);
     r->item = NULL;
-    rc = r->builder->hash_put(r->arg, f->value, key, len, flags, value);
     if (rc > 0)
         r->has_duplicate_keys = 1;
-    return rc < 0 ? builder_failed(r, rc) : 0;
+    return 0;
 }
 
 static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f)
 {
-    void *value = r->item;
     int rc;
 
     if (is_overload_op(f->op)) {
@@ -562,22 +561,25 @@ static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f
         r->classes[c].overloads = 1;
         r->features |= ETCP_STORABLE_HAS_OVERLOAD;
     }
+    rc = r->builder->reference_put(r->arg, f->value, r->item, (etcp_storable_op)f->op);
+    if (rc < 0)
+        return builder_failed(r, rc);
     r->item = NULL;
-    rc = r->builder->reference_put(r->arg, f->value, value, (etcp_storable_op)f->op);
-    return rc < 0 ? builder_failed(r, rc) : 0;
+    return 0;
 }
 
 static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
 {
-    void *value = r->item;
     size_t index = f->index++;
     int rc;
 
-    if (!value)
+    if (!r->item)
         return 0;
+    rc = r->builder->array_put(r->arg, f->value, index, r->item);
+    if (rc < 0)
+        return builder_failed(r, rc);
     r->item = NULL;
-    rc = r->builder->array_put(r->arg, f->value, index, value);
-    return rc < 0 ? builder_failed(r, rc) : 0;
+    return 0;
 }
 
 /* Gives the completed item to the container that waits for it. If that completes the container, it is
@@ -809,8 +811,9 @@ const char *etcp_storable_reader_error(const etcp_storable_reader *r)
 static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
                   const etcp_storable_options *options)
 {
-    r->start = r->at = data;
-    r->end = data + len;
+    /* Nothing may come as NULL, which nothing may be added to. */
+    r->start = r->at = len ? data : (const uint8_t *)"";
+    r->end = r->start + len;
     r->promised = 0;
     r->is_native = 0;
     r->max_depth = options->max_depth ? options->max_depth : ETCP_STORABLE_DEPTH;

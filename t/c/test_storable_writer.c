@@ -1,0 +1,228 @@
+/* The Storable writer: the bytes of each item, what is met twice, and growing. */
+#include "storable/writer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "alloc.h"
+#include "tap.h"
+
+static void hex_of(const etcp_storable_writer *w, char *hex, size_t room)
+{
+    const uint8_t *bytes = etcp_buf_bytes(&w->out);
+    size_t i;
+
+    for (i = 0; i < etcp_buf_len(&w->out) && i * 2 + 3 < room; i++)
+        sprintf(hex + i * 2, "%02x", bytes[i]);
+    hex[i * 2] = '\0';
+}
+
+static void is_image(const etcp_storable_writer *w, const char *want, const char *name)
+{
+    char hex[2048];
+
+    hex_of(w, hex, sizeof hex);
+    tap_is_str(hex, want, "%s", name);
+}
+
+static const struct {
+    int is_negative;
+    uint64_t magnitude;
+    int with_netint;
+    const char *image;
+} integers[] = {
+    {0, 0, 1, "050b0880"},
+    {1, 0, 1, "050b0880"},
+    {0, 127, 1, "050b08ff"},
+    {1, 128, 1, "050b0800"},
+    {0, 128, 1, "050b0900000080"},
+    {1, 129, 1, "050b09ffffff7f"},
+    {0, 255, 1, "050b09000000ff"},
+    {0, 2147483647, 1, "050b097fffffff"},
+    {1, UINT64_C(2147483648), 1, "050b0980000000"},
+    {0, UINT64_C(2147483648), 1, "050b0a0a32313437343833363438"},
+    {1, UINT64_C(2147483649), 1, "050b0a0b2d32313437343833363439"},
+    {0, UINT64_C(4294967168), 1, "050b0a0a34323934393637313638"}, /* -128 modulo 2^32 */
+    {0, UINT64_MAX, 1, "050b0a143138343436373434303733373039353531363135"},
+    {1, UINT64_C(9223372036854775808), 1, "050b0a142d39323233333732303336383534373735383038"},
+    {0, 127, 0, "050b08ff"},
+    {0, 300, 0, "050b0a03333030"},
+    {1, 300, 0, "050b0a042d333030"},
+};
+
+static void test_integers(etcp_storable_writer *w)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof integers / sizeof *integers; i++) {
+        char name[64];
+        etcp_storable_begin(w, 11);
+        etcp_storable_put_integer(w, integers[i].is_negative, integers[i].magnitude,
+                                  integers[i].with_netint);
+        sprintf(name, "integer %s%llu", integers[i].is_negative ? "-" : "",
+                (unsigned long long)integers[i].magnitude);
+        is_image(w, integers[i].image, name);
+    }
+}
+
+static void test_strings(etcp_storable_writer *w)
+{
+    static char text[300];
+    const uint8_t *image;
+
+    memset(text, 'x', sizeof text);
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_string(w, text, 0, 0);
+    etcp_storable_put_string(w, text, 2, 1);
+    is_image(w, "050b0a0017027878", "short strings");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_string(w, text, 255, 0);
+    tap_is_int((long long)etcp_buf_len(&w->out), 2 + 2 + 255, "255 bytes are short");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_string(w, text, 256, 0);
+    etcp_storable_put_string(w, text, 300, 1);
+    image = etcp_buf_bytes(&w->out);
+    tap_is_mem(image, 7, "\005\013\001\0\0\001\0", 7, "256 are not");
+    tap_is_mem(image + 7 + 256, 6, "\030\0\0\001\054x", 6, "nor are 300 of UTF-8");
+    tap_is_int((long long)etcp_buf_len(&w->out), 2 + 5 + 256 + 5 + 300, "and all are there");
+}
+
+static void test_structures(etcp_storable_writer *w)
+{
+    etcp_storable_begin(w, 3);
+    etcp_storable_put_container(w, ETCP_SX_HASH, 1);
+    etcp_storable_put_op(w, ETCP_SX_REF);
+    etcp_storable_put_container(w, ETCP_SX_ARRAY, 0x01020304);
+    etcp_storable_put_key(w, "key", 3);
+    is_image(w, "05030300000001040201020304000000036b6579", "containers and keys");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_flag_hash(w, 2);
+    etcp_storable_put_op(w, ETCP_SX_UNDEF);
+    etcp_storable_put_flag_key(w, ETCP_SX_KEY_UTF8, "\xe2\x98\xba", 3);
+    etcp_storable_put_op(w, ETCP_SX_SV_UNDEF);
+    etcp_storable_put_flag_key(w, 0, "", 0);
+    is_image(w, "050b190000000002050100000003e298ba0e0000000000", "a hash with flags");
+}
+
+static void test_classes(etcp_storable_writer *w)
+{
+    static uint8_t name[200];
+
+    memset(name, 'C', sizeof name);
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_class(w, (const uint8_t *)"Foo", 3);
+    etcp_storable_put_class_index(w, 0);
+    etcp_storable_put_class_index(w, 127);
+    etcp_storable_put_class_index(w, 128);
+    is_image(w, "050b1103466f6f1200127f128000000080", "classes");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_class(w, name, 127);
+    tap_is_mem(etcp_buf_bytes(&w->out) + 2, 3, "\021\177C", 3, "a name of 127 bytes is short");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_class(w, name, 128);
+    tap_is_mem(etcp_buf_bytes(&w->out) + 2, 7, "\021\200\0\0\0\200C", 7, "one of 128 is not");
+    tap_is_int((long long)etcp_buf_len(&w->out), 2 + 6 + 128, "and is whole");
+}
+
+/* Items by address: tags in order, back references, and nothing of the last image. */
+static void test_meeting(etcp_storable_writer *w)
+{
+    static char places[5000];
+    int is_right = 1;
+    size_t i;
+
+    etcp_storable_begin(w, 11);
+    tap_is_int(etcp_storable_meet(w, &places[0]), 0, "new");
+    etcp_storable_pass(w);
+    tap_is_int(etcp_storable_meet(w, &places[1]), 0, "new, too");
+    tap_is_int(etcp_storable_meet(w, &places[1]), 1, "met before");
+    tap_is_int(etcp_storable_meet(w, &places[0]), 1, "met before, too");
+    is_image(w, "050b00000000020000000000", "references back: what passed has a tag as well");
+    etcp_storable_begin(w, 11);
+    tap_is_int(etcp_storable_meet(w, &places[1]), 0, "another image knows nothing of it");
+    etcp_storable_begin(w, 11);
+    for (i = 0; i < sizeof places; i++)
+        is_right = is_right && etcp_storable_meet(w, &places[i]) == 0;
+    for (i = 0; i < sizeof places; i++)
+        is_right = is_right && etcp_storable_meet(w, &places[i]) == 1;
+    tap_ok(is_right, "5000 items are new once");
+    tap_is_mem(etcp_buf_bytes(&w->out) + 2 + 5 * 4999, 5, "\0\0\0\023\207", 5,
+               "the last one has tag 4999");
+}
+
+static void test_last_tag(etcp_storable_writer *w)
+{
+    int here;
+
+    etcp_storable_begin(w, 11);
+    w->next_tag = INT32_MAX;
+    tap_is_int(etcp_storable_meet(w, &here), ETCP_ETOOBIG, "no tags beyond 2^31 - 1");
+}
+
+/* Image numbers are 32 bits: after the last one, old slots must not come back to life. */
+static void test_image_numbers(etcp_storable_writer *w)
+{
+    int here;
+    int there;
+
+    etcp_storable_begin(w, 11);
+    w->image = 1;
+    etcp_storable_meet(w, &here);
+    w->image = UINT32_MAX;
+    etcp_storable_begin(w, 11);
+    tap_is_int(etcp_storable_meet(w, &there), 0, "image numbers start again");
+    tap_is_int(etcp_storable_meet(w, &here), 0, "without the memory of the first time");
+}
+
+static void test_memory(void)
+{
+    etcp_storable_writer w;
+    size_t large = 2 * 1024 * 1024;
+    char *bytes = malloc(large);
+    long n;
+
+    memset(bytes, 'x', large);
+    alloc_fail_at(0);
+    etcp_storable_writer_init(&w);
+    etcp_storable_begin(&w, 11);
+    etcp_storable_put_string(&w, bytes, large, 0);
+    etcp_storable_begin(&w, 11);
+    tap_ok(w.out.cap >= large, "a large buffer is kept for the next image");
+    etcp_storable_begin(&w, 11);
+    tap_ok(w.out.cap < large, "unless that was small");
+    etcp_storable_writer_deinit(&w);
+    tap_is_int(alloc_live(), 0, "nothing is left");
+    for (n = 1;; n++) {
+        int rc;
+        alloc_fail_at(n);
+        etcp_storable_writer_init(&w);
+        rc = etcp_storable_begin(&w, 11);
+        if (rc == 0)
+            rc = etcp_storable_meet(&w, &w);
+        if (rc == 0)
+            rc = etcp_storable_put_string(&w, bytes, 100000, 0);
+        etcp_storable_writer_deinit(&w);
+        if (rc != ETCP_ENOMEM || alloc_live() != 0)
+            break;
+    }
+    tap_ok(n == 4 && alloc_live() == 0, "each allocation may fail");
+    alloc_reset();
+    free(bytes);
+}
+
+int main(void)
+{
+    etcp_storable_writer w;
+
+    etcp_storable_writer_init(&w);
+    test_integers(&w);
+    test_strings(&w);
+    test_structures(&w);
+    test_classes(&w);
+    test_meeting(&w);
+    test_last_tag(&w);
+    test_image_numbers(&w);
+    etcp_storable_writer_deinit(&w);
+    test_memory();
+    return tap_done();
+}
