@@ -18,16 +18,16 @@ typedef enum etcp_role { ETCP_ROLE_CLIENT, ETCP_ROLE_SERVER } etcp_role;
 enum {
     ETCP_DONOT_ENCRYPT = 1,
     ETCP_DONOT_COMPRESS = 2,
-    ETCP_REQUIRE_ENCRYPTION = 4,  /* refuse a peer with which no cipher was agreed */
-    ETCP_REQUIRE_PASSWORD = 8,    /* refuse a server that asks for no password (client only) */
-    ETCP_REFUSE_PLAINTEXT = 16    /* once a cipher is agreed, refuse packets without it from old
-                                     peers too (1.x peers never send any) */
+    ETCP_REQUIRE_ENCRYPTION = 4, /* refuse a peer with which no cipher was agreed */
+    ETCP_REQUIRE_PASSWORD = 8,   /* refuse a server that asks for no password (client only) */
+    ETCP_REFUSE_PLAINTEXT = 16   /* once a cipher is agreed, refuse packets without it from old
+                                    peers too (1.x peers never send any) */
 };
 
 /* Default limits, each a field of etcp_config that the user can change. */
 #define ETCP_NEGOTIATION_PACKET_MAX ((size_t)65536) /* the largest legal one is about 15 KB */
-#define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)       /* Perl programs of 0.26 sent what memory held */
-#define ETCP_PAYLOAD_THRESHOLD ((size_t)16384)      /* below this a copy costs less than a handle */
+#define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)  /* Perl programs of 0.26 sent what memory held */
+#define ETCP_PAYLOAD_THRESHOLD ((size_t)16384) /* below this a copy costs less than a handle */
 
 /* A welcome text must leave room for its packet: our own clients accept 64 KB. */
 #define ETCP_WELCOME_MAX ((size_t)60000)
@@ -62,13 +62,13 @@ typedef struct etcp_config {
     uint32_t ciphers;     /* bit i: row i of etcp_ciphers() may be used */
     uint32_t compressors; /* bit i: row i of etcp_compressors() may be used */
     size_t negotiation_packet_max;
-    size_t message_max; /* payload bytes, on the wire and after decompression */
-    size_t payload_threshold;           /* plain messages of at least this size use payload_ops */
+    size_t message_max;                  /* payload bytes, on the wire and after decompression */
+    size_t payload_threshold;            /* plain messages of at least this size use payload_ops */
     const etcp_payload_ops *payload_ops; /* NULL: large messages stay in the session's buffer */
     void *payload_arg;
     etcp_random_fn random;
     void *random_arg;
-    etcp_buf rsa_public;  /* the server's Crypt::RSA pair, empty until made */
+    etcp_buf rsa_public; /* the server's Crypt::RSA pair, empty until made */
     etcp_buf rsa_private;
     /* Working memory of the compressors, by row: lent to one call at a time, so that thousands of
      * sessions need it only once. NULL until used. */

@@ -15,10 +15,10 @@ enum {
 };
 
 enum {
-    ETCP_FRAME_HEADER_MAX = 7,     /* longest header that etcp_frame_encode writes */
+    ETCP_FRAME_HEADER_MAX = 7, /* longest header that etcp_frame_encode writes */
     ETCP_FRAME_LONG_HEADER_MIN = 6,
     ETCP_FRAME_LONG_HEADER_MAX = 257,
-    ETCP_FRAME_READ_UNIT = 4096    /* what originals from 0.07 on read at a time */
+    ETCP_FRAME_READ_UNIT = 4096 /* what originals from 0.07 on read at a time */
 };
 
 typedef struct etcp_frame {
@@ -27,16 +27,17 @@ typedef struct etcp_frame {
     size_t len; /* of the payload */
 } etcp_frame;
 
-/* Reads the header that begins bytes[0..len), of which any part may still be missing. Never looks at
- * more than 6 bytes. Returns 0, ETCP_AGAIN (more bytes needed), or ETCP_EPROTO (always-on bit clear,
- * or more than four length bytes: no sender of any release produces either). */
+/* Reads the header that begins bytes[0..len), of which any part may still be missing. Never looks
+ * at more than 6 bytes. Returns 0, ETCP_AGAIN (more bytes needed), or ETCP_EPROTO (always-on bit
+ * clear, or more than four length bytes: no sender of any release produces either). */
 int etcp_frame_parse(const uint8_t *bytes, size_t len, etcp_frame *frame);
 
 /* Writes the shortest header for a payload of len bytes, at most 2^32 - 1. Returns its size. */
 size_t etcp_frame_encode(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len);
 
-/* As etcp_frame_encode, but the header is one byte longer where the whole packet would otherwise be a
- * multiple of 4096 bytes: a client of 0.26 would wait for more after such a packet, for minutes. */
+/* As etcp_frame_encode, but the header is one byte longer where the whole packet would otherwise be
+ * a multiple of 4096 bytes: a client of 0.26 would wait for more after such a packet, for minutes.
+ */
 size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len);
 
 /* Writes a header of exactly header_len bytes, ETCP_FRAME_LONG_HEADER_MIN..MAX. Originals take the

@@ -19,8 +19,9 @@ void etcp_munge(uint8_t *bytes, size_t len)
         bytes[i] = swap_nibbles(bytes[i]);
 }
 
-/* Originals compare versions as numbers with == and >=; versions are parsed so that "0.07" gives the
- * same double as the constant 0.07. The ranges below spare us comparing doubles for equality. */
+/* Originals compare versions as numbers with == and >=; versions are parsed so that "0.07" gives
+ * the same double as the constant 0.07. The ranges below spare us comparing doubles for equality.
+ */
 int etcp_munge_wants_salt(double peer_version)
 {
     return (peer_version >= 0.07 && peer_version <= 0.07) ||

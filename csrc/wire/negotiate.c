@@ -178,8 +178,8 @@ void etcp_negotiation_free(etcp_negotiation *n)
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
-/* Not strtod: that asks the locale what a decimal point looks like. Up to 15 digits and a power of ten
- * are exact in a double, so one division gives the double that the same constant has in C. */
+/* Not strtod: that asks the locale what a decimal point looks like. Up to 15 digits and a power of
+ * ten are exact in a double, so one division gives the double that the same constant has in C. */
 double etcp_version_number(const uint8_t *text, size_t len)
 {
     double digits = 0;
@@ -289,7 +289,8 @@ static int is_symmetric(const etcp_cipher *row)
     return (row->flags & ETCP_CIPHER_SYMMETRIC) != 0;
 }
 
-/* A server answers all its clients with one Crypt::RSA pair, as the original: making one is slow. */
+/* A server answers all its clients with one Crypt::RSA pair, as the original: making one is slow.
+ */
 static int fill_keys(etcp_session *s, etcp_buf *public_key, etcp_buf *private_key)
 {
     const etcp_config *config = s->config;

@@ -1,5 +1,6 @@
-/* What both roles of the negotiation share: taking commands apart and putting them together, versions,
- * keys as they travel, and the step from negotiating to ready. Protocol.pod, "Negotiation". */
+/* What both roles of the negotiation share: taking commands apart and putting them together,
+ * versions, keys as they travel, and the step from negotiating to ready. Protocol.pod,
+ * "Negotiation". */
 #ifndef ETCP_WIRE_NEGOTIATE_H
 #define ETCP_WIRE_NEGOTIATE_H
 
@@ -50,8 +51,8 @@ void etcp_command_add(etcp_command *c, const uint8_t *bytes, size_t len);
 void etcp_command_add_text(etcp_command *c, const char *text);
 void etcp_command_add_armoured(etcp_command *c, const uint8_t *bytes, size_t len);
 
-/* Queues the command, sealed as soon as the peer's key is known, and frees it. Negotiation packets are
- * never compressed: no peer minds, and the longest ones precede the choice of a compressor.
+/* Queues the command, sealed as soon as the peer's key is known, and frees it. Negotiation packets
+ * are never compressed: no peer minds, and the longest ones precede the choice of a compressor.
  * Returns 0 or a negative code, recorded as the session's error. */
 int etcp_command_send(etcp_session *s, etcp_command *c);
 
@@ -79,15 +80,15 @@ typedef struct etcp_negotiation {
     unsigned packets; /* received so far */
 
     /* server */
-    etcp_step step;        /* what we asked last */
-    uint32_t ciphers;      /* what EA and CA offered, bits as in etcp_config */
+    etcp_step step;   /* what we asked last */
+    uint32_t ciphers; /* what EA and CA offered, bits as in etcp_config */
     uint32_t compressors;
     char hash[ETCP_CRYPT3_SIZE]; /* what CP has to say */
 
     /* client */
-    etcp_buf scalar;             /* of COS */
+    etcp_buf scalar; /* of COS */
     int has_scalar;
-    const etcp_cipher *proven;   /* what EM has shown to work, or NULL */
+    const etcp_cipher *proven; /* what EM has shown to work, or NULL */
     etcp_cipher_style proven_style;
 } etcp_negotiation;
 
@@ -116,7 +117,8 @@ int etcp_negotiation_allows_compressor(const etcp_session *s, const etcp_compres
  * where its release does so. */
 void etcp_negotiation_add_key(etcp_session *s, etcp_command *c, const uint8_t *key, size_t len);
 
-/* Takes the key of the peer's EK command; sealing begins. Returns 0 or a negative code, recorded. */
+/* Takes the key of the peer's EK command; sealing begins. Returns 0 or a negative code, recorded.
+ */
 int etcp_negotiation_take_key(etcp_session *s, const etcp_field *field);
 
 /* Makes our key pair, or takes the configuration's; opening begins. Appends the public half to

@@ -115,8 +115,8 @@ static int add_own_image(etcp_session *s, etcp_command *c)
     return 0;
 }
 
-/* The server's own words satisfy every server, whatever its Storable is. Servers of 0.15 to 0.19 send
- * none and compare versions afterwards, which only leads to an SVF that we ignore. */
+/* The server's own words satisfy every server, whatever its Storable is. Servers of 0.15 to 0.19
+ * send none and compare versions afterwards, which only leads to an SVF that we ignore. */
 static int answer_storable(etcp_session *s, const etcp_fields *f)
 {
     etcp_command c;
@@ -201,8 +201,8 @@ static int try_sample(etcp_session *s, etcp_transform *trial, const etcp_fields 
     if ((rc = etcp_armour_decode(&key, f->at[3].bytes, f->at[3].len)) == 0 &&
         (rc = etcp_armour_decode(&sample, f->at[4].bytes, f->at[4].len)) == 0 &&
         (rc = etcp_transform_set_own_key(trial, etcp_buf_bytes(&key), etcp_buf_len(&key))) == 0 &&
-        (rc = etcp_transform_open(trial, etcp_buf_bytes(&sample), etcp_buf_len(&sample),
-                                  &plain)) == 0)
+        (rc = etcp_transform_open(trial, etcp_buf_bytes(&sample), etcp_buf_len(&sample), &plain)) ==
+            0)
         rc = etcp_buf_len(&plain) == etcp_buf_len(scalar) &&
              memcmp(etcp_buf_bytes(&plain), etcp_buf_bytes(scalar), etcp_buf_len(scalar)) == 0;
     etcp_buf_wipe(&key);
@@ -211,7 +211,8 @@ static int try_sample(etcp_session *s, etcp_transform *trial, const etcp_fields 
     return rc == ETCP_ENOMEM || rc >= 0 ? rc : 0;
 }
 
-/* Answers with the scalar sealed by a key made for this purpose alone: its private half is shown. */
+/* Answers with the scalar sealed by a key made for this purpose alone: its private half is shown.
+ */
 static int send_own_sample(etcp_session *s, etcp_transform *trial, const etcp_fields *f)
 {
     const etcp_config *config = s->config;
@@ -317,8 +318,8 @@ static int answer_cipher_list(etcp_session *s, const etcp_fields *f)
 }
 
 /* Crypt::CBC of 2.17 and later ends the program of a server that gets the old style, and older ones
- * read the new style as garbage. Until the server has shown what it writes, send nothing sealed: its
- * next packet will be, with our key. No server minds an answer in clear. */
+ * read the new style as garbage. Until the server has shown what it writes, send nothing sealed:
+ * its next packet will be, with our key. No server minds an answer in clear. */
 static int style_is_unknown(const etcp_session *s)
 {
     return (s->transform.cipher->flags & ETCP_CIPHER_CBC) &&
@@ -411,7 +412,8 @@ static int find_compressor(etcp_session *s, const etcp_fields *f, const etcp_com
     return rc < 0 ? rc : 0;
 }
 
-/* The server only looks at whether its own module can undo field 3 of the answer: its own sample. */
+/* The server only looks at whether its own module can undo field 3 of the answer: its own sample.
+ */
 static int answer_compressor_sample(etcp_session *s, const etcp_fields *f)
 {
     const etcp_negotiation *n = s->negotiation;
@@ -566,17 +568,19 @@ static int send_plain_end(etcp_session *s)
     return etcp_command_send(s, &c);
 }
 
-/* A server of 0.26 that finds our EN and our first message in one read decrypts the message before it
- * has merged the password into the keys, and loses it; without a password it leaves it lying until
- * more bytes come. It reads 4096 bytes at a time (0.07 and later), and has consumed everything before
- * our EN, because it waited for it: so this read begins with EN, and an EN of exactly 4096 bytes fills
- * it. The message can then only get in if the read finds part of EN and the message arrives before
- * the next one: the gap that etcp_session_wants_gap asks for makes EN arrive whole first. Either
- * alone is weaker: without the padding a server that is busy for longer than the gap reads both at
- * once, without the gap a read that comes between the segments of EN does.
+/* A server of 0.26 that finds our EN and our first message in one read decrypts the message before
+ * it has merged the password into the keys, and loses it; without a password it leaves it lying
+ * until more bytes come. It reads 4096 bytes at a time (0.07 and later), and has consumed
+ * everything before our EN, because it waited for it: so this read begins with EN, and an EN of
+ * exactly 4096 bytes fills it. The message can then only get in if the read finds part of EN and
+ * the message arrives before the next one: the gap that etcp_session_wants_gap asks for makes EN
+ * arrive whole first. Either alone is weaker: without the padding a server that is busy for longer
+ * than the gap reads both at once, without the gap a read that comes between the segments of EN
+ * does.
  *
- * The packet's size is met exactly by the length field: originals take its first four bytes and skip
- * the rest, so the header can be as long as a cipher's block size demands. Extra fields are ignored. */
+ * The packet's size is met exactly by the length field: originals take its first four bytes and
+ * skip the rest, so the header can be as long as a cipher's block size demands. Extra fields are
+ * ignored. */
 static int send_end_to_original(etcp_session *s)
 {
     etcp_buf payload;
@@ -611,26 +615,19 @@ static int answer_end(etcp_session *s, const etcp_fields *f)
 /* ---- the table ------------------------------------------------------------------------------ */
 
 /* EVF, CVF and SVF tell us that module versions differ: ours are not modules, and the server only
- * advises. They, NO and whatever we do not know get NO; so does the welcome packet, whose tag is its
- * whole text. */
+ * advises. They, NO and whatever we do not know get NO; so does the welcome packet, whose tag is
+ * its whole text. */
 static const struct command_row {
     const char *tag;
     int (*answer)(etcp_session *s, const etcp_fields *f);
 } commands[] = {
-    {"VE", answer_version},
-    {"COS", answer_scalar},
-    {"COF", answer_incompatible},
-    {"SVE", answer_storable},
-    {"EM", answer_cipher_sample},
-    {"EU", answer_cipher_choice},
-    {"EA", answer_cipher_list},
-    {"EK", answer_key},
-    {"CM", answer_compressor_sample},
-    {"CU", answer_compressor_choice},
-    {"CA", answer_compressor_list},
-    {"CS", answer_salt},
-    {"PF", answer_rejection},
-    {"EN", answer_end},
+    {"VE", answer_version},           {"COS", answer_scalar},
+    {"COF", answer_incompatible},     {"SVE", answer_storable},
+    {"EM", answer_cipher_sample},     {"EU", answer_cipher_choice},
+    {"EA", answer_cipher_list},       {"EK", answer_key},
+    {"CM", answer_compressor_sample}, {"CU", answer_compressor_choice},
+    {"CA", answer_compressor_list},   {"CS", answer_salt},
+    {"PF", answer_rejection},         {"EN", answer_end},
 };
 
 int etcp_client_take(etcp_session *s, const etcp_fields *f)

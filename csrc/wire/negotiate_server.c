@@ -1,7 +1,8 @@
 /* The server's side of the negotiation: it asks, the client answers, one packet in flight.
  *
- * What is asked of whom is the sequence that every release understands (Protocol.pod, "One handshake
- * for all releases"): no COS, SVE, EM or CM, which only serve to compare modules we do not have. */
+ * What is asked of whom is the sequence that every release understands (Protocol.pod, "One
+ * handshake for all releases"): no COS, SVE, EM or CM, which only serve to compare modules we do
+ * not have. */
 #include "negotiate.h"
 
 #include <string.h>
@@ -174,8 +175,8 @@ static int ask_compressor(etcp_session *s)
     return ETCP_AGAIN;
 }
 
-/* Clients up to 0.07 that have no compressor answer CA with the letter of the cipher they chose. "2"
- * names a module of either kind, so it cannot be believed then. */
+/* Clients up to 0.07 that have no compressor answer CA with the letter of the cipher they chose.
+ * "2" names a module of either kind, so it cannot be believed then. */
 static int repeats_cipher(const etcp_session *s, char key)
 {
     return s->peer_version < FIRST_MODULE_VERSION && s->transform.cipher &&

@@ -1,4 +1,5 @@
-/* What a password is used for: the hash that CP carries, and the head of the merged session keys. */
+/* What a password is used for: the hash that CP carries, and the head of the merged session keys.
+ */
 #ifndef ETCP_WIRE_PASSWORD_H
 #define ETCP_WIRE_PASSWORD_H
 

@@ -9,11 +9,11 @@
 #include "transform.h"
 
 enum {
-    PACKETS_MAX = 100,           /* of one negotiation; originals need some 30 with every module */
-    COMPRESS_MIN = 32,           /* shorter messages hardly ever shrink */
-    FIRST_WINDOW = 65536,        /* what a large payload gets before any of it has come */
-    WINDOW_MIN = 4096,           /* below this, reading in place is not worth a call */
-    SEALED_OVERHEAD_MAX = 64     /* header and padding of the containers */
+    PACKETS_MAX = 100,       /* of one negotiation; originals need some 30 with every module */
+    COMPRESS_MIN = 32,       /* shorter messages hardly ever shrink */
+    FIRST_WINDOW = 65536,    /* what a large payload gets before any of it has come */
+    WINDOW_MIN = 4096,       /* below this, reading in place is not worth a call */
+    SEALED_OVERHEAD_MAX = 64 /* header and padding of the containers */
 };
 
 /* Originals from here on take a decoded "" or "0" for a failure and drop it. */
@@ -87,8 +87,8 @@ void etcp_session_free(etcp_session *s)
     etcp_free(s);
 }
 
-/* A large payload becomes ordinary buffered input of the copy: the user's memory it goes to belongs to
- * the thread of the original. */
+/* A large payload becomes ordinary buffered input of the copy: the user's memory it goes to belongs
+ * to the thread of the original. */
 static int clone_input(const etcp_session *s, etcp_session *copy)
 {
     const etcp_incoming *in = s->incoming;
@@ -550,8 +550,9 @@ etcp_buf *etcp_session_output(etcp_session *s)
     return &s->output;
 }
 
-/* "" and "0" are false in Perl: originals lose them when they come out of a transform, and Crypt::RSA
- * cannot carry them at all. An original sends them in clear to be understood, and so do we then. */
+/* "" and "0" are false in Perl: originals lose them when they come out of a transform, and
+ * Crypt::RSA cannot carry them at all. An original sends them in clear to be understood, and so do
+ * we then. */
 static int must_go_plain(const etcp_session *s, const uint8_t *payload, size_t len)
 {
     if (len > 1 || (len == 1 && payload[0] != '0') || !etcp_session_peer_is_old(s))

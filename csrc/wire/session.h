@@ -23,10 +23,10 @@ enum { ETCP_MESSAGE_COMPLEX = 2 }; /* the message is a Storable image (the wire'
 typedef struct etcp_event {
     etcp_event_type type;
     unsigned flags;      /* ETCP_MESSAGE_COMPLEX or 0 */
-    const uint8_t *data; /* the message; valid until the next call on the session (or, when it lies in
-                            the caller's input, as long as that) */
+    const uint8_t *data; /* the message; valid until the next call on the session (or, when it lies
+                            in the caller's input, as long as that) */
     size_t len;
-    void *payload;       /* not NULL: a handle of payload_ops that holds data; now the caller's */
+    void *payload; /* not NULL: a handle of payload_ops that holds data; now the caller's */
 } etcp_event;
 
 /* One encoded message: header, then body. */
@@ -49,17 +49,18 @@ int etcp_session_new_ready(etcp_config *config, etcp_session **out);
 void etcp_session_free(etcp_session *s);
 
 /* A deep copy, for a connection that a thread inherits: keys, versions, unread input, and a
- * configuration of its own (etcp_config_clone). Output not yet taken is not copied. Returns 0 or ETCP_ENOMEM, ETCP_ECRYPT. */
+ * configuration of its own (etcp_config_clone). Output not yet taken is not copied. Returns 0 or
+ * ETCP_ENOMEM, ETCP_ECRYPT. */
 int etcp_session_clone(const etcp_session *s, etcp_session **out);
 
 /* Takes input from *input up to end and advances *input, until one event is there or the input is
  * used up. An incomplete packet is copied into the session, so the caller's memory need not outlive
- * the call that used it up. Call with *input == end to fetch an event that needs no new bytes (after
- * etcp_session_commit).
- * Returns 1 (*event is filled), 0 (input used up, no event), or a negative code, which is sticky: see
- * etcp_session_error. Bytes to send may have been added to the output in every case, failures too
- * (a rejection the peer should hear). */
-int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event);
+ * the call that used it up. Call with *input == end to fetch an event that needs no new bytes
+ * (after etcp_session_commit). Returns 1 (*event is filled), 0 (input used up, no event), or a
+ * negative code, which is sticky: see etcp_session_error. Bytes to send may have been added to the
+ * output in every case, failures too (a rejection the peer should hear). */
+int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end,
+                      etcp_event *event);
 
 /* While a large payload is arriving: where its next bytes belong and how many fit, so that they can
  * be read in place. Returns the room, 0 when no large payload is under way. Room grows as bytes
@@ -69,16 +70,17 @@ size_t etcp_session_window(etcp_session *s, uint8_t **where);
 /* Tells that len bytes were written to the window. */
 void etcp_session_commit(etcp_session *s, size_t len);
 
-/* Whether input..end begins with a whole packet (continuing what the session holds). No side effect. */
+/* Whether input..end begins with a whole packet (continuing what the session holds). No side
+ * effect. */
 int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const uint8_t *end);
 
 /* Negotiation packets waiting to be sent. The caller writes them and consumes what was written. */
 etcp_buf *etcp_session_output(etcp_session *s);
 
-/* Encodes one application message with the transforms in effect. flags is 0 or ETCP_MESSAGE_COMPLEX.
- * payload stays the caller's and must live until the packet is written or copied.
- * Returns 0, ETCP_EINVAL (before READY), ETCP_ETOOBIG, ETCP_ECRYPT (nothing may be sent then: never
- * falls back to clear text), or ETCP_ENOMEM. These are not sticky. */
+/* Encodes one application message with the transforms in effect. flags is 0 or
+ * ETCP_MESSAGE_COMPLEX. payload stays the caller's and must live until the packet is written or
+ * copied. Returns 0, ETCP_EINVAL (before READY), ETCP_ETOOBIG, ETCP_ECRYPT (nothing may be sent
+ * then: never falls back to clear text), or ETCP_ENOMEM. These are not sticky. */
 int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
                         etcp_packet *packet);
 
@@ -88,15 +90,15 @@ void etcp_session_end_of_input(etcp_session *s);
 /* Predicates and facts. */
 int etcp_session_is_ready(const etcp_session *s);
 int etcp_session_is_authenticated(const etcp_session *s);
-double etcp_session_peer_version(const etcp_session *s); /* 0 until known */
-const char *etcp_session_peer_version_text(const etcp_session *s); /* "" until known */
+double etcp_session_peer_version(const etcp_session *s);               /* 0 until known */
+const char *etcp_session_peer_version_text(const etcp_session *s);     /* "" until known */
 const etcp_cipher *etcp_session_cipher(const etcp_session *s);         /* NULL: none agreed */
 const etcp_compressor *etcp_session_compressor(const etcp_session *s); /* NULL: none agreed */
 const etcp_error *etcp_session_error(const etcp_session *s);           /* code 0: none */
 
-/* Whether output that is waiting, or was just taken, ends with a packet after which the first message
- * must not follow in the same segment: a client's EN to a server older than 1.00. No longer true once
- * etcp_session_encode was called. */
+/* Whether output that is waiting, or was just taken, ends with a packet after which the first
+ * message must not follow in the same segment: a client's EN to a server older than 1.00. No longer
+ * true once etcp_session_encode was called. */
 int etcp_session_wants_gap(const etcp_session *s);
 
 #endif

@@ -11,8 +11,8 @@
 #include "session.h"
 #include "transform.h"
 
-/* Below this, a release is one of the originals, whose weaknesses need care. Versions are only known
- * from VE packets; 0 (unknown) is an original too. */
+/* Below this, a release is one of the originals, whose weaknesses need care. Versions are only
+ * known from VE packets; 0 (unknown) is an original too. */
 #define ETCP_FIRST_NEW_VERSION 1.00
 
 enum { ETCP_VERSION_TEXT_MAX = 16 };
@@ -28,19 +28,19 @@ typedef struct etcp_incoming {
 } etcp_incoming;
 
 struct etcp_session {
-    etcp_config *config;             /* a reference of ours */
-    etcp_negotiation *negotiation;   /* NULL once ready: an idle session is small */
+    etcp_config *config;           /* a reference of ours */
+    etcp_negotiation *negotiation; /* NULL once ready: an idle session is small */
     etcp_transform transform;
-    etcp_buf input;                  /* what came of the packet that is still incomplete */
-    etcp_buf decoded;                /* the last message, if it came transformed */
-    etcp_buf encoded;                /* the last packet encoded, if it went transformed */
+    etcp_buf input;   /* what came of the packet that is still incomplete */
+    etcp_buf decoded; /* the last message, if it came transformed */
+    etcp_buf encoded; /* the last packet encoded, if it went transformed */
     etcp_buf output;
-    etcp_incoming *incoming;         /* NULL: no large payload is under way */
-    double peer_version;             /* 0: unknown */
+    etcp_incoming *incoming; /* NULL: no large payload is under way */
+    double peer_version;     /* 0: unknown */
     char peer_version_text[ETCP_VERSION_TEXT_MAX];
     uint8_t authenticated;
-    uint8_t spent;                   /* input holds a packet that was handed out already */
-    uint8_t gap;                     /* see etcp_session_wants_gap */
+    uint8_t spent; /* input holds a packet that was handed out already */
+    uint8_t gap;   /* see etcp_session_wants_gap */
     etcp_error error;
 };
 

@@ -17,8 +17,8 @@ enum {
 
 enum { NETWORK_ORDER_MAJOR_2 = 0x05, SHORT_SCALAR_MAX = 255, SCALAR_MAX = 65535 };
 
-/* The image behind its two header bytes is these parts, in this order: fixed bytes, and after each but
- * the last the scalar as an item ('s') or as a hash key ('k'). */
+/* The image behind its two header bytes is these parts, in this order: fixed bytes, and after each
+ * but the last the scalar as an item ('s') or as a hash key ('k'). */
 static const struct part {
     uint8_t fixed[6];
     uint8_t fixed_len;

@@ -171,15 +171,16 @@ etcp_compressor_state **etcp_compressor_state_of(etcp_config *config, const etcp
     return &config->compressor_states[row - etcp_compressors(&count)];
 }
 
-int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes, size_t len,
-                            etcp_buf *out)
+int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
+                            size_t len, etcp_buf *out)
 {
-    return t->compressor->compress(etcp_compressor_state_of(config, t->compressor), bytes, len, out);
+    return t->compressor->compress(etcp_compressor_state_of(config, t->compressor), bytes, len,
+                                   out);
 }
 
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out)
 {
-    return t->compressor->decompress(etcp_compressor_state_of(config, t->compressor), bytes, len, max,
-                                     out);
+    return t->compressor->decompress(etcp_compressor_state_of(config, t->compressor), bytes, len,
+                                     max, out);
 }

@@ -1,5 +1,6 @@
 /* What happens to payloads on their way to and from the wire: the agreed compressor and cipher, and
- * the keyed contexts of both directions. Policy (what to send plain, what to refuse) is not here. */
+ * the keyed contexts of both directions. Policy (what to send plain, what to refuse) is not here.
+ */
 #ifndef ETCP_WIRE_TRANSFORM_H
 #define ETCP_WIRE_TRANSFORM_H
 
@@ -28,7 +29,8 @@ typedef struct etcp_transform {
 void etcp_transform_deinit(etcp_transform *t);
 
 /* Makes the context that opens, or seals, with a copy of this key. The agreed cipher must be set.
- * Return 0, ETCP_EINVAL (the key is malformed), ETCP_ECRYPT or ETCP_ENOMEM; unchanged on failure. */
+ * Return 0, ETCP_EINVAL (the key is malformed), ETCP_ECRYPT or ETCP_ENOMEM; unchanged on failure.
+ */
 int etcp_transform_set_own_key(etcp_transform *t, const uint8_t *key, size_t len);
 int etcp_transform_set_peer_key(etcp_transform *t, const uint8_t *key, size_t len);
 
@@ -41,7 +43,8 @@ int etcp_transform_merge(etcp_transform *t, const uint8_t *password, size_t len)
 int etcp_transform_clone(const etcp_transform *t, etcp_transform *copy);
 
 /* Appends the sealed form of bytes[0..len) to out, in the peer's style or, when that is not known
- * yet, "Salted__". Returns 0, ETCP_ECRYPT, ETCP_ETOOBIG or ETCP_ENOMEM; out unchanged on failure. */
+ * yet, "Salted__". Returns 0, ETCP_ECRYPT, ETCP_ETOOBIG or ETCP_ENOMEM; out unchanged on failure.
+ */
 int etcp_transform_seal(etcp_transform *t, const etcp_config *config, const uint8_t *bytes,
                         size_t len, etcp_buf *out);
 
@@ -51,8 +54,8 @@ int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etc
 
 /* The same for the agreed compressor; max bounds what is produced. Return as the compressor's own
  * functions. */
-int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes, size_t len,
-                            etcp_buf *out);
+int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
+                            size_t len, etcp_buf *out);
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out);
 

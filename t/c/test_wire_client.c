@@ -38,8 +38,7 @@ static const struct exchange {
     {"EVF is advice", 0, "VE|0.26\nEVF|1.0", DID_NOT, 0, ""},
     {"CVF is advice", 0, "VE|0.26\nCVF|1.0", DID_NOT, 0, ""},
     {"SVF is advice", 0, "VE|0.26\nSVF|1.0", DID_NOT, 0, ""},
-    {"empty tag", 0, "|EN", "", ETCP_EPROTO,
-     "Error negotiating with server. No command received."},
+    {"empty tag", 0, "|EN", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
     {"empty packet", 0, "", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
     {"tag 0", 0, "0|EN", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
     {"PF", 0, "PF", "", ETCP_EREJECTED, "Server rejected supplied password"},
@@ -309,7 +308,8 @@ static void test_end_without_keys(void)
     etcp_config_unref(config);
 }
 
-/* The first answers of a client stay in clear until it has seen how the server's Crypt::CBC writes. */
+/* The first answers of a client stay in clear until it has seen how the server's Crypt::CBC writes.
+ */
 static void test_unknown_style(void)
 {
     etcp_config *config = new_config();

@@ -156,7 +156,8 @@ static void check_merge(const char *password, const char *key, const char *want,
     tap_is_int(etcp_password_merge((const uint8_t *)password, strlen(password),
                                    (const uint8_t *)key, strlen(key), &out),
                0, "merge: %s", name);
-    tap_is_mem(etcp_buf_bytes(&out), etcp_buf_len(&out), want, strlen(want), "merge: %s: key", name);
+    tap_is_mem(etcp_buf_bytes(&out), etcp_buf_len(&out), want, strlen(want), "merge: %s: key",
+               name);
     etcp_buf_wipe(&out);
 }
 

@@ -70,8 +70,8 @@ static void check_round_trip(const char *what, const uint8_t *header, size_t hea
     for (cut = 0; cut < header_len; cut++)
         if (parse(header, cut, &frame) != ETCP_AGAIN)
             break;
-    tap_is_int((long long)cut, (long long)header_len, "%s %lu: no result before its last byte", what,
-               (unsigned long)len);
+    tap_is_int((long long)cut, (long long)header_len, "%s %lu: no result before its last byte",
+               what, (unsigned long)len);
     tap_ok(parse(header, header_len, &frame) == 0 && frame.len == len &&
                frame.header_len == header_len && frame.flags == 0x0d,
            "%s %lu: read back", what, (unsigned long)len);
@@ -82,8 +82,8 @@ static void test_encode(void)
     static const struct {
         size_t len;
         size_t header_len;
-    } cases[] = {{0, 2},     {1, 3},     {255, 3},        {256, 4},
-                 {65535, 4}, {65536, 5}, {0xffffff, 5}, {0x1000000, 6}, {0xffffffffu, 6}};
+    } cases[] = {{0, 2},     {1, 3},        {255, 3},       {256, 4},        {65535, 4},
+                 {65536, 5}, {0xffffff, 5}, {0x1000000, 6}, {0xffffffffu, 6}};
     uint8_t header[ETCP_FRAME_HEADER_MAX];
     size_t i;
 

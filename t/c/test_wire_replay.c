@@ -42,7 +42,7 @@ typedef struct record {
     etcp_buf key[SIDES];
     etcp_buf public_key;
     int failed;
-    char cipher;     /* agreed; '-': none */
+    char cipher; /* agreed; '-': none */
     char compressor;
     char error[300];
     event events[EVENTS_MAX];
@@ -202,8 +202,8 @@ static record *read_record(const char *file_name)
     }
     (void)fclose(f);
     for (s = SERVER; s <= CLIENT; s++)
-        r->version[s] = etcp_version_number((const uint8_t *)r->version_text[s],
-                                            strlen(r->version_text[s]));
+        r->version[s] =
+            etcp_version_number((const uint8_t *)r->version_text[s], strlen(r->version_text[s]));
     return r;
 }
 
@@ -225,13 +225,13 @@ static void free_record(record *r)
 /* ---- random bytes that yield the recorded keys ---------------------------------------------- */
 
 typedef struct dice {
-    const etcp_buf *key;     /* what key draws yield */
-    const char *salt;        /* what the draw after the first key draw yields; NULL: key again */
+    const etcp_buf *key; /* what key draws yield */
+    const char *salt;    /* what the draw after the first key draw yields; NULL: key again */
     unsigned draws;
 } dice;
 
-/* Draws of keys and salts ask for 64 bytes and use them from the last to the first; whoever asks for
- * another number of bytes wants an IV or a seed. */
+/* Draws of keys and salts ask for 64 bytes and use them from the last to the first; whoever asks
+ * for another number of bytes wants an IV or a seed. */
 static int throw_dice(void *arg, uint8_t *out, size_t len)
 {
     dice *d = arg;
@@ -348,7 +348,8 @@ static int look_into(unsigned flags, const uint8_t *bytes, size_t len, const etc
         (void)etcp_buf_append(&opened, bytes, len);
     }
     if (rc == 0 && (flags & ETCP_FLAG_COMPRESSED) && row) {
-        rc = row->decompress(&state, etcp_buf_bytes(&opened), etcp_buf_len(&opened), 1 << 20, plain);
+        rc =
+            row->decompress(&state, etcp_buf_bytes(&opened), etcp_buf_len(&opened), 1 << 20, plain);
         row->free_state(state);
     } else if (rc == 0) {
         rc = etcp_buf_append(plain, etcp_buf_bytes(&opened), etcp_buf_len(&opened));
@@ -383,8 +384,8 @@ static void look_into_event(const record *r, const event *e, char *text, size_t 
 /* When a row of the table below applies. */
 typedef enum condition { ALWAYS, OTHER_MUNGING, FORCED_KEY } condition;
 
-/* Every way in which our client answers otherwise than the recorded one. Patterns of fnmatch(3) over
- * "FLAGS TEXT", where the flag for compression has been removed: we never compress negotiation
+/* Every way in which our client answers otherwise than the recorded one. Patterns of fnmatch(3)
+ * over "FLAGS TEXT", where the flag for compression has been removed: we never compress negotiation
  * packets, which no release minds. In ours, "FLAGS =" is the recorded text with other flags, "@" is
  * the command itself. Every row must be needed. */
 static struct difference {
@@ -406,8 +407,8 @@ static struct difference {
     {ALWAYS, "01 EM|*", "01 EM|*", "01 EM|*", "another throw-away key", 0},
     {ALWAYS, "01 EM|*", "01 NO", "01 EM|*", "releases before 0.20 know no EM", 0},
     {ALWAYS, "01 EM|*", "01 NO|*", "01 EM|*", "its Crypt::CBC could not read the sample", 0},
-    {ALWAYS, "01 EM|*", "01 NO|Unknown encryption module*", "01 NO|I do not encrypt with this module",
-     "we have it, but may not use it", 0},
+    {ALWAYS, "01 EM|*", "01 NO|Unknown encryption module*",
+     "01 NO|I do not encrypt with this module", "we have it, but may not use it", 0},
     {ALWAYS, "01 EA*", "01 EU|", "01 EU||", "releases before 0.08 name no module versions", 0},
     {ALWAYS, "01 EA*", "01 EU|2", "01 EU|2|*", "releases before 0.08 name no module versions", 0},
     {ALWAYS, "01 EA*", "01 EU|4", "01 EU|4|*", "releases before 0.08 name no module versions", 0},
@@ -422,9 +423,12 @@ static struct difference {
     {ALWAYS, "0? CA|1", "0? CU|1", "0? CU|1|*", "releases before 0.08 name no module versions", 0},
     {ALWAYS, "0? CA|1", "0? CU|1|1.33", "0? CU|1|2.106", "our own version", 0},
     {OTHER_MUNGING, "0? CS|??", "0? CP|*", "0? CP|*", "munged for another pair of releases", 0},
-    {ALWAYS, "0? CVF|*", "", "0? NO|I don't understand you", "versions of modules do not matter", 0},
-    {ALWAYS, "01 SVF|*", "", "01 NO|I don't understand you", "versions of modules do not matter", 0},
-    {ALWAYS, "01 EVF|*", "", "01 NO|I don't understand you", "versions of modules do not matter", 0},
+    {ALWAYS, "0? CVF|*", "", "0? NO|I don't understand you", "versions of modules do not matter",
+     0},
+    {ALWAYS, "01 SVF|*", "", "01 NO|I don't understand you", "versions of modules do not matter",
+     0},
+    {ALWAYS, "01 EVF|*", "", "01 NO|I don't understand you", "versions of modules do not matter",
+     0},
     {ALWAYS, "0? EN", "0? EN", "0? EN|                    *", "padded: see negotiate_client.c", 0},
 };
 
@@ -504,12 +508,12 @@ static void feed_cut(peer *p, unsigned flags, const etcp_buf *payload, int cut)
 typedef struct run {
     record *r;
     peer p;
-    side role;           /* ours */
+    side role; /* ours */
     int cut;
-    etcp_buf peer_key;   /* what the session seals with, before merging */
+    etcp_buf peer_key; /* what the session seals with, before merging */
     unsigned unexplained;
-    unsigned wrong;      /* messages that did not come as they should */
-    unsigned messages;   /* that did */
+    unsigned wrong;    /* messages that did not come as they should */
+    unsigned messages; /* that did */
 } run;
 
 static void note_peer_key(run *t)
@@ -595,7 +599,8 @@ static void hear_message(run *t, const event *e, int cut)
     etcp_buf_clear(&t->p.data);
     feed_cut(&t->p, e->flags, &e->payload, cut);
     if (t->p.messages == before + 1 && etcp_buf_len(&t->p.data) == etcp_buf_len(&e->plain) &&
-        memcmp(etcp_buf_bytes(&t->p.data), etcp_buf_bytes(&e->plain), etcp_buf_len(&e->plain)) == 0 &&
+        memcmp(etcp_buf_bytes(&t->p.data), etcp_buf_bytes(&e->plain), etcp_buf_len(&e->plain)) ==
+            0 &&
         t->p.flags == (e->flags & ETCP_FLAG_COMPLEX))
         t->messages++;
     else
@@ -666,7 +671,7 @@ static char letter_of_compressor(const etcp_session *s)
 /* Connections that end otherwise than recorded. */
 static struct outcome {
     const char *name;
-    side role; /* ours */
+    side role;                     /* ours */
     const char *cipher_compressor; /* "": the negotiation stays unfinished, without error */
     const char *reason;
     unsigned used;
@@ -737,8 +742,8 @@ static void play_to_client(record *r, int cut, const char *how)
 {
     dice d = {&r->key[CLIENT], NULL, 0};
     etcp_config *config = configure(r, CLIENT, &d);
-    int same_merging = merges(r->version[SERVER], r->version[CLIENT], r) ==
-                       merges(r->version[SERVER], 1.00, r);
+    int same_merging =
+        merges(r->version[SERVER], r->version[CLIENT], r) == merges(r->version[SERVER], 1.00, r);
     int same_munging = !other_munging(r);
     run t;
     size_t i;
@@ -765,7 +770,7 @@ static void play_to_client(record *r, int cut, const char *how)
 
 /* How the replies that our server gets came about. */
 typedef struct tally {
-    unsigned recorded; /* fed as they were */
+    unsigned recorded;  /* fed as they were */
     unsigned versioned; /* EU and CU got the module version that EA and CA want */
     unsigned remade;    /* made anew from the recorded key or password */
     unsigned invented;  /* the recorded server never asked */
@@ -837,7 +842,8 @@ static void reply_text(run *t, const char *tag, const char *field, const char *f
     etcp_buf_deinit(&reply);
 }
 
-/* EU and CU: the recorded client may have answered an EU or CU of the server, which takes no version. */
+/* EU and CU: the recorded client may have answered an EU or CU of the server, which takes no
+ * version. */
 static void reply_choice(run *t, const char *tag, const event *e, int cut)
 {
     const record *r = t->r;
@@ -1056,9 +1062,8 @@ static size_t longest_packet(const record *r)
 /* These few are cut at every boundary of all but the longest packets, and damaged at every byte. */
 static int is_chosen(const record *r)
 {
-    static const char *const names[] = {
-        "v007-v007-password-zlib-blowfish", "v010-v026-rijndael", "v026-v026-password-ciphersaber",
-        "v026-v026-all-modules"};
+    static const char *const names[] = {"v007-v007-password-zlib-blowfish", "v010-v026-rijndael",
+                                        "v026-v026-password-ciphersaber", "v026-v026-all-modules"};
     size_t i;
 
     for (i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -107,7 +107,8 @@ static const struct dialogue {
      NULL, "Compress::LZF"},
     {"0.26, no compression", "", "12", NULL, "NO>VE|1.00\nVE|0.26>CA|1|2\nCU||>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"0.05, no compression", "", "12", NULL, "NO>VE|1.00\nNO>CA|1|2\nCU|>EN\nEN>", 0, 1, NULL, NULL},
+    {"0.05, no compression", "", "12", NULL, "NO>VE|1.00\nNO>CA|1|2\nCU|>EN\nEN>", 0, 1, NULL,
+     NULL},
     {"0.26, never offered", "", "1", NULL, "NO>VE|1.00\nVE|0.26>CA|1\nCU|2|2.0>EN\nEN>", 0, 1, NULL,
      NULL},
     {"0.26, unknown choice", "", "1", NULL, "NO>VE|1.00\nVE|0.26>CA|1\nCU|17|2.0>EN\nEN>", 0, 1,
@@ -120,8 +121,8 @@ static const struct dialogue {
      NULL},
     {"cipher never offered", "4", "", NULL, "NO>VE|1.00\nVE|0.26>EA|4\nEU|A|1.0>EN\nEN>", 0, 1,
      NULL, NULL},
-    {"any reply is a reply", "4", "1", NULL,
-     "HELLO>VE|1.00\nNO>EA|4\nWHAT|4>CA|1\nEU|4>EN\nEN>", 0, 1, NULL, NULL},
+    {"any reply is a reply", "4", "1", NULL, "HELLO>VE|1.00\nNO>EA|4\nWHAT|4>CA|1\nEU|4>EN\nEN>", 0,
+     1, NULL, NULL},
     {"EN comes too early", "", "1", NULL, "EN>VE|1.00\nEN>CA|1\nEN>EN\nEN>", 0, 1, NULL, NULL},
     {"CP comes too early", "", "1", "x", "CP|*0>VE|1.00\nVE|0.26>CA|1\nCP|*0>CS|ab\nCP|*0>PF",
      ETCP_EREJECTED, 0, NULL, NULL},
@@ -129,10 +130,14 @@ static const struct dialogue {
      NULL, NULL},
     {"empty replies are none", "", "", NULL, ">\n0>\n|VE>\nNO>VE|1.00\n>\nVE|0.26>EN\nEN>", 0, 1,
      NULL, NULL},
-    {"key missing", "2", "", NULL, "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
-     "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nEK|>", ETCP_EPROTO, 0, NULL, NULL},
-    {"key refused", "2", "", NULL, "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
-     "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nNO>", ETCP_EPROTO, 0, NULL, NULL},
+    {"key missing", "2", "", NULL,
+     "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
+     "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nEK|>",
+     ETCP_EPROTO, 0, NULL, NULL},
+    {"key refused", "2", "", NULL,
+     "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
+     "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nNO>",
+     ETCP_EPROTO, 0, NULL, NULL},
     {"Crypt::RSA without a key pair", "B", "", NULL, "NO>VE|1.00\nVE|0.26>EN\nEN>", 0, 1, NULL,
      NULL},
     {"password, 0.06", "", "", "x", "NO>VE|1.00\nNO>", ETCP_EREJECTED, 0, NULL, NULL},
@@ -144,8 +149,8 @@ static const struct dialogue {
     {"password, long hash", "", "", "x",
      "NO>VE|1.00\nVE|0.26>CS|ab\nCP|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx>PF", ETCP_EREJECTED, 0,
      NULL, NULL},
-    {"password, hash with more behind", "", "", "secret",
-     "NO>VE|1.00\nVE|0.14>CS|ab\nCP|#0>PF", ETCP_EREJECTED, 0, NULL, NULL},
+    {"password, hash with more behind", "", "", "secret", "NO>VE|1.00\nVE|0.14>CS|ab\nCP|#0>PF",
+     ETCP_EREJECTED, 0, NULL, NULL},
     {"password, 0.14", "", "", "secret", "NO>VE|1.00\nVE|0.14>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
      NULL},
     {"password, 0.15", "", "", "secret", "NO>VE|1.00\nVE|0.15>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
@@ -156,8 +161,8 @@ static const struct dialogue {
      0, NULL, NULL},
 };
 
-/* A reply line, with @ standing for the hash of the password as the client's release sends it, and #
- * for the hash as it is. */
+/* A reply line, with @ standing for the hash of the password as the client's release sends it, and
+ * # for the hash as it is. */
 static void feed_reply(peer *p, const char *line, size_t len, const char *password)
 {
     etcp_buf payload;

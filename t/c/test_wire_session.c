@@ -346,7 +346,8 @@ static void test_large_claims(void)
     config->payload_ops = NULL;
     make_ready(&p, config, "0.26");
     (void)peer_feed(&p, (const uint8_t *)"\x05\x04\x7f\xff\xff\x00", 6);
-    tap_ok(etcp_session_window(p.s, &where) > 0, "claims: without such memory there is a window, too");
+    tap_ok(etcp_session_window(p.s, &where) > 0,
+           "claims: without such memory there is a window, too");
     peer_deinit(&p);
     etcp_config_unref(config);
 }
@@ -528,7 +529,8 @@ static void test_born_ready(void)
     tap_is_int(etcp_session_new_ready(config, &s), 0, "born ready");
     tap_ok(etcp_session_is_ready(s) && etcp_buf_len(etcp_session_output(s)) == 0,
            "born ready: nothing to say");
-    tap_ok(etcp_session_next(s, &at, at + 5, &event) == 1 && event.len == 2, "born ready: receives");
+    tap_ok(etcp_session_next(s, &at, at + 5, &event) == 1 && event.len == 2,
+           "born ready: receives");
     tap_is_int(etcp_session_encode(s, 0, at, 0, &packet), 0, "born ready: sends");
     etcp_session_free(s);
     etcp_session_free(NULL);
@@ -557,7 +559,8 @@ static void test_config(void)
     etcp_config_unref(config);
     tap_is_str(copy->welcome, "hi", "config: copy of the welcome text");
     tap_is_mem(copy->password, copy->password_len, "a\0b", 3, "config: copy of the password");
-    tap_ok((copy->compressors & 1) == 0 && (copy->compressors & 2) != 0, "config: forbidden module");
+    tap_ok((copy->compressors & 1) == 0 && (copy->compressors & 2) != 0,
+           "config: forbidden module");
     etcp_config_unref(etcp_config_ref(copy));
     tap_is_str(copy->class_name, "Net::EasyTCP", "config: counted");
     etcp_config_unref(copy);

@@ -10,9 +10,10 @@
 
 /* R("ab") as nfreeze of Storable 3.26 writes it. */
 static const uint8_t image_of_ab[] = {
-    0x05, 0x0b, 0x02, 0, 0, 0, 3, 0x0a, 2, 'a', 'b', 0x04, 0x03, 0, 0, 0, 1, 0x0a, 2, 'a', 'b',
-    0, 0, 0, 2, 'a', 'b', 0x04, 0x02, 0, 0, 0, 3, 0x0a, 2, 'a', 'b', 0x04, 0x03, 0, 0, 0, 1,
-    0x0a, 2, 'a', 'b', 0, 0, 0, 2, 'a', 'b', 0x0a, 2, 'a', 'b'};
+    0x05, 0x0b, 0x02, 0,    0,   0,   3,   0x0a, 2,    'a', 'b', 0x04, 0x03, 0,    0,
+    0,    1,    0x0a, 2,    'a', 'b', 0,   0,    0,    2,   'a', 'b',  0x04, 0x02, 0,
+    0,    0,    3,    0x0a, 2,   'a', 'b', 0x04, 0x03, 0,   0,   0,    1,    0x0a, 2,
+    'a',  'b',  0,    0,    0,   2,   'a', 'b',  0x0a, 2,   'a', 'b'};
 
 static int matches(const uint8_t *image, size_t len, const char *scalar)
 {

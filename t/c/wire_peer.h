@@ -1,5 +1,5 @@
-/* Helpers of the wire tests: a session with what came out of it, and packets made by hand. Include in
- * one program's only source file. */
+/* Helpers of the wire tests: a session with what came out of it, and packets made by hand. Include
+ * in one program's only source file. */
 #ifndef ETCP_T_WIRE_PEER_H
 #define ETCP_T_WIRE_PEER_H
 
@@ -34,8 +34,8 @@ static inline void peer_deinit(peer *p)
     memset(p, 0, sizeof *p);
 }
 
-/* Takes all events that bytes[0..len) give. The bytes are handed over as an exact heap block, so that
- * a sanitizer sees reads behind them. */
+/* Takes all events that bytes[0..len) give. The bytes are handed over as an exact heap block, so
+ * that a sanitizer sees reads behind them. */
 static inline int peer_feed(peer *p, const uint8_t *bytes, size_t len)
 {
     uint8_t *block = malloc(len ? len : 1);
@@ -148,9 +148,10 @@ static inline int peer_command(peer *p, const char *text)
     return rc;
 }
 
-/* Takes the packets out of the output and writes them as text: NUL as '|', other unprintable bytes as
- * '?', packets that are sealed as their flags in hex, packets apart by newlines. The result is valid
- * until the next call. */
+/* Takes the packets out of the output and writes them as text: NUL as '|', other unprintable bytes
+ * as
+ * '?', packets that are sealed as their flags in hex, packets apart by newlines. The result is
+ * valid until the next call. */
 static inline const char *peer_answer(peer *p)
 {
     static char text[20000];
@@ -166,9 +167,9 @@ static inline const char *peer_answer(peer *p)
         if (at)
             text[at++] = '\n';
         for (i = 0; i < frame.len && at < sizeof text - 8; i++)
-            text[at++] = payload[i] == 0                             ? '|'
+            text[at++] = payload[i] == 0                        ? '|'
                          : payload[i] >= 32 && payload[i] < 127 ? (char)payload[i]
-                                                                     : '?';
+                                                                : '?';
         if (frame.flags & ETCP_FLAG_ENCRYPTED)
             at = (size_t)(strcpy(text, "(sealed)") - text) + 8;
         text[at] = '\0';
