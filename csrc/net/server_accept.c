@@ -76,23 +76,18 @@ void etcp_server_resume(etcp_server *s)
     etcp_server_watch_listener(s, ETCP_POLL_READ);
 }
 
-/* Makes room among the half-open connections. A burst of honest clients is better off waiting in the
- * kernel's backlog for the few milliseconds a negotiation takes; somebody who only connects and says
- * nothing would keep everyone out for the whole negotiation timeout. So newcomers wait, but once the
- * oldest negotiation has had its grace it must go. Returns 1, or 0: accepting pauses. */
-static int make_room(etcp_server *s)
+/* A burst of honest clients is better off waiting in the kernel's backlog for the few milliseconds a
+ * negotiation takes; somebody who only connects and says nothing would keep everyone out for the whole
+ * negotiation timeout. So newcomers wait, but once the oldest negotiation has had its grace it must
+ * make room. */
+static int is_crowded(const etcp_server *s)
 {
-    uint64_t oldest;
+    return s->options.max_half_open && s->half_open.count >= s->options.max_half_open;
+}
 
-    if (!s->options.max_half_open || s->half_open.count < s->options.max_half_open)
-        return 1;
-    oldest = s->half_open.head->since_ms;
-    if (etcp_clock_left(oldest, ETCP_HALF_OPEN_GRACE_MS, etcp_clock_ms())) {
-        pause_until(s, oldest + ETCP_HALF_OPEN_GRACE_MS);
-        return 0;
-    }
-    etcp_server_finish_closing(etcp_conn_at(s->half_open.head));
-    return 1;
+static uint64_t oldest_grace_ends(const etcp_server *s)
+{
+    return s->half_open.head->since_ms + ETCP_HALF_OPEN_GRACE_MS;
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -145,8 +140,10 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
     etcp_conn *c;
     int fd;
 
-    if (!make_room(s))
+    if (is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms()) {
+        pause_until(s, oldest_grace_ends(s));
         return 0;
+    }
     fd = etcp_socket_accept(s->fd, &peer);
     if (fd < 0) {
         accept_failed(s, errno);
@@ -163,6 +160,8 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
         pause_until(s, etcp_clock_ms() + ETCP_ACCEPT_PAUSE_MS);
         return 0;
     }
+    if (is_crowded(s))
+        etcp_server_finish_closing(etcp_conn_at(s->half_open.head));
     c->peer = peer;
     c->starting = 1;
     etcp_deadline_start(&s->half_open, &c->place, etcp_clock_ms());
