@@ -1,0 +1,115 @@
+# ithreads: copies of objects are made, used and destroyed without harm to the originals.
+use strict;
+use warnings;
+use Config;
+use Test::More;
+use lib 't/lib';
+
+BEGIN {
+    plan skip_all => 'perl without ithreads' unless $Config{useithreads};
+    plan skip_all => 'no threads module' unless eval { require threads; threads->import; 1 };
+}
+
+use EasyTCPTest;
+use OldPeer;
+use Net::EasyTCP;
+
+my $echo = spawn_server();
+my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or BAIL_OUT($@);
+my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+$server->setcallback(data => sub { $_[0]->send('re ' . $_[0]->data) });
+my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server)) or BAIL_OUT(OldPeer->error);
+run_until($server, sub { $server->clients });
+my ($object) = $server->clients;
+
+sub unharmed {
+    my $name = shift;
+    $client->send($name);
+    is($client->receive, $name, "$name: the client is unharmed");
+    $peer->send($name);
+    is($peer->receive, "re $name", "$name: the server is unharmed");
+    return;
+}
+
+is(threads->create(sub { 'done' })->join, 'done', 'a thread that does nothing');
+unharmed('nothing');
+
+is(threads->create(sub { return ref($client) . ' ' . ref($server) . ' ' . ref($object) })->join,
+    'Net::EasyTCP Net::EasyTCP Net::EasyTCP', 'copies have their class');
+unharmed('looking');
+
+threads->create(sub { undef $client; undef $server; undef $object; 1 })->join;
+unharmed('dropping copies');
+
+threads->create(sub { $client->close; $object->close; 1 })->join;
+unharmed('closing copies');
+
+is(threads->create(sub { $client->send('from a thread') })->join, 1, 'send() from a thread');
+is($client->receive, 'from a thread', 'and the answer in the main thread');
+
+is(threads->create(sub { $client->send('both'); return $client->receive })->join, 'both',
+    'send() and receive() in a thread');
+unharmed('talking in a thread');
+
+is(threads->create(sub { $object->send('to the peer') })->join, 1, 'send() on a server\'s client from a thread');
+is($peer->receive, 'to the peer', 'arrives');
+unharmed('sending to the peer');
+
+is(threads->create(sub { return join ' ', $client->mode, $client->remoteip, $client->remoteport, $object->mode })->join,
+    "client 127.0.0.1 $echo->{port} client", 'facts in a thread');
+
+# Several threads at once, each with a client of its own.
+{
+    my @threads = map {
+        my $n = $_;
+        threads->create(sub {
+            my $own = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or return $@;
+            my $right = 0;
+            foreach my $i (1 .. 50) {
+                $own->send("thread $n message $i");
+                my $got = $own->receive;
+                $right++ if defined $got && $got eq "thread $n message $i";
+            }
+            $own->close;
+            return $right;
+        });
+    } 1 .. 4;
+    is($_->join, 50, 'a thread with its own client') foreach @threads;
+}
+
+# A server made and run in a thread.
+{
+    my $thread = threads->create(sub {
+        my $own_port = shift;
+        my $own = Net::EasyTCP->new(mode => 'server', port => $own_port) or return $@;
+        $own->setcallback(data => sub {
+            my $data = $_[0]->data;
+            $_[0]->send($data);
+            $own->stop if $data eq 'end';
+        });
+        $own->start;
+        return 'stopped';
+    }, my $own_port = free_port());
+    my $own;
+    for (1 .. 3000) {
+        $own = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $own_port) and last;
+        select undef, undef, undef, 0.01;
+    }
+    ok($own, 'a server in a thread accepts') or diag $@;
+    $own->send('end');
+    is($own->receive, 'end', 'and answers');
+    is($thread->join, 'stopped', 'and stops');
+}
+
+# Objects that end with a thread that still holds them.
+threads->create(sub {
+    my $own = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port});
+    my ($own_server) = new_server();
+    $own->{circle} = $own;
+    1;
+})->join;
+unharmed('objects left in a thread');
+
+$client->close;
+$echo->kill('TERM');
+done_testing();
