@@ -205,6 +205,11 @@ static void free_config(pTHX_ void *config)
     etcp_config_unref((etcp_config *)config);
 }
 
+static unsigned negotiation_ms(pTHX_ HV *args)
+{
+    return ms_arg(aTHX_ args, "negotiationtimeout", NEGOTIATION_SECONDS * 1000u);
+}
+
 static void dial_failed(pTHX_ const etcp_dial *dial, int rc, HV *args, NV started)
 {
     const etcp_error *e = etcp_dial_error(dial);
@@ -218,7 +223,7 @@ static void dial_failed(pTHX_ const etcp_dial *dial, int rc, HV *args, NV starte
     } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
         etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
                         "server [%d/%d] : %s",
-                  (int)((NV)time(NULL) - started), NEGOTIATION_SECONDS, e->text);
+                  (int)((NV)time(NULL) - started), (int)(negotiation_ms(aTHX_ args) / 1000), e->text);
     } else {
         etcp_fail(aTHX_ "Error negotiating with server: %s",
                   e->text[0] ? e->text : etcp_code_text(rc));
@@ -239,8 +244,7 @@ static etcp_conn *dial_server(pTHX_ etcp_config *config, HV *args)
     etcp_conn_limits_default(&limits);
     fill_limits(aTHX_ args, &limits);
     rc = etcp_dial_new(text_arg(aTHX_ args, "host"), text_arg(aTHX_ args, "port"), connect_ms,
-                       ms_arg(aTHX_ args, "negotiationtimeout", NEGOTIATION_SECONDS * 1000u),
-                       config, &limits, &dial);
+                       negotiation_ms(aTHX_ args), config, &limits, &dial);
     if (rc < 0) {
         etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
         return NULL;
