@@ -186,12 +186,6 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
     return renew_rsa_when_due(aTHX_ server);
 }
 
-/* Whether nobody but the loop itself holds the server any more: then nobody can ever stop it. */
-static int is_dropped(const etcp_object *server)
-{
-    return SvREFCNT((SV *)server->hash) == 1;
-}
-
 int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
 {
     etcp_server_part *srv = server->srv;
@@ -199,7 +193,7 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     etcp_object_protect(aTHX_ server);
     srv->running = 1;
     srv->stop_requested = 0;
-    while (!srv->stop_requested && !is_dropped(server)) {
+    while (!srv->stop_requested) {
         int ok;
 
         ENTER;

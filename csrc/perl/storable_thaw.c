@@ -68,7 +68,8 @@ static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf
     if (is_utf8 && !is_utf8_string((const U8 *)bytes, len))
         return NULL;
     sv = newSVpvn((const char *)bytes, len);
-    if (is_utf8)
+    /* An empty string has no characters to mark, as in Storable 3. */
+    if (is_utf8 && len)
         SvUTF8_on(sv);
     if (t->is_tainted)
         SvTAINTED_on(sv);

@@ -605,10 +605,6 @@ An accept that fails, for want of descriptors for example, no longer ends the se
 
 =item *
 
-C<start> returns when a callback drops the last reference to the server: nothing else could stop it.
-
-=item *
-
 C<socket> gives a handle on a duplicate of the descriptor, made at the first call; the slot C<_sock> of
 hybrid objects and clients is filled by that call. Of the other private slots only C<_mode>, C<_serial>, C<_remoteip>,
 C<_remoteport>, C<_callbacks>, and C<_sock> of a server remain.
