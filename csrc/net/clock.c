@@ -20,7 +20,8 @@ static uint64_t system_us(void)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 #else
-/* Without a monotonic clock a date set back must not stretch a timeout: time stands still instead. */
+/* Without a monotonic clock a date set back must not stretch a timeout: time stands still instead.
+ */
 static uint64_t system_us(void)
 {
     static uint64_t latest;

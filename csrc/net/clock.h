@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* Microseconds and milliseconds since some moment before the process started: never 0, so that 0 can
- * mean "not noted yet", and never less than an earlier call of the same thread gave. */
+/* Microseconds and milliseconds since some moment before the process started: never 0, so that 0
+ * can mean "not noted yet", and never less than an earlier call of the same thread gave. */
 uint64_t etcp_clock_us(void);
 uint64_t etcp_clock_ms(void);
 

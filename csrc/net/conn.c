@@ -83,7 +83,8 @@ int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, 
     return 0;
 }
 
-/* Input that was read but not parsed belongs to both copies; output only to the one that queued it. */
+/* Input that was read but not parsed belongs to both copies; output only to the one that queued it.
+ */
 static int copy_state(const etcp_conn *from, etcp_conn *to)
 {
     size_t len = (size_t)(from->view_end - from->view);
@@ -262,8 +263,8 @@ void etcp_conn_close(etcp_conn *c)
     }
     (void)etcp_conn_ref(c);
     (void)etcp_conn_flush(c);
-    /* Closing a socket with unread input resets the connection, which destroys what the peer's kernel
-     * has not acknowledged yet. */
+    /* Closing a socket with unread input resets the connection, which destroys what the peer's
+     * kernel has not acknowledged yet. */
     if (!c->end_code && etcp_conn_is_sole_owner(c) && etcp_sys->unread(c->fd) > 0)
         (void)etcp_conn_discard(c);
     etcp_conn_release_fd(c);

@@ -21,8 +21,9 @@ typedef struct etcp_conn_limits {
     unsigned linger_ms;       /* how long a closed connection may take to deliver its queue */
 } etcp_conn_limits;
 
-#define ETCP_HIGH_WATER ((size_t)64 << 20) /* one slow reader may hold this much; then send() waits */
-#define ETCP_SEND_TIMEOUT_MS 300000u       /* as long as the original's longest wait */
+/* One slow reader may hold this much; then send() waits. */
+#define ETCP_HIGH_WATER ((size_t)64 << 20)
+#define ETCP_SEND_TIMEOUT_MS 300000u /* as long as the original's longest wait */
 #define ETCP_LINGER_MS 60000u
 
 /* Fills in the defaults above. */
@@ -65,10 +66,12 @@ void etcp_dial_free(etcp_dial *d);
 
 /* ---- using a connection --------------------------------------------------------------------- */
 
-/* Sends one message: encodes, writes what the kernel takes now, queues the rest. Never waits.
- * payload is copied where it must be kept, unless release is given: then payload stays in place, and
- * release(owner) is called once, when it is no longer needed (at once, on failure too).
- * Returns 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (sys_errno in
+/* Sends one message: encodes, writes what the kernel takes now, queues the rest. Never waits, with
+ * one exception: the first message of a client to a server older than 1.00 is kept back for some
+ * milliseconds, 50 at most, unless that server has spoken since (conn_output.c says why).
+ * payload is copied where it must be kept, unless release is given: then payload stays in place,
+ * and release(owner) is called once, when it is no longer needed (at once, on failure too). Returns
+ * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (sys_errno in
  * etcp_conn_error; the connection is dead). */
 typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
@@ -76,16 +79,16 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
 
 /* Waits until at most mark bytes of output are queued (mark 0: everything is with the kernel).
  * *waited_since is the caller's note across ETCP_EINTR: start with 0, pass it back unchanged.
- * Returns 0, ETCP_EINTR (call again), ETCP_ETIMEOUT (send_timeout_ms without progress; the connection
- * is closed by this), ETCP_ECLOSED or ETCP_ESYSTEM. */
+ * Returns 0, ETCP_EINTR (call again), ETCP_ETIMEOUT (send_timeout_ms without progress; the
+ * connection is closed by this), ETCP_ECLOSED or ETCP_ESYSTEM. */
 int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since);
 
 /* Whether a sender should call etcp_conn_drain now: the queue passed high_water, or the connection
  * belongs to no server and has any queue at all. mark to drain to in *mark. */
 int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
 
-/* Takes the next message: buffered ones first, then what the kernel has, then waiting. timeout_ms is
- * inactivity: every byte starts it anew; 0 does not wait. *waited_since as for etcp_conn_drain.
+/* Takes the next message: buffered ones first, then what the kernel has, then waiting. timeout_ms
+ * is inactivity: every byte starts it anew; 0 does not wait. *waited_since as for etcp_conn_drain.
  * Returns 1 (*event filled, as etcp_session_next), ETCP_EINTR (call again), ETCP_ETIMEOUT,
  * ETCP_ECLOSED (the peer closed and nothing is left), ETCP_ESYSTEM, or a session's error. */
 int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event);
@@ -112,7 +115,7 @@ void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *o
 int etcp_conn_is_open(const etcp_conn *c);
 int etcp_conn_fd(const etcp_conn *c); /* -1 when closed */
 size_t etcp_conn_queued(const etcp_conn *c);
-etcp_session *etcp_conn_session(etcp_conn *c); /* NULL once closed and forgotten */
+etcp_session *etcp_conn_session(etcp_conn *c); /* NULL for a server's client after FORGOTTEN */
 const etcp_error *etcp_conn_error(const etcp_conn *c);
 
 /* The peer's address as text (IPv4 dotted, also when mapped into IPv6), into text[0..size), and its

@@ -48,8 +48,8 @@ static etcp_fill end_of_stream(etcp_conn *c)
 
 static etcp_fill read_failed(etcp_conn *c, int error)
 {
-    /* When writing failed before, the same cause is told as the end of the stream by most systems, but
-     * nothing promises it: a mute connection that has nothing to read is over. */
+    /* When writing failed before, the same cause is told as the end of the stream by most systems,
+     * but nothing promises it: a mute connection that has nothing to read is over. */
     if (error == EAGAIN && !c->mute)
         return ETCP_FILL_NONE;
     (void)etcp_conn_set_errno(c, error, "read");
@@ -186,18 +186,15 @@ static int receive_once(etcp_conn *c, etcp_event *event, uint8_t *bytes, size_t 
         return c->end_code;
     switch (etcp_conn_fill(c, bytes, size)) {
     case ETCP_FILL_MORE:
-    case ETCP_FILL_SOME:
-        return 0;
-    case ETCP_FILL_NONE:
-        return ETCP_AGAIN;
-    case ETCP_FILL_ENDED:
-        break;
+    case ETCP_FILL_SOME: return 0;
+    case ETCP_FILL_NONE: return ETCP_AGAIN;
+    case ETCP_FILL_ENDED: break;
     }
     return c->end_code;
 }
 
-static int receive_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event,
-                        uint8_t *bytes, size_t size)
+static int receive_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
+                        etcp_event *event, uint8_t *bytes, size_t size)
 {
     int rc = etcp_conn_parse(c, event);
 

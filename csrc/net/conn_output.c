@@ -90,10 +90,11 @@ int etcp_conn_push_session(etcp_conn *c)
 /* ---- messages -------------------------------------------------------------------------------- */
 
 /* Servers older than 1.00 lose a message that reaches them in the same read as the client's EN
- * (Protocol.pod, "Quirks"). Nothing on the wire separates reads, so the best that can be done is done:
- * the first message waits until the server's kernel has acknowledged EN and a few milliseconds have
- * passed, in which the server reads it. Bytes from the server prove that it went on. The wait is here
- * and not at the end of dialling, so that programs that listen first do not pay for it. */
+ * (Protocol.pod, "Quirks"). Nothing on the wire separates reads, so the best that can be done is
+ * done: the first message waits until the server's kernel has acknowledged EN and a few
+ * milliseconds have passed, in which the server reads it. Bytes from the server prove that it went
+ * on. The wait is here and not at the end of dialling, so that programs that listen first do not
+ * pay for it. */
 static void wait_for_gap(etcp_conn *c)
 {
     int round;
@@ -301,8 +302,8 @@ int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
             left = etcp_clock_left(*waited_since, c->limits.send_timeout_ms, now);
         if (left == 0)
             return gave_up(c);
-        rc = etcp_socket_wait(c->fd, POLLOUT,
-                              left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
+        rc =
+            etcp_socket_wait(c->fd, POLLOUT, left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
         if (rc < 0)
             return errno == EINTR ? ETCP_EINTR : write_failed(c, errno);
     }

@@ -1,10 +1,10 @@
 /* The inside of a connection, for the files of csrc/net/ only.
  *
  * Input. What was read and not parsed yet is the view: bytes[view..view_end), either in somebody's
- * scratch buffer (read into by many connections in turn) or in held, a copy of our own. A connection
- * only reads when its view is empty. Whoever needs the scratch next settles its owner first, which moves
- * the view into held. So user code may leave by any way between two calls, longjmp included: nothing
- * needs cleaning up, the next call continues. */
+ * scratch buffer (read into by many connections in turn) or in held, a copy of our own. A
+ * connection only reads when its view is empty. Whoever needs the scratch next settles its owner
+ * first, which moves the view into held. So user code may leave by any way between two calls,
+ * longjmp included: nothing needs cleaning up, the next call continues. */
 #ifndef ETCP_NET_CONN_PRIVATE_H
 #define ETCP_NET_CONN_PRIVATE_H
 
@@ -36,8 +36,8 @@ typedef enum etcp_conn_state {
 } etcp_conn_state;
 
 struct etcp_conn {
-    etcp_deadline place;  /* in one of the server's lists; must be first */
-    etcp_server *server;  /* NULL: a client's, or its server is gone */
+    etcp_deadline place; /* in one of the server's lists; must be first */
+    etcp_server *server; /* NULL: a client's, or its server is gone */
     etcp_conn *next_pending;
     etcp_session *session;
 
@@ -63,11 +63,11 @@ struct etcp_conn {
 
     unsigned references;
     int fd;
-    unsigned generation; /* the process that made it, or adopted it after a fork */
-    unsigned sharing;    /* see etcp_process_sharing */
-    uint8_t state;       /* an etcp_conn_state */
-    uint8_t interest;    /* ETCP_POLL_...: what the server's poller watches */
-    int8_t end_code;     /* not 0: no more input will come, because of this etcp_code */
+    unsigned generation;     /* the process that made it, or adopted it after a fork */
+    unsigned sharing;        /* see etcp_process_sharing */
+    uint8_t state;           /* an etcp_conn_state */
+    uint8_t interest;        /* ETCP_POLL_...: what the server's poller watches */
+    int8_t end_code;         /* not 0: no more input will come, because of this etcp_code */
     unsigned pending : 1;    /* in the server's list of unfinished work */
     unsigned starting : 1;   /* its first packet was not sent yet */
     unsigned mute : 1;       /* nothing may be sent any more; reading goes on */
@@ -76,13 +76,13 @@ struct etcp_conn {
     unsigned blocked : 1;    /* the kernel took no more output when last asked */
 };
 
-/* A connection in state with one reference, taking over fd and session. NULL: out of memory, both stay
- * the caller's. */
+/* A connection in state with one reference, taking over fd and session. NULL: out of memory, both
+ * stay the caller's. */
 etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limits *limits,
                             etcp_conn_state state);
 
-/* Every function that reads or writes begins with this: after a fork the child's copy drops output that
- * is the parent's to deliver, and a handle that its owner closed is noticed. */
+/* Every function that reads or writes begins with this: after a fork the child's copy drops output
+ * that is the parent's to deliver, and a handle that its owner closed is noticed. */
 void etcp_conn_check(etcp_conn *c);
 
 /* Records an error unless there is one already; returns code. */
@@ -100,14 +100,14 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event);
 
 /* What one reading brought. */
 typedef enum etcp_fill {
-    ETCP_FILL_MORE,  /* bytes, and there may be more at once */
-    ETCP_FILL_SOME,  /* bytes, all the kernel had */
-    ETCP_FILL_NONE,  /* nothing now */
-    ETCP_FILL_ENDED  /* end of stream or error: recorded, input ended */
+    ETCP_FILL_MORE, /* bytes, and there may be more at once */
+    ETCP_FILL_SOME, /* bytes, all the kernel had */
+    ETCP_FILL_NONE, /* nothing now */
+    ETCP_FILL_ENDED /* end of stream or error: recorded, input ended */
 } etcp_fill;
 
-/* Reads once, into the session's window or into bytes[0..size), which becomes the view. The view must
- * be empty. */
+/* Reads once, into the session's window or into bytes[0..size), which becomes the view. The view
+ * must be empty. */
 etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size);
 
 /* Moves the view into memory of the connection. Returns 0, or ETCP_ENOMEM with the view dropped and
@@ -117,9 +117,8 @@ int etcp_conn_keep_view(etcp_conn *c);
 /* Drops unparsed input. */
 void etcp_conn_drop_view(etcp_conn *c);
 
-
-/* Throws away what the kernel holds for us, a bounded amount of it. Returns 0 when the peer closed or
- * the connection broke, 1 otherwise. */
+/* Throws away what the kernel holds for us, a bounded amount of it. Returns 0 when the peer closed
+ * or the connection broke, 1 otherwise. */
 int etcp_conn_discard(etcp_conn *c);
 
 static inline int etcp_conn_has_view(const etcp_conn *c)

@@ -7,7 +7,13 @@
 #include "base/mem.h"
 #include "clock.h"
 
-typedef enum dial_step { STEP_RESOLVE, STEP_CONNECT, STEP_AWAIT, STEP_NEGOTIATE, STEP_OVER } dial_step;
+typedef enum dial_step {
+    STEP_RESOLVE,
+    STEP_CONNECT,
+    STEP_AWAIT,
+    STEP_NEGOTIATE,
+    STEP_OVER
+} dial_step;
 
 struct etcp_dial {
     dial_step step;
@@ -21,9 +27,9 @@ struct etcp_dial {
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
     int fd;
-    uint64_t started_ms;  /* connecting, later negotiating */
-    uint64_t give_up_ms;  /* on this address */
-    int last_errno;       /* of the last address that failed */
+    uint64_t started_ms; /* connecting, later negotiating */
+    uint64_t give_up_ms; /* on this address */
+    int last_errno;      /* of the last address that failed */
 
     etcp_conn *conn;
     int is_ready;
@@ -196,7 +202,8 @@ static int timed_out(etcp_dial *d)
     return etcp_error_set(&d->error, ETCP_ETIMEOUT, "Timed out waiting to receive data");
 }
 
-/* Waits until the server says something or reads what we say. Returns 0, ETCP_EINTR, or an error. */
+/* Waits until the server says something or reads what we say. Returns 0, ETCP_EINTR, or an error.
+ */
 static int await_server(etcp_dial *d)
 {
     etcp_conn *c = d->conn;
@@ -288,22 +295,15 @@ int etcp_dial_step(etcp_dial *d, etcp_conn **out)
 
     while (rc == 0) {
         switch (d->step) {
-        case STEP_RESOLVE:
-            rc = resolve(d);
-            break;
-        case STEP_CONNECT:
-            rc = start_connect(d);
-            break;
-        case STEP_AWAIT:
-            rc = await_connect(d);
-            break;
+        case STEP_RESOLVE: rc = resolve(d); break;
+        case STEP_CONNECT: rc = start_connect(d); break;
+        case STEP_AWAIT: rc = await_connect(d); break;
         case STEP_NEGOTIATE:
             rc = negotiate(d);
             if (rc == 0 && d->is_ready && d->conn->out.len == 0)
                 return finish(d, out);
             break;
-        case STEP_OVER:
-            return d->error.code ? d->error.code : ETCP_EINVAL;
+        case STEP_OVER: return d->error.code ? d->error.code : ETCP_EINVAL;
         }
     }
     if (rc != ETCP_EINTR)

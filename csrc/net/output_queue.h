@@ -1,5 +1,5 @@
-/* Bytes on their way out that the kernel has not taken: copies and borrowed pieces, in order. An empty
- * queue owns no memory. */
+/* Bytes on their way out that the kernel has not taken: copies and borrowed pieces, in order. An
+ * empty queue owns no memory. */
 #ifndef ETCP_NET_OUTPUT_QUEUE_H
 #define ETCP_NET_OUTPUT_QUEUE_H
 
@@ -21,15 +21,15 @@ void etcp_output_init(etcp_output *q);
 int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
                        size_t body_len);
 
-/* As etcp_output_append, but body stays where it is until release(owner) is called: when it was written
- * or dropped. On failure release is not called. */
+/* As etcp_output_append, but body stays where it is until release(owner) is called: when it was
+ * written or dropped. On failure release is not called. */
 int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head_len,
                                 const uint8_t *body, size_t body_len, void (*release)(void *owner),
                                 void *owner);
 
 /* Writes to the socket until everything is written or the kernel takes no more. Releases are called
- * with the queue in order, so they may use it. Returns the bytes written, or -1 with errno (what was
- * written is gone from the queue). */
+ * with the queue in order, so they may use it. Returns the bytes written, or -1 with errno (what
+ * was written is gone from the queue). */
 ptrdiff_t etcp_output_flush(etcp_output *q, int fd);
 
 /* Drops everything, releasing what was borrowed. */

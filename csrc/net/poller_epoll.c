@@ -83,7 +83,8 @@ static int wait_ready(etcp_poller *base, int timeout_ms, etcp_ready *ready, int 
     return count;
 }
 
-/* Closing our copy of the descriptor leaves the set of a parent as it is; only epoll_ctl would not. */
+/* Closing our copy of the descriptor leaves the set of a parent as it is; only epoll_ctl would not.
+ */
 static void destroy(etcp_poller *base)
 {
     (void)close(own(base)->fd);

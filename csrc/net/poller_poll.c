@@ -1,4 +1,5 @@
-/* The backend that every system has. A wake-up costs time in proportion to all watched descriptors. */
+/* The backend that every system has. A wake-up costs time in proportion to all watched descriptors.
+ */
 #include "poller.h"
 
 #include <errno.h>
@@ -71,7 +72,8 @@ static int grow_places(poll_poller *p, size_t fd)
 
 static int add(poll_poller *p, size_t fd)
 {
-    if ((fd >= p->places && grow_places(p, fd) < 0) || (p->count == p->cap && grow_entries(p) < 0)) {
+    if ((fd >= p->places && grow_places(p, fd) < 0) ||
+        (p->count == p->cap && grow_entries(p) < 0)) {
         errno = ENOMEM;
         return -1;
     }

@@ -6,8 +6,8 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static etcp_holder *holders; /* guarded by lock */
-static unsigned sharing = 1; /* guarded by lock */
+static etcp_holder *holders;    /* guarded by lock */
+static unsigned sharing = 1;    /* guarded by lock */
 static unsigned generation = 1; /* changes only in a new child, which has one thread */
 
 /* pthread_t may be a structure: its bytes are folded, and equal threads give equal numbers. */

@@ -1,5 +1,5 @@
-/* What the whole process shares: forks and duplicated descriptors are noticed here, and output that is
- * held back gets out before a fork. */
+/* What the whole process shares: forks and duplicated descriptors are noticed here, and output that
+ * is held back gets out before a fork. */
 #ifndef ETCP_NET_PROCESS_H
 #define ETCP_NET_PROCESS_H
 
@@ -9,9 +9,9 @@ void etcp_process_watch(void);
 /* A number that is another one in every process: what differs from it was made by a parent. */
 unsigned etcp_process_generation(void);
 
-/* A number that grows whenever descriptors made so far got a second owner: by fork, in both processes,
- * or by cloning for a thread. Where it grew, shutdown(2) would reach into the other owner's business.
- * Never 0. */
+/* A number that grows whenever descriptors made so far got a second owner: by fork, in both
+ * processes, or by cloning for a thread. Where it grew, shutdown(2) would reach into the other
+ * owner's business. Never 0. */
 unsigned etcp_process_sharing(void);
 void etcp_process_share(void);
 

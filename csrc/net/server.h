@@ -11,11 +11,12 @@
 typedef struct etcp_server etcp_server;
 
 typedef struct etcp_server_options {
-    const char *address;             /* to bind to; NULL: 0.0.0.0, as the original did */
-    const char *port;                /* a number or a service name; "0": the kernel chooses */
-    int backlog;                     /* SOMAXCONN by default */
-    size_t max_clients;              /* connections at once; further ones are closed; 0 = no limit */
-    size_t max_half_open;            /* of those, still negotiating; 0 = no limit */
+    const char *address;  /* to bind to; NULL: 0.0.0.0, as the original did */
+    const char *port;     /* a number or a service name; "0": the kernel chooses */
+    int backlog;          /* SOMAXCONN by default */
+    size_t max_clients;   /* connections at once; further ones are closed; 0 = no limit */
+    size_t max_half_open; /* of those, still negotiating; 0 = no limit. Newcomers wait in the
+                             backlog; after 5 s the oldest negotiation makes room */
     unsigned negotiation_timeout_ms; /* 45000, as the original */
     unsigned idle_timeout_ms;        /* a silent client is disconnected; 0 (default): never */
     int coalesce;                    /* whether replies to pipelined messages may leave together */
@@ -29,33 +30,38 @@ typedef struct etcp_server_options {
 void etcp_server_options_default(etcp_server_options *options);
 
 /* Binds and listens, non-blocking, SO_REUSEADDR (never SO_REUSEPORT). Takes a reference on config.
- * Returns 0, ETCP_ESYSTEM (*error says which call and why), ETCP_EINVAL (unknown port or address), or
- * ETCP_ENOMEM. Free with etcp_server_free. */
+ * Returns 0, ETCP_ESYSTEM (*error says which call and why), ETCP_EINVAL (unknown port or address),
+ * or ETCP_ENOMEM. Free with etcp_server_free. */
 int etcp_server_new(const etcp_server_options *options, etcp_config *config, etcp_server **out,
                     etcp_error *error);
 
 /* Closes the listening socket, delivers queued output as far as the kernel takes it, drops every
- * client (their structures live on while referenced). Safe while events are half dispatched. */
+ * client (their structures live on while referenced, closed). Safe while events are half
+ * dispatched; no FORGOTTEN comes for the clients that were left. */
 void etcp_server_free(etcp_server *s);
 
-/* A server for another thread: duplicated listening descriptor, no clients. NULL on failure. */
+/* A server for another thread: duplicated listening descriptor, a clone of the configuration, no
+ * clients. NULL on failure. */
 etcp_server *etcp_server_clone(const etcp_server *s);
 
 typedef enum etcp_server_event_type {
     ETCP_SERVER_ACCEPTED = 1, /* a connection was accepted; negotiation begins (conn only) */
     ETCP_SERVER_CONNECT,      /* negotiation is over */
     ETCP_SERVER_MESSAGE,      /* message is filled */
-    ETCP_SERVER_DISCONNECT,   /* a connection past negotiation ended: peer closed, read error, protocol
-                                 error, timeout. conn is still open; after the caller's next call of
-                                 etcp_server_next it is closed and forgotten */
-    ETCP_SERVER_FORGOTTEN     /* a connection left the table: the user pointer may be released. Comes
-                                 exactly once per ACCEPTED, last; also after close by the caller */
+    /* A connection past negotiation ended: the peer closed, read error, protocol error, timeout.
+     * conn is still open; by the caller's next call of etcp_server_next it is closed and forgotten.
+     */
+    ETCP_SERVER_DISCONNECT,
+    /* A connection left the table: the user pointer may be released. Comes exactly once per
+     * ACCEPTED, last; also after close by the caller. */
+    ETCP_SERVER_FORGOTTEN
 } etcp_server_event_type;
 
 typedef struct etcp_server_event {
     etcp_server_event_type type;
     etcp_conn *conn;    /* borrowed: take a reference to keep it */
-    etcp_event message; /* for MESSAGE; borrowed until the next call on the server or connection */
+    etcp_event message; /* for MESSAGE; borrowed until the next call on the server or on any of its
+                           connections */
 } etcp_server_event;
 
 /* Waits until something is ready or a deadline passes, at most timeout_ms (negative: for ever), and
@@ -63,10 +69,10 @@ typedef struct etcp_server_event {
  * Returns the number of ready things (0: timeout), ETCP_EINTR, or ETCP_ESYSTEM. */
 int etcp_server_poll(etcp_server *s, int timeout_ms);
 
-/* Takes the next event of what poll noted; never waits. May be called again from user code that runs
- * between calls (nested loops): each event is given out once.
- * Returns 1 (*event filled), 0 (round over), or ETCP_ENOMEM. Failures of single connections are
- * events, failures of accept are retried (EMFILE pauses accepting, without spinning). */
+/* Takes the next event of what poll noted; never waits. May be called again from user code that
+ * runs between calls (nested loops): each event is given out once. Returns 1 (*event filled) or 0
+ * (round over). Failures of single connections are events; failures of accept, out of memory
+ * included, pause accepting and are retried, without spinning. */
 int etcp_server_next(etcp_server *s, etcp_server_event *event);
 
 /* Writes out what coalescing held back: before anything that may block, exit or fork. */
@@ -85,10 +91,11 @@ void etcp_server_disallow(etcp_server *s, const char *ip);
 void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void *arg), void *arg);
 size_t etcp_server_client_count(const etcp_server *s);
 
-int etcp_server_fd(const etcp_server *s);   /* the listening descriptor, for a Perl handle */
+int etcp_server_fd(const etcp_server *s); /* the listening descriptor, for a Perl handle */
 unsigned etcp_server_port(const etcp_server *s);
 etcp_config *etcp_server_config(etcp_server *s); /* borrowed */
-void etcp_server_set_config(etcp_server *s, etcp_config *config); /* for later clients; takes a ref */
+void etcp_server_set_config(etcp_server *s,
+                            etcp_config *config); /* for later clients; takes a ref */
 size_t etcp_server_half_open(const etcp_server *s);
 
 #endif

@@ -49,8 +49,8 @@ void etcp_server_disallow(etcp_server *s, const char *ip)
 
 static int is_welcome(const etcp_server *s, const etcp_address *peer)
 {
-    size_t connected = s->half_open.count + s->clients.count + s->delivering.count +
-                       s->discarding.count;
+    size_t connected =
+        s->half_open.count + s->clients.count + s->delivering.count + s->discarding.count;
     char text[64];
 
     if (s->options.max_clients && connected >= s->options.max_clients)
@@ -76,10 +76,10 @@ void etcp_server_resume(etcp_server *s)
     etcp_server_watch_listener(s, ETCP_POLL_READ);
 }
 
-/* A burst of honest clients is better off waiting in the kernel's backlog for the few milliseconds a
- * negotiation takes; somebody who only connects and says nothing would keep everyone out for the whole
- * negotiation timeout. So newcomers wait, but once the oldest negotiation has had its grace it must
- * make room. */
+/* A burst of honest clients is better off waiting in the kernel's backlog for the few milliseconds
+ * a negotiation takes; somebody who only connects and says nothing would keep everyone out for the
+ * whole negotiation timeout. So newcomers wait, but once the oldest negotiation has had its grace
+ * it must make room. */
 static int is_crowded(const etcp_server *s)
 {
     return s->options.max_half_open && s->half_open.count >= s->options.max_half_open;
@@ -92,19 +92,31 @@ static uint64_t oldest_grace_ends(const etcp_server *s)
 
 /* ---- accepting ------------------------------------------------------------------------------- */
 
+/* Linux hands out what already went wrong with a new connection as errors of accept. */
 static void accept_failed(etcp_server *s, int error)
 {
     switch (error) {
     case EINTR:
     case ECONNABORTED:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+    case EPERM: /* a firewall's */
 #ifdef EPROTO
     case EPROTO:
 #endif
+#ifdef EHOSTDOWN
+    case EHOSTDOWN:
+#endif
+#ifdef ENONET
+    case ENONET:
+#endif
         s->accept_left--; /* that peer went away; there may be others */
         break;
-    case EAGAIN:
-        s->accept_left = 0;
-        break;
+    case EAGAIN: s->accept_left = 0; break;
     default:
         /* Out of descriptors or memory. Level-triggered readiness would spin until that changes. */
         pause_until(s, etcp_clock_ms() + ETCP_ACCEPT_PAUSE_MS);

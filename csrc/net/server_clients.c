@@ -11,17 +11,15 @@ static unsigned wanted(const etcp_conn *c)
 {
     switch ((etcp_conn_state)c->state) {
     case ETCP_CONN_NEGOTIATING:
-        /* A peer that does not read its commands is not read either: it cannot make us pile up more. */
+        /* A peer that does not read its commands is not read either: it cannot make us pile up
+         * more. */
         return c->out.len ? ETCP_POLL_WRITE : ETCP_POLL_READ;
     case ETCP_CONN_OPEN:
         return (c->end_code ? 0u : (unsigned)ETCP_POLL_READ) |
                (c->blocked ? (unsigned)ETCP_POLL_WRITE : 0u);
-    case ETCP_CONN_DELIVERING:
-        return ETCP_POLL_WRITE;
-    case ETCP_CONN_DISCARDING:
-        return ETCP_POLL_READ;
-    case ETCP_CONN_CLOSED:
-        break;
+    case ETCP_CONN_DELIVERING: return ETCP_POLL_WRITE;
+    case ETCP_CONN_DISCARDING: return ETCP_POLL_READ;
+    case ETCP_CONN_CLOSED: break;
     }
     return 0;
 }
@@ -205,11 +203,11 @@ void etcp_server_finish_closing(etcp_conn *c)
     etcp_server_resume(s); /* a descriptor is free */
 }
 
-/* A socket that is closed while input is unread, or that gets more input afterwards, is reset, and a
- * reset destroys what the peer's kernel has not acknowledged yet: the answer before the close. So where
- * that may happen only the sending side is shut down, and input is thrown away for a while. Not when the
- * peer has closed too, and never when another process or thread has the socket: shutdown(2) would
- * end its conversation. */
+/* A socket that is closed while input is unread, or that gets more input afterwards, is reset, and
+ * a reset destroys what the peer's kernel has not acknowledged yet: the answer before the close. So
+ * where that may happen only the sending side is shut down, and input is thrown away for a while.
+ * Not when the peer has closed too, and never when another process or thread has the socket:
+ * shutdown(2) would end its conversation. */
 static int wants_discarding(const etcp_conn *c)
 {
     if (c->end_code == ETCP_ECLOSED || c->end_code == ETCP_ESYSTEM || c->mute)
@@ -224,7 +222,8 @@ static int wants_delivering(const etcp_conn *c)
     return c->out.len > 0 && !c->mute && c->limits.linger_ms;
 }
 
-/* The owner of the handle sees it closed now; delivery goes on with a duplicate. Returns 0 or -1. */
+/* The owner of the handle sees it closed now; delivery goes on with a duplicate. Returns 0 or -1.
+ */
 static int take_back_descriptor(etcp_conn *c)
 {
     void (*on_close)(void *owner) = c->on_close;
@@ -328,8 +327,8 @@ void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void 
 
 enum { DRAIN_AT_ONCE = 64 };
 
-/* Flushes every connection of l; notes up to DRAIN_AT_ONCE that are still behind. Returns how many are
- * noted in all. */
+/* Flushes every connection of l; notes up to DRAIN_AT_ONCE that are still behind. Returns how many
+ * are noted in all. */
 static nfds_t flush_list(etcp_deadline_list *l, struct pollfd *behind, nfds_t count)
 {
     etcp_deadline *next;

@@ -5,8 +5,8 @@
 
 #include "clock.h"
 
-/* Clients before 0.26 hand out one message for each read: of two that arrive together, the second waits
- * for more traffic (Protocol.pod, "Old peers"). Replies to them leave one by one. */
+/* Clients before 0.26 hand out one message for each read: of two that arrive together, the second
+ * waits for more traffic (Protocol.pod, "Old peers"). Replies to them leave one by one. */
 static const double first_coalescing_version = 0.26;
 
 enum { FAST_CALLBACK_US = 100 };
@@ -73,8 +73,7 @@ static int give_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 
     s->holding = NULL;
     if (more && s->options.coalesce) {
-        if (s->fast &&
-            etcp_session_peer_version(c->session) >= first_coalescing_version) {
+        if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version) {
             s->holding = s->unflushed = c;
             etcp_process_hold(&s->holder);
         }
@@ -117,13 +116,10 @@ static void read_some(etcp_conn *c)
     etcp_scratch *scratch = etcp_server_scratch(c);
 
     switch (etcp_conn_fill(c, scratch->bytes, sizeof scratch->bytes)) {
-    case ETCP_FILL_MORE:
-        break;
+    case ETCP_FILL_MORE: break;
     case ETCP_FILL_SOME:
     case ETCP_FILL_NONE:
-    case ETCP_FILL_ENDED:
-        c->budget = 0;
-        break;
+    case ETCP_FILL_ENDED: c->budget = 0; break;
     }
 }
 

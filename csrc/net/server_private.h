@@ -6,9 +6,9 @@
  *         \                    \_________________\_______________________________________/
  *          \____________________________________________________________________________/
  *
- * and the server holds one reference to it until FORGOTTEN was given out. Work that was noted and not
- * done yet is in the server too (current, ending, pending, ready, accept_left, deadlines_due), never on
- * the C stack: user code between two calls may do anything. */
+ * and the server holds one reference to it until FORGOTTEN was given out. Work that was noted and
+ * not done yet is in the server too (current, ending, pending, ready, accept_left, deadlines_due),
+ * never on the C stack: user code between two calls may do anything. */
 #ifndef ETCP_NET_SERVER_PRIVATE_H
 #define ETCP_NET_SERVER_PRIVATE_H
 
@@ -17,11 +17,11 @@
 #include "process.h"
 
 enum {
-    ETCP_READY_MAX = 256,          /* noted by one poll */
-    ETCP_ACCEPT_MAX = 64,          /* accepted in one round */
-    ETCP_ACCEPT_PAUSE_MS = 100,    /* after running out of descriptors or memory */
+    ETCP_READY_MAX = 256,           /* noted by one poll */
+    ETCP_ACCEPT_MAX = 64,           /* accepted in one round */
+    ETCP_ACCEPT_PAUSE_MS = 100,     /* after running out of descriptors or memory */
     ETCP_HALF_OPEN_GRACE_MS = 5000, /* how long a negotiation is safe from newcomers */
-    ETCP_DISCARD_MS = 2000         /* how often a closing connection is looked at */
+    ETCP_DISCARD_MS = 2000          /* how often a closing connection is looked at */
 };
 
 struct etcp_server {
@@ -56,9 +56,9 @@ struct etcp_server {
 
     etcp_conn *holding;   /* output of this one is held back now */
     etcp_conn *unflushed; /* output of this one was held back */
-    uint64_t given_us;    /* when a message was given out that has others behind it; 0: it had not */
-    uint64_t now_us;      /* when the call under way began, 0: not asked for */
-    int fast;             /* the last callback timed took no time worth mentioning */
+    uint64_t given_us; /* when a message was given out that has others behind it; 0: it had not */
+    uint64_t now_us;   /* when the call under way began, 0: not asked for */
+    int fast;          /* the last callback timed took no time worth mentioning */
 
     char **allowed;
     size_t allowed_count;
@@ -77,7 +77,8 @@ void etcp_server_watch_listener(etcp_server *s, unsigned interest);
 
 /* ---- accepting (server_accept.c) ------------------------------------------------------------- */
 
-/* Accepts one connection. Returns 1 (*event is ACCEPTED) or 0 (accept_left tells whether to go on). */
+/* Accepts one connection. Returns 1 (*event is ACCEPTED) or 0 (accept_left tells whether to go on).
+ */
 int etcp_server_accept(etcp_server *s, etcp_server_event *event);
 
 /* Accepts again, if that paused. */

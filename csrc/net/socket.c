@@ -302,7 +302,8 @@ void etcp_socket_close(int fd)
 {
     int saved = errno;
 
-    /* Not repeated after EINTR: the descriptor is gone then, and its number may be someone else's. */
+    /* Not repeated after EINTR: the descriptor is gone then, and its number may be someone else's.
+     */
     (void)etcp_sys->close(fd);
     errno = saved;
 }

@@ -16,7 +16,8 @@
 typedef struct etcp_syscalls {
     ssize_t (*recv)(int fd, void *bytes, size_t len, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
-    int (*accept)(int fd, struct sockaddr *address, socklen_t *len); /* non-blocking, close-on-exec */
+    int (*accept)(int fd, struct sockaddr *address,
+                  socklen_t *len); /* non-blocking, close-on-exec */
     int (*connect)(int fd, const struct sockaddr *address, socklen_t len);
     int (*poll)(struct pollfd *fds, nfds_t count, int timeout_ms);
     int (*shutdown)(int fd, int how);
@@ -44,23 +45,24 @@ typedef struct etcp_address {
  * the stream, or -1 with errno (EAGAIN: nothing there). */
 ssize_t etcp_socket_read(int fd, void *bytes, size_t len);
 
-/* Writes what fd takes of count pieces, never waiting, never raising SIGPIPE, retrying after signals.
- * (count has a type that fits msg_iovlen on every system.) Returns the bytes written (0: the kernel takes nothing now) or -1 with errno. */
+/* Writes what fd takes of count pieces, never waiting, never raising SIGPIPE, retrying after
+ * signals. (count has a type that fits msg_iovlen on every system.) Returns the bytes written (0:
+ * the kernel takes nothing now) or -1 with errno. */
 ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
 
 /* Waits for events (POLLIN, POLLOUT) on one descriptor; timeout_ms negative: for ever. Returns as
  * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included. */
 int etcp_socket_wait(int fd, short events, int timeout_ms);
 
-/* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports above
- * 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0 or -1. */
+/* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports
+ * above 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0 or -1. */
 int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out);
 
 /* Makes a non-blocking, close-on-exec stream socket that raises no SIGPIPE. -1 with errno. */
 int etcp_socket_new(int family);
 
-/* Makes a listening socket on the first address of list that can be bound. Returns the descriptor, or
- * -1 with errno and the call that failed in *what. */
+/* Makes a listening socket on the first address of list that can be bound. Returns the descriptor,
+ * or -1 with errno and the call that failed in *what. */
 int etcp_socket_listen(const struct addrinfo *list, int backlog, const char **what);
 
 /* Accepts one connection and prepares it (TCP_NODELAY). Returns the descriptor or -1 with errno. */

@@ -39,9 +39,9 @@ static int is_behind(world *w)
     return w->server && etcp_server_drain(w->server, 0, &since) == ETCP_ETIMEOUT;
 }
 
-/* A wait of a client. Whatever can happen has happened after some rounds of the loop: a wait that is
- * still not over then would last until its timeout. Only a queue that is moving along needs the kernel's
- * own time. */
+/* A wait of a client. Whatever can happen has happened after some rounds of the loop: a wait that
+ * is still not over then would last until its timeout. Only a queue that is moving along needs the
+ * kernel's own time. */
 static int poll_in_world(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     int idle = 0;

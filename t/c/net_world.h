@@ -21,13 +21,14 @@ struct world {
     /* Called with every event, after it was logged; may do anything, NULL: nothing. */
     void (*on_event)(world *w, etcp_server_event *event);
     void *arg;
-    int rounds;   /* how often the loop went round */
-    long serials; /* given out */
-    char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 ": the events, with the serial of the connection */
+    int rounds;              /* how often the loop went round */
+    long serials;            /* given out */
+    char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 ": the events, with the serial of the
+                                connection */
 };
 
-/* The system calls the net layer makes; tests change single entries. world_start puts the system's own
- * back, except that poll runs the server's loop while a client waits. */
+/* The system calls the net layer makes; tests change single entries. world_start puts the system's
+ * own back, except that poll runs the server's loop while a client waits. */
 extern etcp_syscalls world_calls;
 
 /* Options with every default, port 0, on 127.0.0.1. */

@@ -262,7 +262,8 @@ static void test_signals(void)
     usual = world_calls.poll;
     world_calls.poll = poll_interrupted;
     for (i = 0; i < 2; i++)
-        tap_is_int(etcp_conn_receive(c, 1000, &since, &event), ETCP_EINTR, "a signal comes through");
+        tap_is_int(etcp_conn_receive(c, 1000, &since, &event), ETCP_EINTR,
+                   "a signal comes through");
     world_calls.poll = usual;
     (void)world_send(c, "x");
     rc = etcp_conn_receive(c, 1000, &since, &event);
@@ -384,8 +385,10 @@ static void keep_large(world *w, etcp_server_event *e)
         return;
     for (i = 0; i < m->len && m->data[i] == (uint8_t)(i * 31 + i / 256); i++)
         ;
-    tap_is_int((long long)i, (long long)m->len, "every byte of %lu is right", (unsigned long)m->len);
-    tap_is_int(m->payload != NULL, m->len > 65536, "those that come in pieces are where the user wants them");
+    tap_is_int((long long)i, (long long)m->len, "every byte of %lu is right",
+               (unsigned long)m->len);
+    tap_is_int(m->payload != NULL, m->len > 65536,
+               "those that come in pieces are where the user wants them");
     if (m->payload)
         holder_destroy(w->arg, m->payload);
 }

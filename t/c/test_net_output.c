@@ -61,10 +61,10 @@ static void fresh_wire(void)
     wire_len = 0;
 }
 
-#define SCRIPT(...)                                                     \
-    do {                                                                \
-        static const long results[] = {__VA_ARGS__};                    \
-        start_script((int)(sizeof results / sizeof *results), results); \
+#define SCRIPT(...)                                                                                \
+    do {                                                                                           \
+        static const long results[] = {__VA_ARGS__};                                               \
+        start_script((int)(sizeof results / sizeof *results), results);                            \
     } while (0)
 
 static const uint8_t *bytes(const char *text)
@@ -182,7 +182,8 @@ static void test_reentry(void)
     (void)etcp_output_append(&q, bytes("c"), 1, NULL, 0);
     reentered = &q;
     SCRIPT(3, 5);
-    tap_is_int((long long)etcp_output_flush(&q, 0), 8, "a release that appends is part of the flush");
+    tap_is_int((long long)etcp_output_flush(&q, 0), 8,
+               "a release that appends is part of the flush");
     tap_is_mem(wire, wire_len, "abcagain", 8, "behind everything else");
     (void)etcp_output_append_borrowed(&q, bytes("a"), 1, bytes("b"), 1, count_release, &one);
     reentered = &q;

@@ -60,7 +60,8 @@ static void test_readiness(const etcp_poller_ops *ops)
     tap_is_int(events_of(ready, n, tag), ETCP_POLL_READ, "readable, and not said to be writable");
     n = ops->wait(p, 0, ready, 64);
     tap_is_int(events_of(ready, n, tag), ETCP_POLL_READ, "still readable: level-triggered");
-    tap_is_int(ops->set(p, tag[0], ETCP_POLL_READ, ETCP_POLL_READ | ETCP_POLL_WRITE, tag), 0, "both");
+    tap_is_int(ops->set(p, tag[0], ETCP_POLL_READ, ETCP_POLL_READ | ETCP_POLL_WRITE, tag), 0,
+               "both");
     n = ops->wait(p, 0, ready, 64);
     tap_is_int(events_of(ready, n, tag), ETCP_POLL_READ | ETCP_POLL_WRITE, "both reported");
     tap_is_int(ops->set(p, tag[0], ETCP_POLL_READ | ETCP_POLL_WRITE, ETCP_POLL_WRITE, tag), 0,
@@ -96,7 +97,7 @@ static void test_fairness(const etcp_poller_ops *ops)
 
         tap_ok(n >= 0 && n <= 4, "%s: at most as many as there is room for", ops->name);
         for (i = 0; i < n; i++)
-            seen[(int (*)[2])ready[i].tag - ends] = 1;
+            seen[(int(*)[2])ready[i].tag - ends] = 1;
     }
     for (i = 0; i < PAIRS; i++)
         all += seen[i];

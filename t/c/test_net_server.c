@@ -204,8 +204,8 @@ static void test_nesting(void)
     world_pump(&w);
     tap_ok(strstr(w.log, "M1(a) M1(b) M1(c)") != NULL, "nested loops keep the order: %s", w.log);
     tap_ok(strstr(w.log, "M2(d)") != NULL, "and reach the others");
-    tap_is_int((long long)strlen(w.log), (long long)strlen("M1(a) M1(b) M1(c) M2(d) D1 F1 D2 F2 D3 F3 "),
-               "nothing twice");
+    tap_is_int((long long)strlen(w.log),
+               (long long)strlen("M1(a) M1(b) M1(c) M2(d) D1 F1 D2 F2 D3 F3 "), "nothing twice");
     world_stop(&w);
 }
 
@@ -517,7 +517,8 @@ static void test_new_errors(void)
     world_stop(&w);
     memset(&error, 0, sizeof error);
     o.port = port;
-    tap_is_int(etcp_server_new(&o, config, &s, &error), 0, "a dropped server frees its port at once");
+    tap_is_int(etcp_server_new(&o, config, &s, &error), 0,
+               "a dropped server frees its port at once");
     etcp_server_free(s);
     etcp_config_unref(config);
 }
