@@ -1,8 +1,9 @@
 /* The ciphers: one table row per module an original peer may choose.
  *
  * A row makes keyed contexts. Symmetric modules use one key string for both directions; Crypt::RSA
- * seals with a public key and opens with a private one. Keys are always the byte strings that travel
- * in EK and EM packets (after un-munging and, where the row says so, before armour is added). */
+ * seals with a public key and opens with a private one. Keys are always the byte strings that
+ * travel in EK and EM packets (after un-munging and, where the row says so, before armour is
+ * added). */
 #ifndef ETCP_CODEC_CIPHER_H
 #define ETCP_CODEC_CIPHER_H
 
@@ -32,6 +33,8 @@ typedef struct etcp_cipher_ctx etcp_cipher_ctx;
 
 typedef struct etcp_cipher etcp_cipher;
 
+struct etcp_block_cipher; /* block_cipher.h */
+
 struct etcp_cipher {
     char key;            /* the module's identifier on the wire */
     const char *name;    /* the CPAN module it stands for */
@@ -39,11 +42,12 @@ struct etcp_cipher {
     unsigned flags;      /* ETCP_CIPHER_... */
     unsigned rank;       /* preference among 1.x peers: lower is better; 0 = not offered to 1.x */
     size_t key_length;   /* characters of a fresh key string; 0 for Crypt::RSA */
+    const struct etcp_block_cipher *block; /* of a Crypt::CBC row; NULL elsewhere */
 
-    /* Makes a context from key[0..len), which is copied (and wiped on free). Any length and any bytes
-     * are legal for symmetric rows. For Crypt::RSA key is either a frozen public key or a serialised
-     * private key, told apart by content, both read by strict parsers.
-     * Returns 0, ETCP_EINVAL (empty or malformed key), ETCP_ECRYPT or ETCP_ENOMEM. */
+    /* Makes a context from key[0..len), which is copied (and wiped on free). Any length and any
+     * bytes are legal for symmetric rows. For Crypt::RSA key is either a frozen public key or a
+     * serialised private key, told apart by content, both read by strict parsers. Returns 0,
+     * ETCP_EINVAL (empty or malformed key), ETCP_ECRYPT or ETCP_ENOMEM. */
     int (*new_ctx)(const etcp_cipher *row, const uint8_t *key, size_t len, etcp_cipher_ctx **out);
 
     /* Frees a context of this row and wipes its key. NULL does nothing. */
@@ -52,8 +56,8 @@ struct etcp_cipher {
     /* Appends the sealed form of bytes[0..len) to out; salts, IVs and seeds come from source.
      * Returns 0, ETCP_ECRYPT (also: this context cannot seal, or the module cannot carry this
      * message), ETCP_ETOOBIG, or ETCP_ENOMEM; out is unchanged on failure. */
-    int (*seal)(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source, void *source_arg,
-                const uint8_t *bytes, size_t len, etcp_buf *out);
+    int (*seal)(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
+                void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out);
 
     /* Appends the plain text of the message bytes[0..len) to out. Writes the style found to *style
      * (which may be NULL). Padding is checked strictly; one error for all damage.

@@ -1,0 +1,121 @@
+/* AES, DES and triple DES: OpenSSL has them, in its default provider. */
+#include "block_cipher.h"
+
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "base/error.h"
+
+enum { KEY_MAX = 32, CHUNK = 1 << 30 /* OpenSSL counts in int */ };
+
+typedef enum keyed_for { UNKEYED = 0, ENCRYPTION, DECRYPTION } keyed_for;
+
+/* OpenSSL expands a key for one direction. Most contexts see only one, so it is done when the first
+ * message shows which. */
+typedef struct evp_schedule {
+    EVP_CIPHER_CTX *state;
+    keyed_for keyed;
+    uint8_t key[KEY_MAX];
+} evp_schedule;
+
+/* The cipher is looked up once, which costs as much as three messages of AES. */
+static int prepare(evp_schedule *s, const EVP_CIPHER *cipher)
+{
+    s->keyed = UNKEYED;
+    if (s->state)
+        return 0;
+    s->state = EVP_CIPHER_CTX_new();
+    if (!s->state)
+        return ETCP_ENOMEM;
+    if (EVP_CipherInit_ex(s->state, cipher, NULL, NULL, NULL, 1) == 1)
+        return 0;
+    EVP_CIPHER_CTX_free(s->state);
+    s->state = NULL;
+    return ETCP_ECRYPT;
+}
+
+static int set_aes_key(void *schedule, const uint8_t *key)
+{
+    evp_schedule *s = schedule;
+
+    memcpy(s->key, key, 32);
+    return prepare(s, EVP_aes_256_cbc());
+}
+
+static int set_des_ede3_key(void *schedule, const uint8_t *key)
+{
+    evp_schedule *s = schedule;
+
+    memcpy(s->key, key, 24);
+    return prepare(s, EVP_des_ede3_cbc());
+}
+
+/* DES itself has moved to OpenSSL's legacy provider, which may be missing. Triple DES with one key
+ * three times is DES: E(D(E(x))) = E(x). */
+static int set_des_key(void *schedule, const uint8_t *key)
+{
+    evp_schedule *s = schedule;
+
+    memcpy(s->key, key, 8);
+    memcpy(s->key + 8, key, 8);
+    memcpy(s->key + 16, key, 8);
+    return prepare(s, EVP_des_ede3_cbc());
+}
+
+static int start(evp_schedule *s, keyed_for direction, const uint8_t *iv)
+{
+    const uint8_t *key = s->keyed == direction ? NULL : s->key;
+
+    s->keyed = UNKEYED;
+    if (EVP_CipherInit_ex(s->state, NULL, NULL, key, iv, direction == ENCRYPTION) != 1 ||
+        EVP_CIPHER_CTX_set_padding(s->state, 0) != 1)
+        return ETCP_ECRYPT;
+    s->keyed = direction;
+    return 0;
+}
+
+static int run(evp_schedule *s, keyed_for direction, const uint8_t *iv, const uint8_t *in,
+               uint8_t *out, size_t len)
+{
+    int rc = start(s, direction, iv);
+
+    while (rc == 0 && len > 0) {
+        int take = len < CHUNK ? (int)len : CHUNK;
+        int got;
+
+        if (EVP_CipherUpdate(s->state, out, &got, in, take) != 1 || got != take)
+            rc = ETCP_ECRYPT;
+        in += take;
+        out += take;
+        len -= (size_t)take;
+    }
+    return rc;
+}
+
+static int encrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t *out, size_t len)
+{
+    return run(schedule, ENCRYPTION, iv, in, out, len);
+}
+
+static int decrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t *out, size_t len)
+{
+    return run(schedule, DECRYPTION, iv, in, out, len);
+}
+
+static void release(void *schedule)
+{
+    evp_schedule *s = schedule;
+
+    EVP_CIPHER_CTX_free(s->state);
+    s->state = NULL;
+}
+
+const etcp_block_cipher etcp_aes_256 = {32,          16,      sizeof(evp_schedule),
+                                        set_aes_key, encrypt, decrypt, release};
+
+const etcp_block_cipher etcp_des = {8,           8,       sizeof(evp_schedule),
+                                    set_des_key, encrypt, decrypt, release};
+
+const etcp_block_cipher etcp_des_ede3 = {24,               8,       sizeof(evp_schedule),
+                                         set_des_ede3_key, encrypt, decrypt, release};
