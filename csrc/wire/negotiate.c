@@ -254,7 +254,7 @@ static int decode_key(const etcp_session *s, const etcp_field *field, etcp_buf *
 
     if (rc < 0)
         return rc;
-    if (etcp_munge_wants_keys(s->peer_version))
+    if (field->len && etcp_munge_wants_keys(s->peer_version))
         etcp_munge(key->data + key->start, etcp_buf_len(key));
     if (!(s->transform.cipher->flags & ETCP_CIPHER_ARMOURED))
         return 0;

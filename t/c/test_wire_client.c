@@ -63,6 +63,8 @@ static const struct exchange {
     {"EK without cipher, with a key", 0, "EK|abc", "EK|", 0, ""},
     {"EK without key", 0, "EA|4\nEK", "", ETCP_EPROTO,
      "The peer's key for Crypt::Blowfish is unusable"},
+    {"EK without key, to be munged", 0, "VE|0.26\nEA|4\nEK", "", ETCP_EPROTO,
+     "The peer's key for Crypt::Blowfish is unusable"},
     {"EU", 0, "EU|4", "EU|4", 0, ""},
     {"EU unknown", 0, "EU|7", "NO|Unknown encryption module", 0, ""},
     {"EU unwanted", ETCP_DONOT_ENCRYPT, "EU|4", "NO|I do not encrypt", 0, ""},
