@@ -1,10 +1,8 @@
 /* The compressors: what originals wrote, damage, limits, exhausted memory. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
 #include <zlib.h>
 
 #include "alloc.h"
@@ -12,96 +10,8 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "codec/compressor.h"
+#include "recorded.h"
 #include "tap.h"
-
-static const char text[] = "Net::EasyTCP compressible text 0123456789. ";
-
-/* ---- reading t/data/compress.txt ------------------------------------------------------------ */
-
-static void need(int ok, const char *what)
-{
-    if (!ok) {
-        printf("Bail out! %s\n", what);
-        exit(1);
-    }
-}
-
-static unsigned hex_digit(int c)
-{
-    need(isxdigit(c), "hex digit expected in t/data/compress.txt");
-    return (unsigned)(isdigit(c) ? c - '0' : tolower(c) - 'a' + 10);
-}
-
-static void append_hex(etcp_buf *out, const char *hex, size_t digits)
-{
-    for (size_t i = 0; i + 1 < digits; i += 2)
-        need(etcp_buf_append_byte(out, (uint8_t)(hex_digit(hex[i]) << 4 | hex_digit(hex[i + 1]))) ==
-                 0,
-             "out of memory");
-}
-
-static void append_random(etcp_buf *out, const char *seed, size_t seed_len, size_t len, int mask)
-{
-    for (unsigned i = 0; len; i++) {
-        char name[128];
-        uint8_t digest[32];
-        const int n = snprintf(name, sizeof name, "net-easytcp-vector:%.*s:%u", (int)seed_len, seed,
-                               i);
-        const size_t take = len < sizeof digest ? len : sizeof digest;
-
-        need(EVP_Digest(name, (size_t)n, digest, NULL, EVP_sha256(), NULL), "no SHA-256");
-        for (size_t k = 0; k < take; k++)
-            digest[k] &= (uint8_t)mask;
-        need(etcp_buf_append(out, digest, take) == 0, "out of memory");
-        len -= take;
-    }
-}
-
-static void append_repeated(etcp_buf *out, const char *seed, size_t seed_len, const char *numbers)
-{
-    char *rest;
-    const size_t period = strtoul(numbers, &rest, 10);
-    const size_t len = strtoul(rest + 1, NULL, 10);
-    etcp_buf part;
-
-    etcp_buf_init(&part);
-    append_random(&part, seed, seed_len, period, 0xff);
-    for (size_t i = 0; i < len; i++)
-        need(etcp_buf_append_byte(out, etcp_buf_bytes(&part)[i % period]) == 0, "out of memory");
-    etcp_buf_deinit(&part);
-}
-
-static void append_term(etcp_buf *out, const char *term, size_t term_len)
-{
-    const char *colon = memchr(term, ':', term_len);
-    const size_t seed_len = colon ? (size_t)(colon - term) - 1 : 0;
-    const size_t n = strtoul(colon ? colon + 1 : term + 1, NULL, 10);
-
-    switch (term[0]) {
-    case 'h': append_hex(out, term + 1, term_len - 1); return;
-    case 'p': append_random(out, term + 1, seed_len, n, 0xff); return;
-    case 'n': append_random(out, term + 1, seed_len, n, 0x0f); return;
-    case 'r': append_repeated(out, term + 1, seed_len, colon + 1); return;
-    case 'z':
-    case 't':
-        for (size_t i = 0; i < n; i++)
-            need(etcp_buf_append_byte(out, term[0] == 'z' ? '0' : (uint8_t)text[i % 43]) == 0,
-                 "out of memory");
-        return;
-    default: need(0, "unknown term in t/data/compress.txt");
-    }
-}
-
-static void make_message(etcp_buf *out, const char *spec)
-{
-    etcp_buf_clear(out);
-    while (*spec) {
-        const size_t len = strcspn(spec, "+");
-
-        append_term(out, spec, len);
-        spec += len + (spec[len] == '+');
-    }
-}
 
 /* ---- what originals wrote ------------------------------------------------------------------- */
 
@@ -128,36 +38,19 @@ static void fixture_deinit(fixture *f, const etcp_compressor *row)
     etcp_buf_deinit(&f->out);
 }
 
-/* Decompresses from a heap block of exactly that size, so that a sanitizer sees one byte too far. */
+/* Decompresses from a heap block of exactly that size, so that a sanitizer sees one byte too far.
+ */
 static int unpack(const etcp_compressor *row, etcp_compressor_state **state, const void *bytes,
                   size_t len, size_t max, etcp_buf *out)
 {
     uint8_t *exact = malloc(len ? len : 1);
 
-    need(exact != NULL, "out of memory");
+    recorded_need(exact != NULL, "out of memory");
     if (len)
         memcpy(exact, bytes, len);
     const int rc = row->decompress(state, len ? exact : exact + 1, len, max, out);
     free(exact);
     return rc;
-}
-
-static int is_content(const etcp_buf *b, const etcp_buf *want)
-{
-    return etcp_buf_len(b) == etcp_buf_len(want) &&
-           memcmp(etcp_buf_bytes(b), etcp_buf_bytes(want), etcp_buf_len(b)) == 0;
-}
-
-static int has_digest(const etcp_buf *b, const char *want)
-{
-    uint8_t digest[32];
-    char hex[65];
-
-    need(EVP_Digest(etcp_buf_bytes(b), etcp_buf_len(b), digest, NULL, EVP_sha256(), NULL),
-         "no SHA-256");
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    return strcmp(hex, want) == 0;
 }
 
 /* Our own form comes back whole, and only whole. */
@@ -169,31 +62,31 @@ static void test_round_trip(const etcp_compressor *row, fixture *f, const char *
     etcp_buf_clear(&f->out);
     tap_is_int(row->compress(&f->state, etcp_buf_bytes(&f->message), len, &f->packed), 0,
                "%s: %s compresses", row->name, name);
-    const int rc = unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len,
-                          &f->out);
+    const int rc =
+        unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len, &f->out);
 
-    tap_ok(rc == 0 && is_content(&f->out, &f->message), "%s: %s comes back with max = its size",
-           row->name, name);
+    tap_ok(rc == 0 && recorded_is_content(&f->out, &f->message),
+           "%s: %s comes back with max = its size", row->name, name);
     if (len == 0)
         return;
     tap_is_int(unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len - 1,
                       &f->out),
                ETCP_ETOOBIG, "%s: %s is too big for max = its size - 1", row->name, name);
-    tap_ok(is_content(&f->out, &f->message), "%s: %s: refused, the output is as it was", row->name,
-           name);
+    tap_ok(recorded_is_content(&f->out, &f->message), "%s: %s: refused, the output is as it was",
+           row->name, name);
 }
 
 static void test_written_by_original(const etcp_compressor *row, fixture *f, const char *form,
                                      const char *name)
 {
     etcp_buf_clear(&f->packed);
-    append_hex(&f->packed, form, strlen(form));
+    recorded_append_hex(&f->packed, form, strlen(form));
     etcp_buf_clear(&f->out);
     const int rc = unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),
                           SIZE_MAX, &f->out);
 
-    tap_ok(rc == 0 && is_content(&f->out, &f->message), "%s: %s, as written by an original",
-           row->name, name);
+    tap_ok(rc == 0 && recorded_is_content(&f->out, &f->message),
+           "%s: %s, as written by an original", row->name, name);
 }
 
 /* Other releases of zlib may choose other matches, which receivers do not mind. */
@@ -212,13 +105,13 @@ static void test_line(fixture *f, const char *module, const char *spec, const ch
     if (strcmp(module, "refuse") == 0) {
         etcp_buf_clear(&f->packed);
         etcp_buf_clear(&f->out);
-        append_hex(&f->packed, form, strlen(form) & ~(size_t)1);
+        recorded_append_hex(&f->packed, form, strlen(form) & ~(size_t)1);
         tap_is_int(unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),
                           SIZE_MAX, &f->out),
                    ETCP_EDECODE, "zlib: %s is refused", form);
         return;
     }
-    make_message(&f->message, spec);
+    recorded_make(&f->message, spec);
     if (form[0] != '=' && form[0] != '-')
         test_written_by_original(row, f, form[0] == 'h' ? "" : form, name);
     if (strcmp(module, "accept") == 0)
@@ -231,12 +124,14 @@ static void test_line(fixture *f, const char *module, const char *spec, const ch
         return;
     }
     if (form[0] == '=') {
-        tap_ok(has_digest(&f->packed, form + 1), "zlib: %s gives the bytes of Compress::Zlib", name);
+        tap_ok(recorded_has_digest(&f->packed, form + 1),
+               "zlib: %s gives the bytes of Compress::Zlib", name);
         return;
     }
     etcp_buf_clear(&f->out);
-    append_hex(&f->out, form, strlen(form));
-    tap_ok(is_content(&f->packed, &f->out), "zlib: %s gives the bytes of Compress::Zlib", name);
+    recorded_append_hex(&f->out, form, strlen(form));
+    tap_ok(recorded_is_content(&f->packed, &f->out), "zlib: %s gives the bytes of Compress::Zlib",
+           name);
 }
 
 /* State is kept over the whole file: a message must not depend on those before it. */
@@ -247,7 +142,7 @@ static void test_recorded(void)
     fixture zlib, lzf;
     int lines = 0;
 
-    need(data != NULL, "t/data/compress.txt is missing: run from the top directory");
+    recorded_need(data != NULL, "t/data/compress.txt is missing: run from the top directory");
     fixture_init(&zlib);
     fixture_init(&lzf);
     while (fgets(line, sizeof line, data)) {
@@ -257,7 +152,7 @@ static void test_recorded(void)
         const char *spec = strtok(NULL, " \n");
         const char *form = strtok(NULL, " \n");
 
-        need(module && spec && form, "incomplete line in t/data/compress.txt");
+        recorded_need(module && spec && form, "incomplete line in t/data/compress.txt");
         test_line(strcmp(module, "lzf") == 0 ? &lzf : &zlib, module, spec, form);
         lines++;
     }
@@ -301,8 +196,10 @@ static const lzf_case lzf_cases[] = {
     {"a long match without its offset", "0a0061e000", ETCP_EDECODE, ""},
     {"a match longer than promised", "0300612000", ETCP_EDECODE, ""},
     {"ten bytes promised, thousands there",
-     "0a0061e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00"
-     "e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00",
+     "0a0061e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0f"
+     "f00"
+     "e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0f"
+     "f00",
      ETCP_EDECODE, ""},
     {"2 GB promised, one byte there", "fdbfbfbfbfbf0061", ETCP_EDECODE, ""},
 };
@@ -317,7 +214,7 @@ static void test_lzf_cases(void)
         const lzf_case *c = &lzf_cases[i];
 
         etcp_buf_clear(&f.packed);
-        append_hex(&f.packed, c->hex, strlen(c->hex));
+        recorded_append_hex(&f.packed, c->hex, strlen(c->hex));
         etcp_buf_clear(&f.out);
         const int rc = unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed),
                               SIZE_MAX, &f.out);
@@ -333,10 +230,10 @@ static void test_lzf_cases(void)
 static void make_packed(const etcp_compressor *row, fixture *f, const char *spec)
 {
     fixture_init(f);
-    make_message(&f->message, spec);
-    need(row->compress(&f->state, etcp_buf_bytes(&f->message), etcp_buf_len(&f->message),
-                       &f->packed) == 0,
-         "cannot compress");
+    recorded_make(&f->message, spec);
+    recorded_need(row->compress(&f->state, etcp_buf_bytes(&f->message), etcp_buf_len(&f->message),
+                                &f->packed) == 0,
+                  "cannot compress");
 }
 
 static void test_cut_short(const etcp_compressor *row)
@@ -346,14 +243,14 @@ static void test_cut_short(const etcp_compressor *row)
 
     make_packed(row, &f, "pcut:40+t200+pcut:40");
     for (size_t len = 1; len < etcp_buf_len(&f.packed); len++) {
-        wrong += unpack(row, &f.state, etcp_buf_bytes(&f.packed), len, SIZE_MAX, &f.out) !=
-                 ETCP_EDECODE;
+        wrong +=
+            unpack(row, &f.state, etcp_buf_bytes(&f.packed), len, SIZE_MAX, &f.out) != ETCP_EDECODE;
         wrong += etcp_buf_len(&f.out) != 0;
     }
     tap_is_int(wrong, 0, "%s: refused wherever it is cut", row->name);
     tap_ok(unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), SIZE_MAX,
                   &f.out) == 0 &&
-               is_content(&f.out, &f.message),
+               recorded_is_content(&f.out, &f.message),
            "%s: and the next whole one is read", row->name);
     fixture_deinit(&f, row);
 }
@@ -368,8 +265,8 @@ static void test_flipped_bits(const etcp_compressor *row)
     make_packed(row, &f, "pflip:40+t200+pflip:40");
     for (size_t bit = 0; bit < 8 * etcp_buf_len(&f.packed); bit++) {
         f.packed.data[f.packed.start + bit / 8] ^= (uint8_t)(1u << bit % 8);
-        const int rc = unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed),
-                              MAX, &f.out);
+        const int rc =
+            unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), MAX, &f.out);
 
         wrong += rc != 0 && rc != ETCP_EDECODE && rc != ETCP_ETOOBIG;
         wrong += etcp_buf_len(&f.out) > (rc == 0 ? MAX : 0);
@@ -386,9 +283,9 @@ static void test_bomb(const etcp_compressor *row)
     fixture f;
 
     make_packed(row, &f, "z1000000");
-    tap_is_int(unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), 20000,
-                      &f.out),
-               ETCP_ETOOBIG, "%s: 1 MB of zeros does not pass a limit of 20000", row->name);
+    tap_is_int(
+        unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), 20000, &f.out),
+        ETCP_ETOOBIG, "%s: 1 MB of zeros does not pass a limit of 20000", row->name);
     tap_ok(f.out.cap <= 100000, "%s: and took %lu bytes of memory", row->name,
            (unsigned long)f.out.cap);
     fixture_deinit(&f, row);
@@ -402,21 +299,21 @@ static void test_appends(const etcp_compressor *row)
     fixture f;
 
     make_packed(row, &f, "t300");
-    need(etcp_buf_append(&f.out, "before", 6) == 0, "out of memory");
-    tap_is_int(unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), 300,
-                      &f.out),
-               0, "%s: decompresses behind other content", row->name);
+    recorded_need(etcp_buf_append(&f.out, "before", 6) == 0, "out of memory");
+    tap_is_int(
+        unpack(row, &f.state, etcp_buf_bytes(&f.packed), etcp_buf_len(&f.packed), 300, &f.out), 0,
+        "%s: decompresses behind other content", row->name);
     tap_is_mem(etcp_buf_bytes(&f.out), 6, "before", 6, "%s: which is still there", row->name);
     etcp_buf_consume(&f.out, 6);
-    tap_ok(is_content(&f.out, &f.message), "%s: and so is the message", row->name);
+    tap_ok(recorded_is_content(&f.out, &f.message), "%s: and so is the message", row->name);
 
     etcp_buf_clear(&f.out);
-    need(etcp_buf_append(&f.out, "before", 6) == 0, "out of memory");
+    recorded_need(etcp_buf_append(&f.out, "before", 6) == 0, "out of memory");
     tap_is_int(row->compress(&f.state, etcp_buf_bytes(&f.message), 300, &f.out), 0,
                "%s: compresses behind other content", row->name);
     tap_is_mem(etcp_buf_bytes(&f.out), 6, "before", 6, "%s: which is still there", row->name);
     etcp_buf_consume(&f.out, 6);
-    tap_ok(is_content(&f.out, &f.packed), "%s: to the same bytes", row->name);
+    tap_ok(recorded_is_content(&f.out, &f.packed), "%s: to the same bytes", row->name);
     fixture_deinit(&f, row);
 }
 
@@ -438,7 +335,7 @@ static void test_exhausted_memory(const etcp_compressor *row)
     int rc;
 
     etcp_buf_init(&message);
-    make_message(&message, "t20000+pmem:3000");
+    recorded_make(&message, "t20000+pmem:3000");
     do {
         fixture f;
 
@@ -452,7 +349,7 @@ static void test_exhausted_memory(const etcp_compressor *row)
             f.packed.end = f.packed.start;
             tap_is_int(both_ways(row, &f), 0, "%s: the same objects work again", row->name);
         }
-        tap_ok(is_content(&f.out, &message), "%s: the message comes back", row->name);
+        tap_ok(recorded_is_content(&f.out, &message), "%s: the message comes back", row->name);
         etcp_buf_init(&f.message);
         fixture_deinit(&f, row);
         tap_is_int(alloc_live(), 0, "%s: no block is left", row->name);
