@@ -59,13 +59,19 @@ static void *make_native(void *arg, etcp_storable_op op, const uint8_t *bytes)
     return newSVnv(nv);
 }
 
+/* For Perl's own function no length means that of a C string. */
+static int is_sound_utf8(const U8 *bytes, STRLEN len)
+{
+    return len == 0 || is_utf8_string(bytes, len);
+}
+
 static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
 {
     dTHAWER;
     SV *sv;
 
     /* Storable does not look; scalars with broken UTF-8 are a danger to everything that reads them. */
-    if (is_utf8 && !is_utf8_string((const U8 *)bytes, len))
+    if (is_utf8 && !is_sound_utf8(bytes, len))
         return NULL;
     sv = newSVpvn((const char *)bytes, len);
     /* An empty string has no characters to mark, as in Storable 3. */
@@ -142,7 +148,7 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     SV *old;
 
     if (len > I32_MAX ||
-        ((key_flags & ETCP_SX_KEY_UTF8) && !is_utf8_string((const U8 *)key, len)))
+        ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
         return ETCP_EDECODE;
     he = (HE *)hv_common((HV *)hash, NULL, (const char *)key, len, flags,
                          HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
@@ -227,7 +233,7 @@ static int is_listed(pTHX_ HV *classes, const char *name, I32 len)
         return 0;
     if (hv_exists(classes, name, len))
         return 1;
-    return is_utf8_string((const U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
+    return is_sound_utf8((const U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
 }
 
 static int name_class(void *arg, etcp_storable_class *c)

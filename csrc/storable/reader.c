@@ -230,46 +230,48 @@ static int in_array(const etcp_storable_reader *r)
     return r->depth && r->frames[r->depth - 1].kind == ETCP_FRAME_ARRAY;
 }
 
+/* What stands for the constants in the table of tags, by etcp_storable_constant. A reference back to one
+ * is read as the constant itself would be in that place: as an element it is a value of its own. */
+static char constant_tags[3];
+
+static int is_constant_tag(const void *value)
+{
+    return value == &constant_tags[ETCP_STORABLE_UNDEF] ||
+           value == &constant_tags[ETCP_STORABLE_TRUE] || value == &constant_tags[ETCP_STORABLE_FALSE];
+}
+
 /* One of the three constants, as the place where it stands wants it. */
-static void *make_constant(etcp_storable_reader *r, etcp_storable_constant which)
+static int place_constant(etcp_storable_reader *r, etcp_storable_constant which)
 {
     const etcp_storable_frame *f = top_frame(r);
     int referred = !f || f->kind == ETCP_FRAME_REFERENCE;
 
-    return r->builder->constant(r->arg, which,
-                                referred ? ETCP_STORABLE_REFERRED : ETCP_STORABLE_ELEMENT);
+    r->item = r->builder->constant(r->arg, which,
+                                   referred ? ETCP_STORABLE_REFERRED : ETCP_STORABLE_ELEMENT);
+    return r->item ? ETCP_STEP_ITEM : out_of_memory(r);
 }
 
 /* SV_UNDEF or a reference back to one: an absent element in arrays, undef elsewhere. */
 static int absent(etcp_storable_reader *r)
 {
     r->item = NULL;
-    if (in_array(r))
-        return ETCP_STEP_ITEM;
-    r->item = make_constant(r, ETCP_STORABLE_UNDEF);
-    return r->item ? ETCP_STEP_ITEM : out_of_memory(r);
+    return in_array(r) ? ETCP_STEP_ITEM : place_constant(r, ETCP_STORABLE_UNDEF);
 }
 
 static int read_constant(etcp_storable_reader *r, unsigned op)
 {
+    etcp_storable_constant which = op == ETCP_SX_SV_YES   ? ETCP_STORABLE_TRUE
+                                   : op == ETCP_SX_SV_NO ? ETCP_STORABLE_FALSE
+                                                         : ETCP_STORABLE_UNDEF;
+
     if (r->pending != ETCP_STORABLE_NO_CLASS)
         return etcp_storable_damaged(r, "object made of a constant");
-    switch (op) {
-    case ETCP_SX_SV_YES: return leaf(r, make_constant(r, ETCP_STORABLE_TRUE));
-    case ETCP_SX_SV_NO: return leaf(r, make_constant(r, ETCP_STORABLE_FALSE));
-    case ETCP_SX_SVUNDEF_ELEM:
-        /* Elsewhere Storable would plant its internal placeholder. */
-        if (!in_array(r))
-            return etcp_storable_damaged(r, "array element outside an array");
-        r->item_tag = r->tag_count;
-        etcp_storable_tag(r, NULL);
-        r->item = make_constant(r, ETCP_STORABLE_UNDEF);
-        return r->item ? ETCP_STEP_ITEM : out_of_memory(r);
-    default:
-        r->item_tag = r->tag_count;
-        etcp_storable_tag(r, NULL);
-        return absent(r);
-    }
+    /* Elsewhere Storable would plant its internal placeholder. */
+    if (op == ETCP_SX_SVUNDEF_ELEM && !in_array(r))
+        return etcp_storable_damaged(r, "array element outside an array");
+    r->item_tag = r->tag_count;
+    etcp_storable_tag(r, &constant_tags[which]);
+    return op == ETCP_SX_SV_UNDEF ? absent(r) : place_constant(r, which);
 }
 
 static int read_object(etcp_storable_reader *r)
@@ -283,8 +285,12 @@ static int read_object(etcp_storable_reader *r)
         return etcp_storable_damaged(r, "reference to an item not yet met");
     r->has_backrefs = 1;
     r->item_tag = tag;
-    if (!r->tags[tag])
+    if (r->tags[tag] == &constant_tags[ETCP_STORABLE_UNDEF])
         return absent(r);
+    if (is_constant_tag(r->tags[tag]))
+        return place_constant(r, r->tags[tag] == &constant_tags[ETCP_STORABLE_TRUE]
+                                     ? ETCP_STORABLE_TRUE
+                                     : ETCP_STORABLE_FALSE);
     r->item = r->builder->share(r->arg, r->tags[tag]);
     return ETCP_STEP_ITEM;
 }
@@ -628,7 +634,7 @@ static void share_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (r->tags[i])
+        if (!is_constant_tag(r->tags[i]))
             r->builder->share(r->arg, r->tags[i]);
     }
 }
@@ -638,7 +644,7 @@ static void release_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (r->tags[i])
+        if (!is_constant_tag(r->tags[i]))
             r->builder->release(r->arg, r->tags[i]);
     }
 }
@@ -650,7 +656,7 @@ static void empty_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = r->tag_count; i-- > 0;) {
-        if (r->tags[i])
+        if (!is_constant_tag(r->tags[i]))
             r->builder->empty(r->arg, r->tags[i]);
     }
 }
@@ -660,7 +666,7 @@ static int has_orphans(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (r->tags[i] && r->builder->owners(r->arg, r->tags[i]) == 1)
+        if (!is_constant_tag(r->tags[i]) && r->builder->owners(r->arg, r->tags[i]) == 1)
             return 1;
     }
     return 0;

@@ -61,7 +61,7 @@ struct etcp_storable_reader {
     int has_backrefs; /* there may be cycles */
     int has_duplicate_keys;
 
-    void **tags; /* every value begun, by tag, not owned; NULL stands for the undef constant */
+    void **tags; /* every value begun, by tag, not owned; markers stand for the constants */
     size_t tag_count, tag_cap;
     etcp_storable_frame *frames;
     size_t depth, frame_cap;
