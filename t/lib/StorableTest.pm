@@ -1,0 +1,159 @@
+package StorableTest;
+
+# What the tests of serialisation share: a description of a structure down to the flags of its scalars, the
+# values of t/data/storable-values.txt, and the classes they use.
+
+use strict;
+use B ();
+use Exporter ();
+use Hash::Util ();
+use Scalar::Util qw(blessed isvstring readonly refaddr reftype);
+use Storable ();
+use Tie::Array;
+use Tie::Hash;
+use Tie::Scalar;
+use vars qw(@ISA @EXPORT %Seen);
+
+@ISA    = qw(Exporter);
+@EXPORT = qw(describe read_table value_of hex_of is_64_bit);
+
+# Classes that overload, and with hooks of all kinds.
+{
+    package TOv;
+    use overload '""' => sub {'ov'}, fallback => 1;
+
+    package THk;
+    sub STORABLE_freeze { my ($self) = @_; return 'data:' . (defined $self->{v} ? $self->{v} : '') }
+    sub STORABLE_thaw { my ($self, $cloning, $data) = @_; $self->{v} = substr $data, 5; return }
+
+    package THkR;
+    sub STORABLE_freeze { my ($self) = @_; return ('R', $self->{a}, $self->{b}) }
+    sub STORABLE_thaw { my ($self, $cloning, $data, @refs) = @_; @$self{qw(a b)} = @refs; return }
+
+    package THkN;
+    sub STORABLE_freeze { return }
+
+    package THkA;
+    sub STORABLE_freeze { my ($self) = @_; return join ',', @$self }
+    sub STORABLE_attach { my ($class, $cloning, $data) = @_; return bless [ split /,/, $data ], $class }
+
+    package THkS;
+    sub STORABLE_freeze { my ($self) = @_; return "s$$self" }
+    sub STORABLE_thaw { my ($self, $cloning, $data) = @_; $$self = substr $data, 1; return }
+
+    package THkL;
+    sub STORABLE_freeze { return 'L' x 300 }
+    sub STORABLE_thaw { return }
+
+    package TTs;
+    @TTs::ISA = ('Tie::StdScalar');
+}
+
+my @flags = ([ I => B::SVf_IOK() ], [ N => B::SVf_NOK() ], [ P => B::SVf_POK() ]);
+
+sub _is_utf8 { my $copy = shift; return utf8::is_utf8($copy) }
+
+# A scalar that is no reference: its public flags and its value.
+sub _scalar {
+    my ($ref) = @_;
+    my $object = B::svref_2object($ref);
+    # The constants have no flags to show: a copy of them has.
+    my $copy = $$ref;
+    $object = B::svref_2object(\$copy) if ref($object) eq 'B::SPECIAL';
+    return 'undef' if !defined $copy;
+    my $flags = join '', map { $object->FLAGS & $_->[1] ? $_->[0] : () } @flags;
+    # Whether an empty string keeps this flag depends on the release of Storable.
+    $flags .= 'U' if length $copy && _is_utf8($$ref);
+    $flags .= 'B' if defined &builtin::is_bool && do { no warnings; builtin::is_bool($copy) };
+    $flags .= 'R' if readonly($$ref) && ref(B::svref_2object($ref)) ne 'B::SPECIAL';
+    $flags .= 'V' . $object->MAGIC->PTR if isvstring($copy);
+    utf8::encode($copy) if utf8::is_utf8($copy);
+    return "$flags:" . unpack('H*', $copy);
+}
+
+sub _array {
+    my ($array, $path) = @_;
+    return '['
+        . join(',', map { exists $array->[$_] ? _referent(\$array->[$_], "$path.$_") : '-' } 0 .. $#$array) . ']';
+}
+
+# Perl hands out keys of characters up to 255 as they came: with the flag, or without.
+sub _key {
+    my ($key) = @_;
+    my $is_utf8 = _is_utf8($key);
+    utf8::encode($key) if $is_utf8;
+    return ($is_utf8 ? 'U' : '') . unpack 'H*', $key;
+}
+
+sub _hash {
+    my ($hash, $path) = @_;
+    my $restricted = '';
+    $restricted = 'restricted(' . join(',', sort(Hash::Util::legal_keys(%$hash))) . ')'
+        if Internals::SvREADONLY(%$hash);
+    return "$restricted\{"
+        . join(',', map { my $key = _key($_); "$key=>" . _referent(\$hash->{$_}, "$path.$key") } sort keys %$hash)
+        . '}';
+}
+
+sub _reference {
+    my ($ref, $path) = @_;
+    my $is_constant = ref(B::svref_2object($$ref)) eq 'B::SPECIAL';
+    return (Scalar::Util::isweak($$ref) ? '~' : '\\')
+        . ($is_constant ? 'constant ' . _scalar($$ref) : _referent($$ref, "$path>"));
+}
+
+sub _content {
+    my ($ref, $path) = @_;
+    my $type = reftype($ref);
+    my $tie = $type eq 'ARRAY' ? tied @$ref : $type eq 'HASH' ? tied %$ref
+        : $type =~ /^(?:SCALAR|REF|LVALUE|VSTRING)$/ ? tied $$ref : undef;
+    return "tied $type " . _referent($tie, "$path!") if ref $tie;
+    return _array($ref, $path) if $type eq 'ARRAY';
+    return _hash($ref, $path) if $type eq 'HASH';
+    return $type if $type =~ /^(?:CODE|GLOB|IO|FORMAT)$/;
+    return 'qr' . join '/', re::regexp_pattern($ref) if $type eq 'REGEXP';
+    return ref $$ref ? _reference($ref, $path) : _scalar($ref);
+}
+
+# What $ref refers to. Anything met twice is named by the path to where it was met first.
+sub _referent {
+    my ($ref, $path) = @_;
+    if (ref(B::svref_2object($ref)) ne 'B::SPECIAL') {
+        return "#$Seen{refaddr $ref}" if defined $Seen{ refaddr $ref };
+        $Seen{ refaddr $ref } = $path;
+    }
+    my $class = blessed $ref;
+    return (defined $class ? "<$class>" : '') . _content($ref, $path);
+}
+
+sub describe {
+    my ($ref) = @_;
+    local %Seen;
+    no warnings 'recursion';
+    return ref $ref ? _referent($ref, '') : 'no reference';
+}
+
+# The lines of a table in t/data, split at the tabs.
+sub read_table {
+    my ($name, $columns) = @_;
+    open my $in, '<', "t/data/$name" or die "t/data/$name: $!";
+    my @rows = map { chomp; [ split /\t/, $_, $columns ] } grep { !/^#/ } <$in>;
+    close $in;
+    return @rows;
+}
+
+# The value of an expression, or undef where this Perl does not know what is in it.
+sub value_of {
+    my ($expression) = @_;
+    no strict;
+    no warnings;
+    my $value = eval "package main; no strict; no warnings; $expression";
+    return $value;
+}
+
+sub hex_of { return defined $_[0] ? unpack 'H*', $_[0] : '(nothing)' }
+
+# Whether images in native order of the usual machines can be read here.
+sub is_64_bit { return length pack('J', 0) == 8 && pack('J', 1) eq "\1" . "\0" x 7 }
+
+1;
