@@ -1,5 +1,5 @@
 /* Crypt::CBC's messages: a passphrase, a header that tells how key and initialisation vector come
- * of it, PKCS #7 padding. Protocol.pod, "Crypt::CBC". The block ciphers inside are
+ * of it, PKCS #7 padding. Protocol.pod, "Crypt::CBC containers". The block ciphers inside are
  * block_cipher.h's. */
 #ifndef ETCP_CODEC_CBC_H
 #define ETCP_CODEC_CBC_H
