@@ -78,7 +78,7 @@ static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, in
     case ETCP_THAW_NEEDS_PERL:
         return -1;
     case ETCP_THAW_REFUSED:
-        result->sv = newSVsv(error);
+        result->sv = newSVpvf("Received data refused: %" SVf, SVfARG(error));
         result->state = ETCP_MESSAGE_REFUSED;
         return 1;
     default:

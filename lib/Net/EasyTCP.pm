@@ -219,8 +219,11 @@ L</COMPRESSION AND ENCRYPTION>.
 =item allowclasses
 
 Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, or a
-reference to an array of class names. A message with any other object is refused before anything is
-made of it; the receiver gets C<undef> and a text in C<$@>, and the connection goes on.
+reference to an array of class names. Regular expressions are objects of class C<Regexp>; code counts as an
+object of no class that could be listed. A message with any other object is refused before anything is
+made of it: none of the class's code runs, C<DESTROY> included, and no module is loaded. The message keeps
+its place: L</receive>, or L</data> in the C<data> callback, which is called as for every message, returns
+C<undef> with a text in C<$@> that names the class, and the connection goes on.
 
 =item requireencryption
 
@@ -345,8 +348,8 @@ The name of the compressor in use, or C<undef>.
     my $message = $client->data;    # [C][H]
 
 Takes the oldest message that has arrived: a string, or a reference to a structure. C<undef> when there is
-none. Meant for the C<data> callback. In list context a second value follows, which is true for every
-message.
+none, or when C<allowclasses> refuses it, with a text in C<$@>. Meant for the C<data> callback. In list
+context a second value follows, which is true for every message.
 
 =head2 deleteclientip
 
@@ -387,9 +390,9 @@ C<select> on L</socket> ask this before they wait: several messages may have com
     my $message = $client->receive;             # [C][H]
     my $message = $client->receive($seconds);
 
-Waits for the next message and returns it, or C<undef> with a text in C<$@> when nothing at all arrived
-for C<$seconds> (300 by default), or when the connection ended. Hybrid objects may be asked too: a
-callback can hold a whole conversation.
+Waits for the next message and returns it, or C<undef> with a text in C<$@> when nothing at all arrived for
+C<$seconds> (300 by default), when the connection ended, or when C<allowclasses> refuses the message. Hybrid
+objects may be asked too: a callback can hold a whole conversation.
 
 =head2 remoteip, remoteport
 
