@@ -7,7 +7,7 @@
 
 /* Clients before 0.26 hand out one message for each read: of two that arrive together, the second
  * waits for more traffic (Protocol.pod, "Old peers"). Replies to them leave one by one. */
-static const double first_coalescing_version = 0.26;
+static const uint32_t first_coalescing_version = ETCP_VERSION(0, 26);
 
 enum { FAST_CALLBACK_US = 100 };
 

@@ -24,6 +24,10 @@ enum {
                                     peers too (1.x peers never send any) */
 };
 
+/* Versions of peers as numbers, for comparison: millionths, so that 0.07 is exact. */
+#define ETCP_VERSION(major, hundredths) \
+    ((uint32_t)(major) * UINT32_C(1000000) + (uint32_t)(hundredths) * UINT32_C(10000))
+
 /* Default limits, each a field of etcp_config that the user can change. */
 #define ETCP_NEGOTIATION_PACKET_MAX ((size_t)65536) /* the largest legal one is about 15 KB */
 #define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)  /* Perl programs of 0.26 sent what memory held */

@@ -1,5 +1,7 @@
 #include "munge.h"
 
+#include "wire/config.h"
+
 static uint8_t swap_nibbles(uint8_t byte)
 {
     return (uint8_t)(byte << 4 | byte >> 4);
@@ -19,16 +21,12 @@ void etcp_munge(uint8_t *bytes, size_t len)
         bytes[i] = swap_nibbles(bytes[i]);
 }
 
-/* Originals compare versions as numbers with == and >=; versions are parsed so that "0.07" gives
- * the same double as the constant 0.07. The ranges below spare us comparing doubles for equality.
- */
-int etcp_munge_wants_salt(double peer_version)
+int etcp_munge_wants_salt(uint32_t peer_version)
 {
-    return (peer_version >= 0.07 && peer_version <= 0.07) ||
-           (peer_version >= 0.08 && peer_version <= 0.08);
+    return peer_version == ETCP_VERSION(0, 7) || peer_version == ETCP_VERSION(0, 8);
 }
 
-int etcp_munge_wants_keys(double peer_version)
+int etcp_munge_wants_keys(uint32_t peer_version)
 {
-    return etcp_munge_wants_salt(peer_version) || peer_version >= 0.15;
+    return etcp_munge_wants_salt(peer_version) || peer_version >= ETCP_VERSION(0, 15);
 }

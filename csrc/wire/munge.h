@@ -11,9 +11,9 @@ void etcp_munge(uint8_t *bytes, size_t len);
 
 /* Whether keys and hashes are munged in a conversation with a peer of this version (0: unknown).
  * 0.09 to 0.14 had it switched off. */
-int etcp_munge_wants_keys(double peer_version);
+int etcp_munge_wants_keys(uint32_t peer_version);
 
 /* Whether the salt is munged: only 0.07 and 0.08 did that. */
-int etcp_munge_wants_salt(double peer_version);
+int etcp_munge_wants_salt(uint32_t peer_version);
 
 #endif

@@ -10,7 +10,7 @@
 #include "state.h"
 
 /* From this version on both ends merge the password into symmetric keys. */
-#define FIRST_MERGING_VERSION 0.15
+#define FIRST_MERGING_VERSION ETCP_VERSION(0, 15)
 
 /* ---- commands ------------------------------------------------------------------------------- */
 
@@ -178,29 +178,27 @@ void etcp_negotiation_free(etcp_negotiation *n)
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
-/* Not strtod: that asks the locale what a decimal point looks like. Up to 15 digits and a power of
- * ten are exact in a double, so one division gives the double that the same constant has in C. */
-double etcp_version_number(const uint8_t *text, size_t len)
+/* Not a double: 0.07 would not be 0.07 where registers hold more than memory does. */
+uint32_t etcp_version_number(const uint8_t *text, size_t len)
 {
-    double digits = 0;
-    double scale = 1;
-    unsigned count = 0;
+    uint32_t number = 0;
+    uint32_t unit = ETCP_VERSION(1, 0);
     int after_point = 0;
     size_t i;
 
-    for (i = 0; i < len && count < 15; i++) {
+    for (i = 0; i < len; i++) {
         if (text[i] == '.' && !after_point) {
             after_point = 1;
             continue;
         }
         if (text[i] < '0' || text[i] > '9')
             break;
-        digits = digits * 10 + (text[i] - '0');
-        count++;
         if (after_point)
-            scale *= 10;
+            number += (uint32_t)(text[i] - '0') * (unit /= 10);
+        else if (number < ETCP_VERSION(100, 0))
+            number = number * 10 + (uint32_t)(text[i] - '0') * unit;
     }
-    return digits / scale;
+    return number;
 }
 
 void etcp_negotiation_note_version(etcp_session *s, const etcp_field *version)

@@ -103,8 +103,9 @@ void etcp_negotiation_free(etcp_negotiation *n);
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
-/* The number that text[0..len) begins with, as Perl sees it: "0.26" is 0.26, "abc" is 0. */
-double etcp_version_number(const uint8_t *text, size_t len);
+/* The number that text[0..len) begins with, as Perl sees it: "0.26" is ETCP_VERSION(0, 26), "abc"
+ * is 0. What is less than a millionth is dropped. */
+uint32_t etcp_version_number(const uint8_t *text, size_t len);
 
 /* Notes the peer's version, the first time only: keys depend on it. */
 void etcp_negotiation_note_version(etcp_session *s, const etcp_field *version);

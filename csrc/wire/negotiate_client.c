@@ -15,15 +15,15 @@
 #include "sve.h"
 
 /* Servers from this version on send COF, and mean it. */
-#define FIRST_COMPATABILITY_VERSION 0.20
+#define FIRST_COMPATABILITY_VERSION ETCP_VERSION(0, 20)
 
 /* Servers from the first of these on ask for passwords; below the second they drew salts that their
  * own crypt(3) may refuse. */
-#define FIRST_PASSWORD_VERSION 0.07
-#define FIRST_VALID_SALT_VERSION 0.18
+#define FIRST_PASSWORD_VERSION ETCP_VERSION(0, 7)
+#define FIRST_VALID_SALT_VERSION ETCP_VERSION(0, 18)
 
 /* Servers from this version on read 4096 bytes at a time. */
-#define FIRST_SHORT_READ_VERSION 0.07
+#define FIRST_SHORT_READ_VERSION ETCP_VERSION(0, 7)
 
 /* Originals draw 129 characters; nobody needs our own image of more than this. */
 enum { SCALAR_MAX = 1024 };

@@ -14,10 +14,10 @@
 #include "state.h"
 
 /* Clients from this version on name the module's version with the module they choose. */
-#define FIRST_MODULE_VERSION 0.08
+#define FIRST_MODULE_VERSION ETCP_VERSION(0, 8)
 
 /* From this version on clients know CS. */
-#define FIRST_PASSWORD_VERSION 0.07
+#define FIRST_PASSWORD_VERSION ETCP_VERSION(0, 7)
 
 static const char crlf[] = "\r\n";
 
@@ -80,7 +80,7 @@ static int may_offer_cipher(const etcp_session *s, const etcp_cipher *row)
         return 1;
     /* Clients of 0.20 to 0.22 die when they meet Crypt::RSA. */
     return etcp_buf_len(&s->config->rsa_public) > 0 &&
-           !(s->peer_version >= 0.20 && s->peer_version < 0.23);
+           !(s->peer_version >= ETCP_VERSION(0, 20) && s->peer_version < ETCP_VERSION(0, 23));
 }
 
 static int ask_cipher(etcp_session *s)

@@ -17,7 +17,7 @@ enum {
 };
 
 /* Originals from here on take a decoded "" or "0" for a failure and drop it. */
-#define FIRST_DROPPING_VERSION 0.23
+#define FIRST_DROPPING_VERSION ETCP_VERSION(0, 23)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -645,7 +645,7 @@ int etcp_session_is_authenticated(const etcp_session *s)
     return s->authenticated;
 }
 
-double etcp_session_peer_version(const etcp_session *s)
+uint32_t etcp_session_peer_version(const etcp_session *s)
 {
     return s->peer_version;
 }

@@ -90,7 +90,7 @@ void etcp_session_end_of_input(etcp_session *s);
 /* Predicates and facts. */
 int etcp_session_is_ready(const etcp_session *s);
 int etcp_session_is_authenticated(const etcp_session *s);
-double etcp_session_peer_version(const etcp_session *s);               /* 0 until known */
+uint32_t etcp_session_peer_version(const etcp_session *s);             /* 0 until known */
 const char *etcp_session_peer_version_text(const etcp_session *s);     /* "" until known */
 const etcp_cipher *etcp_session_cipher(const etcp_session *s);         /* NULL: none agreed */
 const etcp_compressor *etcp_session_compressor(const etcp_session *s); /* NULL: none agreed */

@@ -13,7 +13,7 @@
 
 /* Below this, a release is one of the originals, whose weaknesses need care. Versions are only
  * known from VE packets; 0 (unknown) is an original too. */
-#define ETCP_FIRST_NEW_VERSION 1.00
+#define ETCP_FIRST_NEW_VERSION ETCP_VERSION(1, 0)
 
 enum { ETCP_VERSION_TEXT_MAX = 16 };
 
@@ -36,7 +36,7 @@ struct etcp_session {
     etcp_buf encoded; /* the last packet encoded, if it went transformed */
     etcp_buf output;
     etcp_incoming *incoming; /* NULL: no large payload is under way */
-    double peer_version;     /* 0: unknown */
+    uint32_t peer_version;   /* see ETCP_VERSION; 0: unknown */
     char peer_version_text[ETCP_VERSION_TEXT_MAX];
     uint8_t authenticated;
     uint8_t spent; /* input holds a packet that was handed out already */

@@ -1,4 +1,4 @@
-/* csrc/wire/crypt3.c and munge.c and password.c: what a password becomes. */
+/* csrc/wire/crypt3.c, munge.c and password.c: what a password becomes; and numbers of versions. */
 #include "wire/crypt3.h"
 
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "tap.h"
 #include "wire/munge.h"
+#include "wire/negotiate.h"
 #include "wire/password.h"
 
 /* Made with libxcrypt's crypt(3). */
@@ -133,19 +134,44 @@ static void test_munge(void)
 static void test_munge_rules(void)
 {
     static const struct {
-        double version;
+        const char *version;
         int keys;
         int salt;
-    } rules[] = {{0, 0, 0},    {0.06, 0, 0}, {0.07, 1, 1}, {0.08, 1, 1}, {0.09, 0, 0},
-                 {0.14, 0, 0}, {0.15, 1, 0}, {0.26, 1, 0}, {1.00, 1, 0}};
+    } rules[] = {{"", 0, 0},     {"0.06", 0, 0}, {"0.07", 1, 1}, {"0.08", 1, 1}, {"0.09", 0, 0},
+                 {"0.14", 0, 0}, {"0.15", 1, 0}, {"0.26", 1, 0}, {"1.00", 1, 0}};
     size_t i;
 
     for (i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        tap_is_int(etcp_munge_wants_keys(rules[i].version), rules[i].keys, "munge: keys of %.2f",
+        uint32_t number =
+            etcp_version_number((const uint8_t *)rules[i].version, strlen(rules[i].version));
+
+        tap_is_int(etcp_munge_wants_keys(number), rules[i].keys, "munge: keys of %s",
                    rules[i].version);
-        tap_is_int(etcp_munge_wants_salt(rules[i].version), rules[i].salt, "munge: salt of %.2f",
+        tap_is_int(etcp_munge_wants_salt(number), rules[i].salt, "munge: salt of %s",
                    rules[i].version);
     }
+}
+
+static void test_version_numbers(void)
+{
+    static const struct {
+        const char *text;
+        uint32_t number;
+    } known[] = {{"", 0},
+                 {"abc", 0},
+                 {"0.07", ETCP_VERSION(0, 7)},
+                 {".26x", ETCP_VERSION(0, 26)},
+                 {"1", ETCP_VERSION(1, 0)},
+                 {"1.5.9", ETCP_VERSION(1, 50)},
+                 {"0.2299999", ETCP_VERSION(0, 23) - 1},
+                 {"12.34", ETCP_VERSION(12, 34)}};
+    size_t i;
+
+    for (i = 0; i < sizeof known / sizeof known[0]; i++)
+        tap_is_int(etcp_version_number((const uint8_t *)known[i].text, strlen(known[i].text)),
+                   known[i].number, "version: \"%s\"", known[i].text);
+    tap_ok(etcp_version_number((const uint8_t *)"99999999999999999999", 20) > ETCP_VERSION(100, 0),
+           "version: a monstrous one is large");
 }
 
 static void check_merge(const char *password, const char *key, const char *want, const char *name)
@@ -189,6 +215,7 @@ int main(void)
     test_salts();
     test_munge();
     test_munge_rules();
+    test_version_numbers();
     test_merge();
     test_equal();
     return tap_done();

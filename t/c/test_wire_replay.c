@@ -33,7 +33,7 @@ typedef struct event {
 typedef struct record {
     char name[80];
     char version_text[SIDES][8];
-    double version[SIDES];
+    uint32_t version[SIDES];
     char ciphers[SIDES][16];
     char compressors[SIDES][8];
     unsigned flags[SIDES];
@@ -302,17 +302,17 @@ static etcp_config *configure(const record *r, side s, dice *d)
 }
 
 /* Whether a peer of that version munges keys when it talks to the other one. */
-static int munges(double own, double other)
+static int munges(uint32_t own, uint32_t other)
 {
-    if (own < 0.065 || (own > 0.085 && own < 0.145))
+    if (own < ETCP_VERSION(0, 7) || (own > ETCP_VERSION(0, 8) && own < ETCP_VERSION(0, 15)))
         return 0;
-    return own < 0.085 ? other > 0.065 : etcp_munge_wants_keys(other);
+    return own <= ETCP_VERSION(0, 8) ? other >= ETCP_VERSION(0, 7) : etcp_munge_wants_keys(other);
 }
 
 /* Whether both ends of the recording merge the password into keys. */
-static int merges(double server, double client, const record *r)
+static int merges(uint32_t server, uint32_t client, const record *r)
 {
-    return server > 0.145 && client > 0.145 && r->has_password[SERVER];
+    return server >= ETCP_VERSION(0, 15) && client >= ETCP_VERSION(0, 15) && r->has_password[SERVER];
 }
 
 /* ---- looking into packets ------------------------------------------------------------------- */
@@ -743,7 +743,8 @@ static void play_to_client(record *r, int cut, const char *how)
     dice d = {&r->key[CLIENT], NULL, 0, 0};
     etcp_config *config = configure(r, CLIENT, &d);
     int same_merging =
-        merges(r->version[SERVER], r->version[CLIENT], r) == merges(r->version[SERVER], 1.00, r);
+        merges(r->version[SERVER], r->version[CLIENT], r) ==
+        merges(r->version[SERVER], ETCP_VERSION(1, 0), r);
     int same_munging = !other_munging(r);
     run t;
     size_t i;
@@ -852,7 +853,7 @@ static void reply_choice(run *t, const char *tag, const event *e, int cut)
 
     look_into_event(r, e, text, sizeof text);
     key[0] = text[6];
-    if (r->version[CLIENT] < 0.075 || strchr(text + 6, '|') || key[0] == '\0') {
+    if (r->version[CLIENT] < ETCP_VERSION(0, 8) || strchr(text + 6, '|') || key[0] == '\0') {
         replies.recorded++;
         feed_cut(&t->p, e->flags, &e->payload, cut);
         return;
@@ -923,7 +924,7 @@ static void reply_to(run *t, const char *question, const char *salt, int cut)
         if (strncmp(question + 3, tags[i].question, 2) == 0)
             tag = tags[i].reply;
     e = recorded_reply(r, tag);
-    if (strcmp(tag, "VE") == 0 && r->version[CLIENT] < 0.065)
+    if (strcmp(tag, "VE") == 0 && r->version[CLIENT] < ETCP_VERSION(0, 7))
         tag = "NO";
     if (!e) {
         replies.invented++;
@@ -960,7 +961,7 @@ static void play_to_server(record *r, int cut, const char *how)
     dice d = {&r->key[SERVER], NULL, 0, 0};
     etcp_config *config;
     int hears = r->cipher == '-' || merges(r->version[SERVER], r->version[CLIENT], r) ==
-                                        merges(1.00, r->version[CLIENT], r);
+                                        merges(ETCP_VERSION(1, 0), r->version[CLIENT], r);
     run t;
 
     if (recorded_salt(r, salt))
