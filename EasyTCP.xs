@@ -11,11 +11,11 @@
 /* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
 #define SERVERS_ONLY(o, name)                                                                      \
     if ((o)->kind != ETCP_KIND_SERVER)                                                             \
-        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
 #define CONNECTIONS_ONLY(o, name)                                                                  \
     if ((o)->kind == ETCP_KIND_SERVER)                                                             \
-        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
-#define XSRETURN_FAILURE(sv)                                                                       \
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+#define RETURN_SV(sv)                                                                       \
     do {                                                                                           \
         ST(0) = (sv);                                                                              \
         XSRETURN(1);                                                                               \
@@ -80,7 +80,7 @@ PPCODE:
     XSRETURN_IV(1);
 
 void
-start(self, idle = NULL)
+start(self, idle = NULL, ...)
     etcp_object *self
     SV *idle
 PPCODE:
@@ -93,7 +93,7 @@ PPCODE:
     XSRETURN_YES;
 
 void
-do_one_loop(self)
+do_one_loop(self, ...)
     etcp_object *self
 PPCODE:
     SERVERS_ONLY(self, "do_one_loop");
@@ -103,16 +103,16 @@ PPCODE:
     XSRETURN_YES;
 
 void
-stop(self)
+stop(self, ...)
     etcp_object *self
 PPCODE:
     if (self->kind != ETCP_KIND_SERVER)
-        XSRETURN_FAILURE(etcp_fail(aTHX_ "%s cannot call method stop()", etcp_object_mode(self)));
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot call method stop()", etcp_object_mode(self)));
     self->srv->stop_requested = 1;
     XSRETURN_IV(1);
 
 void
-running(self)
+running(self, ...)
     etcp_object *self
 PPCODE:
     SERVERS_ONLY(self, "running");
@@ -121,7 +121,7 @@ PPCODE:
     XSRETURN_IV(self->srv->running);
 
 void
-clients(self)
+clients(self, ...)
     etcp_object *self
 PREINIT:
     AV *list;
@@ -151,7 +151,7 @@ PPCODE:
     SERVERS_ONLY(self, "addclientip");
     for (i = 1; i < items; i++) {
         if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
-            XSRETURN_FAILURE(etcp_fail(aTHX_ "Out of memory"));
+            RETURN_SV(etcp_fail(aTHX_ "Out of memory"));
     }
     XSRETURN_IV(1);
 
@@ -189,10 +189,10 @@ PPCODE:
     message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV(seconds) : 0);
     if (!message)
         XSRETURN_UNDEF;
-    XSRETURN_FAILURE(sv_2mortal(message));
+    RETURN_SV(sv_2mortal(message));
 
 void
-data(self)
+data(self, ...)
     etcp_object *self
 PREINIT:
     SV *message;
@@ -208,7 +208,7 @@ PPCODE:
         PUSHs(message ? sv_2mortal(newSViv(1)) : &PL_sv_undef);
 
 void
-pending(self)
+pending(self, ...)
     etcp_object *self
 PPCODE:
     CONNECTIONS_ONLY(self, "pending");
@@ -240,7 +240,7 @@ PPCODE:
         etcp_handle_set(aTHX_ self, ST(1));
     if (!self->handle)
         XSRETURN_UNDEF;
-    XSRETURN_FAILURE(sv_mortalcopy(self->handle));
+    RETURN_SV(sv_mortalcopy(self->handle));
 
 void
 _dup_fd(self)
@@ -254,19 +254,24 @@ PPCODE:
     XSRETURN_IV(fd);
 
 void
-_mode(self)
+socket(self, ...)
     etcp_object *self
+PREINIT:
+    SV *handle;
 PPCODE:
-    XSRETURN_PV(etcp_object_mode(self));
+    CONNECTIONS_ONLY(self, "socket");
+    PUTBACK;
+    handle = etcp_handle_get(aTHX_ self);
+    RETURN_SV(handle ? sv_mortalcopy(handle) : &PL_sv_undef);
 
 void
-mode(self)
+mode(self, ...)
     etcp_object *self
 PPCODE:
-    XSRETURN_FAILURE(sv_2mortal(newSVpv(self->kind == ETCP_KIND_SERVER ? "server" : "client", 0)));
+    RETURN_SV(sv_2mortal(newSVpv(self->kind == ETCP_KIND_SERVER ? "server" : "client", 0)));
 
 void
-serial(self)
+serial(self, ...)
     etcp_object *self
 PPCODE:
     if (!self->serial) {
@@ -276,29 +281,29 @@ PPCODE:
     XSRETURN_IV(self->serial);
 
 void
-compression(self)
+compression(self, ...)
     etcp_object *self
 PREINIT:
     const etcp_compressor *row;
 PPCODE:
-    row = self->conn ? etcp_session_compressor(etcp_conn_session(self->conn)) : NULL;
+    row = etcp_object_compressor(self);
     if (!row || (self->donot & ETCP_DONOT_COMPRESS))
         XSRETURN_UNDEF;
     XSRETURN_PV(row->name);
 
 void
-encryption(self)
+encryption(self, ...)
     etcp_object *self
 PREINIT:
     const etcp_cipher *row;
 PPCODE:
-    row = self->conn ? etcp_session_cipher(etcp_conn_session(self->conn)) : NULL;
+    row = etcp_object_cipher(self);
     if (!row || (self->donot & ETCP_DONOT_ENCRYPT))
         XSRETURN_UNDEF;
     XSRETURN_PV(row->name);
 
 void
-remoteip(self)
+remoteip(self, ...)
     etcp_object *self
 PREINIT:
     char ip[64];
@@ -309,7 +314,7 @@ PPCODE:
     XSRETURN_PV(etcp_conn_remote_ip(self->conn, ip, sizeof ip));
 
 void
-remoteport(self)
+remoteport(self, ...)
     etcp_object *self
 PPCODE:
     CONNECTIONS_ONLY(self, "remoteport");

@@ -51,6 +51,25 @@ isa_ok($socket, 'IO::Socket::INET', 'socket()');
 ok(defined fileno $socket, 'socket() is open');
 is($socket->peerport, $echo->{port}, 'socket() is connected to the server');
 is($client->socket, $socket, 'socket() gives the same handle again');
+is($client->{_sock}, $socket, 'slot _sock');
+{
+    # The slot makes the handle itself, and lets go of an object that is gone.
+    my $early = connected();
+    my $slot  = \$early->{_sock};
+    is($early->{_sock}->peerport, $echo->{port}, 'slot _sock before socket() was called');
+    is($early->socket, $early->{_sock}, 'socket() gives the same handle');
+    my %copy = %$early;
+    is($copy{_sock}, $early->socket, 'a copy of the hash has it');
+    $early->close;
+    ok(!defined $early->{_sock}, 'slot _sock after close()');
+    $early = connected();
+    $slot  = \$early->{_sock};
+    ok(defined $$slot, 'a reference to the slot');
+    undef $early;
+    ok(!defined $$slot, 'outlives the object');
+}
+is($client->$_('more', 'than it uses'), $client->$_, "$_() ignores arguments")
+    foreach qw(mode remoteip remoteport serial socket compression encryption pending);
 
 # Numbers come from one counter, at the first call.
 my $serial = $client->serial;

@@ -66,7 +66,11 @@ foreach my $mode (qw(s S server Server SUPER)) {
     ok($ephemeral, 'port "00": the system chooses') or diag $@;
     my ($with_host) = new_server(host => '192.0.2.1', timeout => 3, whatever => 1);
     ok($with_host, 'host is ignored on a server');
-    ok(!eval { $server->new(mode => 'server', port => $port); 1 } || 1, 'new() of a server object');
+    ok(!eval { $server->new(mode => 'server', port => free_port()); 1 }, 'new() of a server object dies');
+    like($@, qr/^Attempt to bless into a reference/, 'as it always did');
+    my $number = free_port();
+    my $named  = Net::EasyTCP->new(mode => 'server', port => "nosuchservice($number)\n");
+    is($named && $named->{_sock}->sockport, $number, 'a service with its number and a line feed');
 }
 
 # ---- methods that a server has not --------------------------------------------------------------
@@ -110,6 +114,12 @@ is($server->deleteclientip('127.0.0.1', '127.0.0.2', '10.0.0.1'), 1, 'deleteclie
 is($server->deleteclientip, 1, 'deleteclientip() of nothing');
 is($server->do_one_loop, 1, 'do_one_loop()');
 is_deeply([ $server->do_one_loop ], [1], 'do_one_loop() in list context');
+
+foreach my $method (qw(do_one_loop stop running clients mode serial pending)) {
+    my @with = $server->$method(0.5, 'more');
+    is_deeply(\@with, [ $server->$method ], "$method() ignores arguments");
+}
+is($server->start(sub { $_[0]->stop }, 'more'), 1, 'start() ignores what follows the code');
 
 my @nobody = $server->clients;
 is_deeply(\@nobody, [undef], 'clients() of none: undef, also in list context');
@@ -178,12 +188,17 @@ is(scalar $server->clients, 2, 'clients() of two');
 is_deeply([ sort map { $_->serial } $server->clients ], [ sort $serial, $serial + 1 ], 'both objects');
 
 # The peer leaves.
+my $handle = $other->socket;
 $other_peer->close;
 run_until($server, sub { $seen{disconnect} });
 is($seen{disconnect}[0], $other, 'disconnect: the same object');
 $server->do_one_loop;
 is(scalar $server->clients, 1, 'clients() without the one that left');
 is($other->socket, undef, 'socket() of one that left');
+is($other->{_sock}, undef, 'slot _sock of one that left');
+ok(!$handle->opened, 'its handle is closed');
+is($other->compression, undef, 'compression() of one that left');
+is($other->encryption, undef, 'encryption() of one that left');
 fails($other, 'Error sending data: Socket handle not supplied', 'send', 'x');
 is($other->close, 1, 'close() of one that left');
 

@@ -63,6 +63,7 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
     SvREADONLY_on(o->held);
     etcp_conn_set_user(conn, o);
     etcp_object_slot(aTHX_ o, "_mode", newSVpvs("serverclient"));
+    etcp_handle_offer(aTHX_ o);
     etcp_object_slot(aTHX_ o, "_serial", newSViv(o->serial));
     etcp_object_slot(aTHX_ o, "_remoteip",
                      newSVpv(etcp_conn_remote_ip(conn, ip, sizeof ip), 0));
@@ -129,8 +130,10 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
         break;
     case ETCP_SERVER_FORGOTTEN:
         o = (etcp_object *)etcp_conn_user(event->conn);
-        if (o)
+        if (o) {
+            etcp_handle_close(aTHX_ o);
             etcp_object_forget(aTHX_ o);
+        }
         break;
     }
 }

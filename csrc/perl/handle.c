@@ -9,19 +9,39 @@ static IO *io_of(const etcp_object *o)
     return GvIO((GV *)SvRV(o->handle));
 }
 
+static int fd_of(const etcp_object *o)
+{
+    if (o->kind == ETCP_KIND_SERVER)
+        return o->srv->core ? etcp_server_fd(o->srv->core) : -1;
+    return o->conn ? etcp_conn_fd(o->conn) : -1;
+}
+
 int etcp_handle_dup_fd(const etcp_object *o)
 {
-    int fd = o->kind == ETCP_KIND_SERVER ? etcp_server_fd(o->srv->core)
-                                         : (o->conn ? etcp_conn_fd(o->conn) : -1);
+    int fd = fd_of(o);
 
     return fd < 0 ? -1 : dup(fd);
 }
 
 void etcp_handle_set(pTHX_ etcp_object *o, SV *handle)
 {
-    SvREFCNT_dec(o->handle);
+    SV *old = o->handle;
+
     o->handle = newSVsv(handle);
-    etcp_object_slot(aTHX_ o, "_sock", newSVsv(handle));
+    SvREFCNT_dec(old);
+}
+
+SV *etcp_handle_get(pTHX_ etcp_object *o)
+{
+    dSP;
+
+    if (!o->handle && fd_of(o) >= 0) {
+        PUSHMARK(SP);
+        XPUSHs(sv_2mortal(newRV_inc((SV *)o->hash)));
+        PUTBACK;
+        call_pv("Net::EasyTCP::_make_handle", G_SCALAR | G_DISCARD);
+    }
+    return o->handle;
 }
 
 void etcp_handle_close(pTHX_ etcp_object *o)
@@ -33,8 +53,43 @@ void etcp_handle_close(pTHX_ etcp_object *o)
     if (io_of(o))
         (void)do_close((GV *)SvRV(handle), FALSE);
     o->handle = NULL;
-    etcp_object_slot(aTHX_ o, "_sock", newSV(0));
     SvREFCNT_dec(handle);
+}
+
+/* ---- the slot _sock ----------------------------------------------------------------------------- */
+
+/* Reading the slot is asking for the handle. */
+static int get_slot(pTHX_ SV *sv, MAGIC *mg)
+{
+    etcp_object *o = mg->mg_obj && !PL_dirty ? etcp_object_find(aTHX_ mg->mg_obj) : NULL;
+    SV *handle = o ? etcp_handle_get(aTHX_ o) : NULL;
+
+    sv_setsv(sv, handle ? handle : &PL_sv_undef);
+    return 0;
+}
+
+static const MGVTBL slot_vtbl = {
+    get_slot, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+};
+
+void etcp_handle_offer(pTHX_ etcp_object *o)
+{
+    MAGIC *mg;
+
+    o->slot = newSV(0);
+    mg = sv_magicext(o->slot, NULL, PERL_MAGIC_ext, &slot_vtbl, NULL, 0);
+    mg->mg_obj = (SV *)o->hash; /* not counted: the hash holds the slot */
+    etcp_object_slot(aTHX_ o, "_sock", SvREFCNT_inc_simple_NN(o->slot));
+}
+
+void etcp_handle_withdraw(pTHX_ etcp_object *o)
+{
+    MAGIC *mg = o->slot ? mg_findext(o->slot, PERL_MAGIC_ext, &slot_vtbl) : NULL;
+
+    if (mg)
+        mg->mg_obj = NULL;
+    SvREFCNT_dec(o->slot);
+    o->slot = NULL;
 }
 
 int etcp_handle_was_closed(const etcp_object *o)

@@ -8,11 +8,22 @@
  * (errno set). */
 int etcp_handle_dup_fd(const etcp_object *o);
 
-/* Remembers the handle and shows it in the slot _sock. */
+/* Remembers a copy of the reference to the handle. */
 void etcp_handle_set(pTHX_ etcp_object *o, SV *handle);
 
-/* Closes the handle, wherever else it is referenced, and empties the slot. */
+/* The reference to the handle, made now if there is none yet; the object's own, to be copied. NULL when
+ * the connection is closed or on failure. Runs Perl. */
+SV *etcp_handle_get(pTHX_ etcp_object *o);
+
+/* Closes the handle, wherever else it is referenced. */
 void etcp_handle_close(pTHX_ etcp_object *o);
+
+/* Adds the slot _sock to a new object: old scripts read it instead of calling socket(). It makes the
+ * handle when it is read. */
+void etcp_handle_offer(pTHX_ etcp_object *o);
+
+/* Cuts the slot off from an object that goes away; scripts may have taken a reference to it. */
+void etcp_handle_withdraw(pTHX_ etcp_object *o);
 
 /* Whether the script closed a handle it got from socket(). */
 int etcp_handle_was_closed(const etcp_object *o);

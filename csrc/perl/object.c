@@ -1,5 +1,7 @@
 #include "object.h"
 
+#include "handle.h"
+
 static int free_object(pTHX_ SV *sv, MAGIC *mg);
 #ifdef USE_ITHREADS
 static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
@@ -80,15 +82,21 @@ etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
     return o;
 }
 
+etcp_object *etcp_object_find(pTHX_ SV *hash)
+{
+    MAGIC *mg = NULL;
+
+    if (SvTYPE(hash) == SVt_PVHV)
+        mg = mg_findext(hash, PERL_MAGIC_ext, &object_vtbl);
+    return mg ? (etcp_object *)mg->mg_ptr : NULL;
+}
+
 etcp_object *etcp_object_of(pTHX_ SV *self, CV *method)
 {
-    MAGIC *mg;
+    etcp_object *o = SvROK(self) ? etcp_object_find(aTHX_ SvRV(self)) : NULL;
 
-    if (SvROK(self) && SvTYPE(SvRV(self)) == SVt_PVHV) {
-        mg = mg_findext(SvRV(self), PERL_MAGIC_ext, &object_vtbl);
-        if (mg)
-            return (etcp_object *)mg->mg_ptr;
-    }
+    if (o)
+        return o;
     croak("Net::EasyTCP::%s(): not a Net::EasyTCP object", GvNAME(CvGV(method)));
     return NULL;
 }
@@ -112,6 +120,25 @@ const char *etcp_object_mode(const etcp_object *o)
     return "";
 }
 
+static const etcp_session *session_of(const etcp_object *o)
+{
+    return o->conn ? etcp_conn_session(o->conn) : NULL;
+}
+
+const etcp_cipher *etcp_object_cipher(const etcp_object *o)
+{
+    const etcp_session *session = session_of(o);
+
+    return session ? etcp_session_cipher(session) : o->cipher;
+}
+
+const etcp_compressor *etcp_object_compressor(const etcp_object *o)
+{
+    const etcp_session *session = session_of(o);
+
+    return session ? etcp_session_compressor(session) : o->compressor;
+}
+
 void etcp_object_protect(pTHX_ etcp_object *o)
 {
     SvREFCNT_inc_simple_void_NN((SV *)o->hash);
@@ -132,6 +159,8 @@ void etcp_object_forget(pTHX_ etcp_object *o)
         o->next->prev = o->prev;
     o->prev = o->next = o->server = NULL;
     o->held = NULL;
+    o->cipher = etcp_object_cipher(o);
+    o->compressor = etcp_object_compressor(o);
     if (o->conn)
         etcp_conn_set_user(o->conn, NULL);
     SvREFCNT_dec(held); /* may free o */
@@ -205,6 +234,7 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
     }
     if (!PL_dirty) {
         etcp_bucket_clear(aTHX_ &o->bucket);
+        etcp_handle_withdraw(aTHX_ o);
         SvREFCNT_dec(o->handle);
         etcp_policy_unref(aTHX_ o->policy);
     }
@@ -255,8 +285,11 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     copy->kind = old->kind;
     copy->donot = old->donot;
     copy->serial = old->serial;
+    copy->cipher = etcp_object_cipher(old);
+    copy->compressor = etcp_object_compressor(old);
     copy->hash = (HV *)sv_dup((SV *)old->hash, param);
     copy->handle = sv_dup_inc(old->handle, param);
+    copy->slot = sv_dup_inc(old->slot, param);
     copy->policy = dup_policy(aTHX_ old->policy, param);
     if (old->conn)
         copy->conn = etcp_conn_clone(old->conn);

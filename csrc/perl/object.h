@@ -24,7 +24,10 @@ struct etcp_object {
     etcp_conn *conn;       /* client and serverclient: our reference; NULL before connect */
     etcp_bucket bucket;
     SV *handle;            /* what socket() returned, or NULL */
+    SV *slot;              /* the value of _sock in the hash, counted: see handle.h */
     IV serial;             /* 0: none yet */
+    const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
+    const etcp_compressor *compressor;
     etcp_policy *policy;   /* which classes may come from the network; NULL: all */
     etcp_server_part *srv; /* server objects only */
     /* A serverclient while its server's table lists it: */
@@ -49,6 +52,9 @@ struct etcp_server_part {
 /* Makes the structure and hangs it on hash. The object owns nothing yet. */
 etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind);
 
+/* The structure that hangs on a hash; NULL when there is none. */
+etcp_object *etcp_object_find(pTHX_ SV *hash);
+
 /* The structure behind the invocant of method. Croaks when it is no Net::EasyTCP object. */
 etcp_object *etcp_object_of(pTHX_ SV *self, CV *method);
 
@@ -57,6 +63,10 @@ IV etcp_object_next_serial(pTHX);
 
 /* "server", "client" or "serverclient", as error texts name it. */
 const char *etcp_object_mode(const etcp_object *o);
+
+/* What the connection agreed on, also when it has ended; NULL if nothing. */
+const etcp_cipher *etcp_object_cipher(const etcp_object *o);
+const etcp_compressor *etcp_object_compressor(const etcp_object *o);
 
 /* Keeps the object alive until the current statement of the caller ends. */
 void etcp_object_protect(pTHX_ etcp_object *o);

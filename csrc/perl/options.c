@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "handle.h"
 #include "message.h"
 
 #define NEGOTIATION_SECONDS 90
@@ -179,6 +180,7 @@ static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, et
     (*out)->policy = policy_from(aTHX_ arg(aTHX_ args, "allowclasses"));
     (*out)->donot = flags_of(aTHX_ args) & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
     etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
+    etcp_handle_offer(aTHX_ *out);
     return self;
 }
 
@@ -243,7 +245,7 @@ static etcp_conn *dial_server(pTHX_ etcp_config *config, HV *args)
 
     etcp_conn_limits_default(&limits);
     fill_limits(aTHX_ args, &limits);
-    rc = etcp_dial_new(text_arg(aTHX_ args, "host"), text_arg(aTHX_ args, "port"), connect_ms,
+    rc = etcp_dial_new(text_arg(aTHX_ args, "_host"), text_arg(aTHX_ args, "_port"), connect_ms,
                        negotiation_ms(aTHX_ args), config, &limits, &dial);
     if (rc < 0) {
         etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
@@ -312,7 +314,7 @@ static void fill_server_options(pTHX_ HV *args, etcp_server_options *options)
 {
     etcp_server_options_default(options);
     options->address = text_arg(aTHX_ args, "localaddr");
-    options->port = text_arg(aTHX_ args, "port");
+    options->port = text_arg(aTHX_ args, "_port");
     options->max_clients = size_arg(aTHX_ args, "maxclients", options->max_clients);
     options->max_half_open = size_arg(aTHX_ args, "maxhalfopen", options->max_half_open);
     options->negotiation_timeout_ms =
@@ -359,8 +361,8 @@ SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
         etcp_fail(aTHX_ "Could not generate global Crypt::RSA keypairs. ");
     } else if (rsa >= 0 && etcp_server_new(&options, config, &core, &error) < 0) {
         errno = error.sys_errno ? error.sys_errno : EINVAL;
-        etcp_fail(aTHX_ "Could not create listening socket on port %s: %s", options.port,
-                  Strerror(errno));
+        etcp_fail(aTHX_ "Could not create listening socket on port %s: %s",
+                  text_arg(aTHX_ args, "port"), Strerror(errno));
         errno = error.sys_errno ? error.sys_errno : EINVAL;
     } else if (rsa >= 0) {
         self = new_object(aTHX_ class_name, ETCP_KIND_SERVER, args, &o);

@@ -52,12 +52,32 @@ sub new {
     return undef;
 }
 
+# Subclasses may have methods of any name, so the functions below are never called as methods.
+
+# What IO::Socket::INET made of an address: "host:port" wins over the port, a service may be followed
+# by its number in parentheses, and a port may end with the line feed that it was read with.
+sub _set_address {
+    my ($args) = @_;
+    my ($host, $port) = ($args->{host}, $args->{port});
+    if (defined $host && $host =~ /\A([^:]+):([\w()\/]+)\z/) {
+        ($host, $port) = ($1, $2);
+    }
+    chomp $port;
+    if ($port =~ /\A(.*)\((\d+)\)\z/) {
+        my ($name, $number) = ($1, $2);
+        my $known = getservbyname $name, 'tcp';
+        $port = defined $known ? $known : $number;
+    }
+    @$args{ '_host', '_port' } = ($host, $port);
+    return;
+}
+
 sub _build_client {
     my ($class, $args) = @_;
     $class = ref $class if ref $class;
     if ($args->{_sock}) {
         my $self = _new_wrapped($class, $args, fileno $args->{_sock}) or return undef;
-        $self->_handle($args->{_sock});
+        _handle($self, $args->{_sock});
         return $self;
     }
     if (!$args->{host}) {
@@ -68,6 +88,7 @@ sub _build_client {
         $@ = 'Invalid port';
         return undef;
     }
+    _set_address($args);
     return _new_client($class, $args);
 }
 
@@ -78,15 +99,17 @@ sub _build_server {
         $@ = 'Invalid port';
         return undef;
     }
+    delete $args->{host};
+    _set_address($args);
     my $self = _new_server($class, $args) or return undef;
-    $self->_make_handle;
+    _make_handle($self);
     return $self;
 }
 
 # A Perl handle on a duplicate of the descriptor, so that neither side can pull it from under the other.
 sub _make_handle {
     my $self  = shift;
-    my $fd    = $self->_dup_fd;
+    my $fd    = _dup_fd($self);
     my $class = 'IO::Socket::INET';
     return undef if !defined $fd;
     my $ip = $self->{_remoteip};
@@ -96,16 +119,7 @@ sub _make_handle {
     }
     my $handle = $class->new_from_fd($fd, '+<') or return undef;
     $handle->autoflush(1);
-    return $self->_handle($handle);
-}
-
-sub socket {
-    my $self = shift;
-    if ($self->_mode eq 'server') {
-        $@ = 'server cannot use method socket()';
-        return undef;
-    }
-    return $self->_handle || $self->_make_handle;
+    return _handle($self, $handle);
 }
 
 *callback = \&setcallback;
@@ -608,13 +622,16 @@ An accept that fails, for want of descriptors for example, no longer ends the se
 
 =item *
 
-C<socket> gives a handle on a duplicate of the descriptor, made at the first call; the slot C<_sock> of
-hybrid objects and clients is filled by that call. Of the other private slots only C<_mode>, C<_serial>, C<_remoteip>,
-C<_remoteport>, C<_callbacks>, and C<_sock> of a server remain.
+C<socket> gives a handle on a duplicate of the descriptor.
 
 =item *
 
-A client accepts IPv6 addresses and names.
+Of the private slots of an object only C<_mode>, C<_serial>, C<_remoteip>, C<_remoteport>, C<_sock> and
+C<_callbacks> remain, to be read. A copy of the hash is no second object: its methods die.
+
+=item *
+
+A client accepts IPv6 addresses and names. A port above 65535 is refused; it used to be taken modulo 65536.
 
 =item *
 
