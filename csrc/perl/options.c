@@ -33,13 +33,47 @@ static const char *text_arg(pTHX_ HV *args, const char *name)
     return value ? SvPV_nolen_const(value) : NULL;
 }
 
-/* A size; absent or not positive: the given default. */
+/* Limits that must be numbers, and the smallest that makes sense. */
+static const struct limit_option {
+    const char *name;
+    NV least;
+    const char *rule;
+} limit_options[] = {
+    {"maxmessage", 1, "a number of bytes from 1 on"},
+    {"maxdepth", 1, "a number from 1 on"},
+    {"highwater", 0, "a number of bytes, or 0 for no limit"},
+    {"maxclients", 0, "a number, or 0 for no limit"},
+    {"maxhalfopen", 0, "a number, or 0 for no limit"},
+    {"sendtimeout", 0, "seconds, or 0 for no limit"},
+    {"idletimeout", 0, "seconds, or 0 for no limit"},
+    {"negotiationtimeout", 0, "seconds, or 0 for no limit"},
+};
+
+/* A limit that is misspelt must not silently become another one. Returns 0 with the text in $@. */
+static int limits_are_valid(pTHX_ HV *args)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof limit_options / sizeof limit_options[0]; i++) {
+        const struct limit_option *option = &limit_options[i];
+        SV *value = arg(aTHX_ args, option->name);
+
+        if (!value || (looks_like_number(value) && SvNV_nomg(value) >= option->least))
+            continue;
+        etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be %s", option->name, SVfARG(value),
+                  option->rule);
+        return 0;
+    }
+    return 1;
+}
+
+/* A size that limits_are_valid has seen; absent: the given default. */
 static size_t size_arg(pTHX_ HV *args, const char *name, size_t otherwise)
 {
     SV *value = arg(aTHX_ args, name);
-    NV n = value ? SvNV(value) : 0;
+    NV n = value ? SvNV_nomg(value) : 0;
 
-    if (!(n > 0))
+    if (!value)
         return otherwise;
     return n >= (NV)((size_t)-1 / 4) ? (size_t)-1 / 4 : (size_t)n;
 }
@@ -52,7 +86,7 @@ static unsigned ms_arg(pTHX_ HV *args, const char *name, unsigned otherwise)
 
     if (!value)
         return otherwise;
-    n = SvNV(value);
+    n = SvNV_nomg(value);
     if (!(n > 0))
         return 0;
     return n > 2000000 ? 2000000000u : n < 0.001 ? 1 : (unsigned)(n * 1000);
@@ -145,21 +179,41 @@ static int fill_config(pTHX_ etcp_config *config, const char *class_name, HV *ar
     return set_password(aTHX_ config, arg(aTHX_ args, "password"));
 }
 
-static etcp_policy *policy_from(pTHX_ SV *allowed)
+/* What may come in structures: the options allowclasses and maxdepth. NULL: everything. */
+static etcp_policy *policy_from(pTHX_ HV *args)
 {
-    if (!allowed)
-        return NULL;
-    if (SvROK(allowed) && SvTYPE(SvRV(allowed)) == SVt_PVAV)
-        return etcp_policy_new(aTHX_ 2, (AV *)SvRV(allowed));
-    if (strEQ(SvPV_nolen_const(allowed), "none"))
-        return etcp_policy_new(aTHX_ 1, NULL);
-    if (strEQ(SvPV_nolen_const(allowed), "all"))
-        return NULL;
-    {
+    SV *allowed = arg(aTHX_ args, "allowclasses");
+    size_t max_depth = size_arg(aTHX_ args, "maxdepth", 0);
+    etcp_policy *policy;
+
+    if (allowed && SvROK(allowed)) {
+        policy = etcp_policy_new(aTHX_ 2, (AV *)SvRV(allowed));
+    } else if (!allowed || strEQ(SvPV_nolen_const(allowed), "all")) {
+        if (!max_depth)
+            return NULL;
+        policy = etcp_policy_new(aTHX_ 0, NULL);
+    } else if (strEQ(SvPV_nolen_const(allowed), "none")) {
+        policy = etcp_policy_new(aTHX_ 1, NULL);
+    } else {
         AV *one = (AV *)sv_2mortal((SV *)newAV());
+
         av_push(one, newSVsv(allowed));
-        return etcp_policy_new(aTHX_ 2, one);
+        policy = etcp_policy_new(aTHX_ 2, one);
     }
+    policy->rule.max_depth = 2 * max_depth; /* an image has the reference and what it refers to */
+    return policy;
+}
+
+static int options_are_valid(pTHX_ HV *args)
+{
+    SV *allowed = arg(aTHX_ args, "allowclasses");
+
+    if (allowed && SvROK(allowed) && SvTYPE(SvRV(allowed)) != SVt_PVAV) {
+        etcp_fail(aTHX_ "Invalid allowclasses: must be 'all', 'none' or a reference to an array of "
+                        "class names");
+        return 0;
+    }
+    return limits_are_valid(aTHX_ args);
 }
 
 static void fill_limits(pTHX_ HV *args, etcp_conn_limits *limits)
@@ -177,7 +231,7 @@ static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, et
 
     *out = etcp_object_attach(aTHX_ hash, kind);
     sv_bless(self, gv_stashpv(class_name, GV_ADD));
-    (*out)->policy = policy_from(aTHX_ arg(aTHX_ args, "allowclasses"));
+    (*out)->policy = policy_from(aTHX_ args);
     (*out)->donot = flags_of(aTHX_ args) & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
     etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
     etcp_handle_offer(aTHX_ *out);
@@ -263,9 +317,12 @@ static etcp_conn *dial_server(pTHX_ etcp_config *config, HV *args)
 
 SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
 {
-    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    etcp_config *config;
     SV *self = &PL_sv_undef;
 
+    if (!options_are_valid(aTHX_ args))
+        return &PL_sv_undef;
+    config = etcp_config_new(ETCP_ROLE_CLIENT);
     if (!config)
         return etcp_fail(aTHX_ "Out of memory");
     ENTER;
@@ -285,12 +342,15 @@ SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
 
 SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
 {
-    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    etcp_config *config;
     etcp_conn_limits limits;
     etcp_conn *conn = NULL;
     SV *self = &PL_sv_undef;
     etcp_object *o;
 
+    if (!options_are_valid(aTHX_ args))
+        return &PL_sv_undef;
+    config = etcp_config_new(ETCP_ROLE_CLIENT);
     if (!config)
         return etcp_fail(aTHX_ "Out of memory");
     etcp_conn_limits_default(&limits);
@@ -342,7 +402,7 @@ static int wants_rsa(const etcp_config *config)
 
 SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
 {
-    etcp_config *config = etcp_config_new(ETCP_ROLE_SERVER);
+    etcp_config *config;
     etcp_server_options options;
     etcp_server *core = NULL;
     SV *self = &PL_sv_undef;
@@ -350,6 +410,9 @@ SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
     etcp_error error;
     int rsa;
 
+    if (!options_are_valid(aTHX_ args))
+        return &PL_sv_undef;
+    config = etcp_config_new(ETCP_ROLE_SERVER);
     if (!config)
         return etcp_fail(aTHX_ "Out of memory");
     ENTER;

@@ -196,7 +196,8 @@ No other CPAN module is needed, neither for compression nor for any of the ciphe
     my $object = Net::EasyTCP->new(%options);
 
 Makes a server or connects to one. Returns the object, or C<undef> with the reason in C<$@>. The
-names of options may be written in any letter case; names that are not known are ignored.
+names of options may be written in any letter case; names that are not known are ignored. A limit that is
+not a number, or is below what makes sense, is an error: it does not become another limit.
 
 A I<server> is ready to accept connections when C<new> returns, and does so as soon as its loop runs
 (L</start> or L</do_one_loop>). A I<client> is connected, and has finished the negotiation, when C<new>
@@ -246,22 +247,32 @@ encrypted.
 
 =item maxmessage
 
-The largest message to accept, in bytes, on the wire and after decompression. The default is 2 GiB less
-one byte. A connection that exceeds it is closed.
+The largest message to accept, in bytes: on the wire, and again after decompression, so that a few
+kilobytes cannot become gigabytes. A connection that exceeds it is closed. The default is 2 GiB less one
+byte, because programs of old releases sent whatever memory held; a program that knows its messages
+should set less. Memory is taken for what has arrived, never for what a peer says will.
+
+=item maxdepth
+
+How many references deep a structure that arrives may be: Perl recurses through them to free it. The default
+is 10000, or 1000 for what only L<Storable> can decode (objects with hooks, for example), where it cannot
+be raised. A deeper one is refused like one that is damaged.
 
 =item highwater
 
 How many bytes may be queued for a peer that does not read before L</send> waits for it. The default is
-64 MiB. Servers only: a client's C<send> always waits until everything is on its way.
+64 MiB, so that a slow reader gets its time and a dead one cannot fill the memory; 0 is no limit. Servers
+only: a client's C<send> always waits until everything is on its way.
 
 =item sendtimeout
 
-Seconds that C<send> waits for a peer that reads nothing at all before it gives the connection up.
-The default is 300; 0 waits for ever.
+Seconds that C<send> waits for a peer that reads nothing at all before it gives the connection up. The
+default is 300, the longest wait of old releases; 0 waits for ever.
 
 =item negotiationtimeout
 
-Seconds that the negotiation may take: 45 on a server and 90 on a client by default.
+Seconds that the whole negotiation may take, however its bytes drip in: strangers cost nothing for longer
+than this. 45 on a server and 90 on a client by default, as with old releases; 0 is no limit.
 
 =back
 
@@ -302,15 +313,19 @@ option C<host> means nothing to a server, as before.)
 
 =item maxclients
 
-The largest number of connections at a time. The default is no limit but the system's.
+The largest number of connections at a time. Who comes when it is reached is closed. The default, 0, is no
+limit but the system's: at that one, the server waits for descriptors without using processor time.
 
 =item maxhalfopen
 
-The largest number of connections that have not finished negotiating, 1024 by default.
+The largest number of connections that have not finished negotiating, 1024 by default; 0 is no limit. Further
+ones wait to be accepted, and after five seconds the oldest stranger makes room, so that silent
+connections can neither fill the server nor lock others out.
 
 =item idletimeout
 
-Seconds after which a client that sends nothing is disconnected. The default is never.
+Seconds after which a client that sends nothing is disconnected. The default, 0, is never, since silence
+is no fault: old clients send nothing to keep a connection alive.
 
 =item coalesce
 
