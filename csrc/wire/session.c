@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "codec/noise.h"
 #include "frame.h"
 #include "negotiate.h"
 #include "state.h"
@@ -566,7 +567,7 @@ static int try_compress(etcp_session *s, const uint8_t *payload, size_t len, etc
 {
     int rc;
 
-    if (!s->transform.compressor || len < COMPRESS_MIN)
+    if (!s->transform.compressor || len < COMPRESS_MIN || etcp_is_noise(payload, len))
         return 0;
     rc = etcp_transform_compress(&s->transform, s->config, payload, len, out);
     return rc < 0 ? rc : etcp_buf_len(out) < len;

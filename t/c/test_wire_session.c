@@ -431,6 +431,29 @@ static void test_compression(void)
     etcp_config_unref(config);
 }
 
+/* No compressor was even tried: it would have needed memory. */
+static void test_noise(void)
+{
+    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    uint8_t noise[4096];
+    etcp_packet packet;
+    uint32_t x = 1;
+    peer p;
+
+    for (size_t i = 0; i < sizeof noise; i++) {
+        x = x * 1664525 + 1013904223;
+        noise[i] = (uint8_t)(x >> 24);
+    }
+    negotiate_compression(&p, config, "0.26");
+    alloc_fail_at(0);
+    (void)etcp_session_encode(p.s, 0, noise, sizeof noise, &packet);
+    tap_ok(packet.header[0] == 0x05 && packet.body == noise, "compression: noise goes as it is");
+    tap_is_int(alloc_count(), 0, "compression: untried");
+    alloc_reset();
+    peer_deinit(&p);
+    etcp_config_unref(config);
+}
+
 static void test_inflation_limit(void)
 {
     etcp_config *big = etcp_config_new(ETCP_ROLE_CLIENT);
@@ -578,6 +601,7 @@ int main(void)
     test_limits();
     test_uneven_packets();
     test_compression();
+    test_noise();
     test_inflation_limit();
     test_encryption();
     test_born_ready();
