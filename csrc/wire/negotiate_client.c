@@ -300,15 +300,30 @@ static int answer_cipher_choice(etcp_session *s, const etcp_fields *f)
     return etcp_command_send(s, &c);
 }
 
-static int answer_cipher_list(etcp_session *s, const etcp_fields *f)
+/* An original's list is taken at its word, best first. From a server like us we take the best by
+ * our own order: its list has that of the originals, and never Crypt::RSA, which has no rank. */
+static const etcp_cipher *best_cipher(etcp_session *s, const etcp_fields *f)
 {
-    const etcp_cipher *row = NULL;
+    const etcp_cipher *best = NULL;
     const char *reason;
-    etcp_command c;
     size_t i;
 
-    for (i = 1; i < f->count && !row; i++)
-        row = usable_cipher(s, &f->at[i], &reason);
+    for (i = 1; i < f->count; i++) {
+        const etcp_cipher *row = usable_cipher(s, &f->at[i], &reason);
+
+        if (row && etcp_session_peer_is_old(s))
+            return row;
+        if (row && row->rank && (!best || row->rank < best->rank))
+            best = row;
+    }
+    return best;
+}
+
+static int answer_cipher_list(etcp_session *s, const etcp_fields *f)
+{
+    const etcp_cipher *row = best_cipher(s, f);
+    etcp_command c;
+
     if (row && !choose_cipher(s, row))
         return refuse(s, not_understood);
     etcp_command_begin(&c, "EU");

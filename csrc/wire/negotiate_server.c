@@ -78,8 +78,8 @@ static int may_offer_cipher(const etcp_session *s, const etcp_cipher *row)
         return 0;
     if (row->flags & ETCP_CIPHER_SYMMETRIC)
         return 1;
-    /* Clients of 0.20 to 0.22 die when they meet Crypt::RSA. */
-    return etcp_buf_len(&s->config->rsa_public) > 0 &&
+    /* Clients of 0.20 to 0.22 die when they meet Crypt::RSA; our own have better ciphers. */
+    return etcp_buf_len(&s->config->rsa_public) > 0 && etcp_session_peer_is_old(s) &&
            !(s->peer_version >= ETCP_VERSION(0, 20) && s->peer_version < ETCP_VERSION(0, 23));
 }
 
