@@ -208,7 +208,7 @@ static SV *shared_copy(pTHX_ SV *data)
 {
     SV *copy = newSV(0);
 
-#ifdef SV_COW_SHARED_HASH_KEYS
+#ifdef SV_DO_COW_SVSETSV
     sv_setsv_flags(copy, data, SV_GMAGIC | SV_DO_COW_SVSETSV | SV_COW_SHARED_HASH_KEYS);
 #else
     sv_setsv(copy, data);

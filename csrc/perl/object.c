@@ -1,3 +1,5 @@
+/* ppport.h brings it to perls before 5.14. */
+#define NEED_mg_findext
 #include "object.h"
 
 #include "handle.h"
@@ -73,7 +75,7 @@ etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
         Newxz(o->srv, 1, etcp_server_part);
         o->srv->running = -1;
     }
-    mg = sv_magicext((SV *)hash, NULL, PERL_MAGIC_ext, &object_vtbl, (const char *)o, 0);
+    mg = sv_magicext((SV *)hash, NULL, PERL_MAGIC_ext, (MGVTBL *)&object_vtbl, (const char *)o, 0);
 #ifdef USE_ITHREADS
     mg->mg_flags |= MGf_DUP;
 #else

@@ -62,7 +62,7 @@ static void *make_native(void *arg, etcp_storable_op op, const uint8_t *bytes)
 /* For Perl's own function no length means that of a C string. */
 static int is_sound_utf8(const U8 *bytes, STRLEN len)
 {
-    return len == 0 || is_utf8_string(bytes, len);
+    return len == 0 || is_utf8_string((U8 *)bytes, len);
 }
 
 static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
@@ -139,6 +139,26 @@ static int keep_replaced(pTHX_ thawer *t, SV *value)
     return 1;
 }
 
+/* The entry of a key, made if need be, and the value it had (NULL: none). */
+static HE *entry_of(pTHX_ HV *hash, const char *key, STRLEN len, int flags, SV **old)
+{
+#ifdef HV_FETCH_EMPTY_HE
+    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
+
+    *old = HeVAL(he);
+#else
+    const IV before = (IV)HvKEYS(hash);
+    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE, NULL, 0);
+
+    *old = HeVAL(he);
+    if ((IV)HvKEYS(hash) != before) {
+        SvREFCNT_dec(*old); /* perl's placeholder */
+        *old = NULL;
+    }
+#endif
+    return he;
+}
+
 static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, unsigned key_flags,
                        void *value)
 {
@@ -150,9 +170,7 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     if (len > I32_MAX ||
         ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
         return ETCP_EDECODE;
-    he = (HE *)hv_common((HV *)hash, NULL, (const char *)key, len, flags,
-                         HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
-    old = HeVAL(he);
+    he = entry_of(aTHX_ (HV *)hash, (const char *)key, len, flags, &old);
     HeVAL(he) = (SV *)value;
     return old ? keep_replaced(aTHX_ t, old) : 0;
 }

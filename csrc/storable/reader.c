@@ -142,7 +142,7 @@ int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len)
 /* BLESS or IX_BLESS: the class of the item that follows. Of several the last one counts. */
 static int read_class(etcp_storable_reader *r, unsigned op)
 {
-    unsigned byte;
+    unsigned byte = 0;
     uint32_t number;
     int rc = etcp_storable_reserve_blessing(r);
 
@@ -353,7 +353,7 @@ static int read_vstring(etcp_storable_reader *r, int is_long)
 {
     const uint8_t *literal;
     size_t len;
-    unsigned op;
+    unsigned op = 0;
     int rc = etcp_storable_take_text(r, is_long, &literal, &len);
 
     if (rc == 0)
@@ -506,7 +506,7 @@ static int read_op(etcp_storable_reader *r, unsigned op)
 /* Reads the next item with what stands before it, up to its first inner item if it has any. */
 static int read_item(etcp_storable_reader *r)
 {
-    unsigned op;
+    unsigned op = 0;
     int rc;
 
     if (r->depth)
