@@ -15,7 +15,7 @@ use vars qw(@ISA @EXPORT $Pid $Watchdog $Deadline %Children);
 
 @ISA    = qw(Exporter);
 @EXPORT = qw(
-    spawn spawn_server spawn_peer new_server free_port run_until loop_of
+    spawn spawn_server spawn_peer spawn_original new_server free_port run_until loop_of
     raw_connect raw_negotiate packet read_packet read_packets has_closed
     manual_hash binary_2mb rss_kb threads_usable
 );
@@ -328,6 +328,18 @@ sub spawn_peer {
     ($child->{port}) = defined $line && $line =~ /^PORT (\d+)/
         or die 'peer did not come up: ' . (defined $line ? $line : 'it ended') . "\n";
     return $child;
+}
+
+# t/lib/original.pl in a child process, with the Net::EasyTCP of directory $lib and these arguments.
+# What it prints arrives by line() and rest().
+sub spawn_original {
+    my ($lib, @arguments) = @_;
+    return spawn(sub {
+        my $me = shift;
+        open STDOUT, '>&', $me->{out} or die "STDOUT: $!";
+        open STDERR, '>&', $me->{out} or die "STDERR: $!";
+        exec $^X, "-I$lib", 't/lib/original.pl', @arguments or die "exec: $!";
+    });
 }
 
 # ---- raw bytes ---------------------------------------------------------------------------------

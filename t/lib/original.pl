@@ -4,12 +4,13 @@
 #
 #   hide=A,B        make these modules look as if they were not installed
 #   port=N          client: where to connect; server: where to listen (default: a free port)
+#   messages=false  client: send "0" and "" too; "leave": do not send QUIT; "gap": wait first
 #   name=value      anything else is a constructor option; value '' with "name=" is the empty string
 #
 # The server echoes every message and prints PORT n, CONNECT enc comp, DATA length, DISCONNECT. A
-# message INFO is answered by "enc comp", LEAVE is echoed and the client closed, BYE ends the server.
+# message INFO is answered by "enc comp", QUIT is echoed and the client closed, DIE ends the server.
 # The client prints UP enc comp or DOWN reason, sends the messages below, prints SAME or DIFF name
-# for each echo, then LEFT.
+# for each echo, sends QUIT, prints GONE when the server has closed, then LEFT.
 use strict;
 use IO::Socket::INET;
 
@@ -50,9 +51,9 @@ sub messages {
         [ hash   => { a => 1, b => [ 2, 3 ] } ],
         [ large  => $large ],
         [ spaces => 'no space is lost in here.' ],
-        [ again  => 'hello again' ],
     );
     push @list, [ zero => '0' ], [ empty => '' ] if $extra =~ /false/;
+    push @list, [ quit => 'QUIT' ] unless $extra =~ /leave/;
     return @list;
 }
 
@@ -83,8 +84,8 @@ sub run_server {
             print 'DATA ', defined $data ? ref $data || length $data : 'undef', "\n";
             return unless defined $data;
             $client->send($data eq 'INFO' ? facts($client) : $data) or print "SEND $@\n";
-            $client->close if $data eq 'LEAVE';
-            $server->stop if $data eq 'BYE';
+            $client->close if $data eq 'QUIT';
+            $server->stop if $data eq 'DIE';
         },
         disconnect => sub { print "DISCONNECT\n" },
     ) or die "setcallback: $@";
@@ -104,7 +105,9 @@ sub run_client {
         $client->send($value) or print "SEND $@\n";
         my $back = $client->receive(20);
         print same($value, $back) ? 'SAME' : 'DIFF', " $name\n";
+        last unless defined $back;
     }
+    print defined $client->receive(20) ? "STAYED\n" : "GONE\n" unless $extra =~ /leave/;
     $client->close;
     print "LEFT\n";
 }

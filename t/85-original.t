@@ -1,0 +1,238 @@
+# Meets true originals, in both directions. EASYTCP_PEER_LIB names their lib directories, one for each
+# release, separated by colons; without it there is nothing to meet. Which cipher modules the originals
+# find is up to PERL5LIB.
+use strict;
+use warnings;
+use Test::More;
+use lib 't/lib';
+my @libs;
+
+BEGIN {
+    @libs = grep { length } split /:/, $ENV{EASYTCP_PEER_LIB} || '';
+    plan skip_all => 'EASYTCP_PEER_LIB names no original' unless @libs;
+    $ENV{EASYTCP_TEST_DEADLINE} ||= 120 + 90 * @libs;
+}
+
+use EasyTCPTest;
+use OldPeer;
+use Net::EasyTCP;
+
+my @CIPHERS = map { "Crypt::$_" } qw(Rijndael RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber RSA);
+my @COMPRESSORS = qw(Compress::Zlib Compress::LZF);
+my $LARGE = join '', map { chr((7 * $_ + ($_ >> 8)) & 255) } 0 .. 102399;
+my %NUMBER;    # cells of each kind, for the summary
+
+sub installed {
+    my $module = shift;
+    return system($^X, '-e', "exit !eval { require $module; \$${module}::VERSION }") == 0;
+}
+
+my %have = map { $_ => installed($_) } @CIPHERS, @COMPRESSORS, 'Crypt::CBC';
+
+sub version_of {
+    my $lib = shift;
+    open my $file, '<', "$lib/Net/EasyTCP.pm" or die "$lib: $!";
+    while (<$file>) { return $1 if /\$VERSION\s*=\s*["'](\d\.\d+)/ }
+    die "no version in $lib\n";
+}
+
+# ---- what is to be expected of a release -------------------------------------------------------
+
+# The releases since which they know a cipher in the form that everyone uses: 0.03 encrypts as nobody
+# else, 0.07 has one letter for Rijndael and RC6, RSA works from 0.23 on after three bad releases.
+my %SINCE = (
+    'Crypt::CipherSaber' => 2, (map { ("Crypt::$_" => 4) } qw(Blowfish DES_EDE3 DES)),
+    (map { ("Crypt::$_" => 8) } qw(Rijndael RC6)),
+    (map { ("Crypt::$_" => 25) } qw(Twofish2 Twofish TEA)), 'Crypt::RSA' => 23,
+);
+
+sub knows {
+    my ($v, $cipher) = @_;
+    return 0 if $v < $SINCE{$cipher} || !$have{$cipher};
+    return 1 if $cipher =~ /Saber|RSA/;
+    return $have{'Crypt::CBC'};
+}
+
+sub expected_compression {
+    my ($v, $role, $compressor) = @_;
+    return '-' if !$compressor || $role eq 'server' && ($v == 24 || $v == 25);
+    return $compressor;
+}
+
+# 0.02 has no methods that tell what was agreed on.
+sub told {
+    my ($v, $facts) = @_;
+    return $v == 2 ? '- -' : $facts;
+}
+
+# What crypt(3) refuses as a salt lets everyone in: half of what 0.07 to 0.17 draw.
+sub draws_bad_salts { return $_[0] >= 7 && $_[0] < 18 }
+
+# ---- our client, their server ------------------------------------------------------------------
+
+my %MESSAGES = (
+    hello => 'hello', hash => { a => 1, b => [ 2, 3 ] }, large => $LARGE, spaces => 'no space is lost.  ',
+    zero => '0', empty => '',
+);
+my @ORDER = qw(hello hash large spaces zero empty);
+
+sub same {
+    my ($want, $got) = @_;
+    return 0 unless defined $got && ref $want eq ref $got;
+    return $want eq $got unless ref $want;
+    return $got->{a} == 1 && "@{$got->{b}}" eq '2 3';
+}
+
+sub facts { return join ' ', map { defined $_ ? $_ : '-' } $_[0]->encryption, $_[0]->compression }
+
+# One connection: what happened, in words.
+sub converse {
+    my ($port, @options) = @_;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options)
+        or return "DOWN $@";
+    my @words = facts($client);
+    foreach my $name (@ORDER) {
+        $client->send($MESSAGES{$name}) or return "@words SEND $@";
+        push @words, same($MESSAGES{$name}, scalar $client->receive(30)) ? $name : "($name)";
+    }
+    $client->close;
+    return "@words";
+}
+
+sub is_closed_by_server {
+    my ($port, @options) = @_;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options)
+        or return "DOWN $@";
+    $client->send('QUIT') or return "SEND $@";
+    my $echo = $client->receive(30);
+    return 'no echo' unless defined $echo && $echo eq 'QUIT';
+    return defined $client->receive(30) ? 'more came' : 'closed';
+}
+
+sub our_client {
+    my ($name, $v, $lib, $theirs, $ours, $want) = @_;
+    my $server = spawn_original($lib, 'server', @$theirs);
+    my $line = $server->line;
+    my ($port) = defined $line && $line =~ /^PORT (\d+)/;
+    if (!$port) {
+        fail("$name: their server comes up");
+        diag $line, $server->rest;
+        return;
+    }
+    my $heard = converse($port, @$ours);
+    $heard =~ s/^DOWN .*rejected supplied password.*/REJECTED/s;
+    my $match = like($heard, qr/^(?:$want)\z/, $name);
+    if ($match && $want !~ /REJECTED/) {
+        my $facts = told($v, join ' ', (split / /, $heard)[ 0, 1 ]);
+        is(is_closed_by_server($port, @$ours), 'closed', "$name: they close");
+        my @lines;
+        until (@lines && $lines[-1] =~ /^DISCONNECT/) {
+            my $next = $server->line;
+            last unless defined $next;
+            push @lines, $next;
+        }
+        is((grep { /^CONNECT/ } @lines)[0], "CONNECT $facts", "$name: both ends agree");
+        is($lines[-1], 'DISCONNECT', "$name: we close");
+    }
+    $server->kill;
+    diag $server->rest unless $match;
+    return $match;
+}
+
+# ---- their client, our server ------------------------------------------------------------------
+
+# What their client prints, in words, and what our server saw.
+sub listen_to {
+    my ($lib, $messages, $theirs, $ours) = @_;
+    my $server = spawn_server(@$ours, callbacks => {
+        connect    => sub { $EasyTCPTest::Me->report('CONNECT ' . facts($_[0])) },
+        disconnect => sub { $EasyTCPTest::Me->report('DISCONNECT') },
+    });
+    my $client = spawn_original($lib, 'client', "port=$server->{port}", "messages=$messages", @$theirs);
+    my @lines = $client->rest;
+    my $heard = join ' ', map { /^(?:UP|SAME) (.*)/ ? $1 : /^DIFF (.*)/ ? "($1)" : /^GONE/ ? 'gone' : () } @lines;
+    $heard = 'REJECTED' if grep { /^DOWN .*rejected supplied password/ } @lines;
+    return ($heard, $server, @lines);
+}
+
+sub their_client {
+    my ($name, $v, $lib, $theirs, $ours, $want) = @_;
+    my $agreed = $want =~ /^(\S+ \S+) hello/ ? $1 : undef;
+    $want =~ s/^\S+ \S+/told($v, $agreed)/e if $agreed;
+    my ($heard, $server, @lines) = listen_to($lib, 'false', $theirs, $ours);
+    my $match = like($heard, qr/^(?:$want)\z/, $name) or diag join "\n", @lines;
+    $agreed ? is($server->line, "CONNECT $agreed", "$name: both ends agree")
+        : ok(!defined $server->poll, "$name: no callback");
+    $server->kill;
+    return $match;
+}
+
+# Who leaves first makes no difference to the messages, but to the callbacks.
+sub their_client_leaves {
+    my ($name, $lib, $theirs) = @_;
+    my ($heard, $server) = listen_to($lib, 'leave', $theirs, []);
+    like($heard, qr/hello hash large spaces\z/, "$name: talks");
+    like($server->line, qr/^CONNECT/, "$name: and is let in");
+    is($server->line, 'DISCONNECT', "$name: and its leaving is seen");
+    $server->kill;
+    return;
+}
+
+# ---- the matrix --------------------------------------------------------------------------------
+
+sub hidden_but {
+    my %shown = map { $_ => 1 } @_;
+    $shown{'Crypt::DES'} = 1 if $shown{'Crypt::DES_EDE3'};    # which is made of it, and preferred
+    return 'hide=' . join ',', grep { !$shown{$_} } @CIPHERS, @COMPRESSORS;
+}
+
+sub meet {
+    my ($lib, $v, $scenario, %o) = @_;
+    my $release = sprintf '0.%02d', $v;
+    my @show = grep { defined } @o{qw(cipher compressor)};
+    my @theirs = hidden_but(@show);
+    my @ours;
+    push @theirs, "password=$o{theirs}" if defined $o{theirs};
+    push @ours, password => $o{ours} if defined $o{ours};
+    my $cipher = $o{cipher} || '-';
+    my $done = 'hello hash large spaces zero empty';
+    my %row = (server => '-', client => '-');
+    foreach my $role (qw(server client)) {
+        next if $role eq 'server' && $v == 11 && !$have{'Crypt::RSA'};    # its new() fails
+        my $want = "$cipher " . expected_compression($v, $role, $o{compressor}) . " $done";
+        $want .= ' quit gone' if $role eq 'client';
+        if (defined $o{ours} && $o{ours} ne $o{theirs}) {
+            $want = 'REJECTED' . (draws_bad_salts($v) && $role eq 'server' ? "|$want" : '') if $v >= 7;
+        }
+        $want = '|- -.*\(hello\).*' if defined $o{ours} && $v < 7 && $role eq 'client';
+        my $name = "$release $role, $scenario";
+        $row{$role} = ($role eq 'server' ? our_client($name, $v, $lib, \@theirs, \@ours, $want)
+            : their_client($name, $v, $lib, \@theirs, \@ours, $want)) ? '+' : 'F';
+        $NUMBER{ $row{$role} }++;
+    }
+    note sprintf 'ROW %s %-26s %s %s', $release, $scenario, $row{server}, $row{client};
+    return;
+}
+
+my $crypt = OldPeer->has_crypt;
+foreach my $lib (@libs) {
+    my $version = version_of($lib);
+    my $v = sprintf "%.0f", 100 * $version;
+    meet($lib, $v, 'plain');
+    their_client_leaves("$version client leaves", $lib, [ hidden_but() ]);
+    foreach my $compressor (grep { $have{$_} } @COMPRESSORS) {
+        meet($lib, $v, $compressor, compressor => $compressor);
+    }
+    if ($crypt) {
+        meet($lib, $v, 'password', ours => 'sesame', theirs => 'sesame');
+        meet($lib, $v, 'wrong password', ours => 'sesame', theirs => 'open');
+    }
+    foreach my $cipher (grep { knows($v, $_) } @CIPHERS) {
+        meet($lib, $v, $cipher, cipher => $cipher);
+        meet($lib, $v, "$cipher+password", cipher => $cipher, ours => 'sesame', theirs => 'sesame') if $crypt;
+    }
+    meet($lib, $v, 'Zlib+Blowfish+password', cipher => 'Crypt::Blowfish', compressor => 'Compress::Zlib',
+        ours => 'sesame', theirs => 'sesame') if $crypt && $have{'Compress::Zlib'} && knows($v, 'Crypt::Blowfish');
+}
+note join ', ', map { "$_: $NUMBER{$_}" } sort keys %NUMBER;
+done_testing();
