@@ -65,15 +65,11 @@ fails('a command of nothing but separators', "${FAIL}Error negotiating with serv
 fails('command 0', "${FAIL}Error negotiating with server. No command received.",
     edit => insert_before_end('0'));
 my $TIMEOUT = "${FAIL}Client timed out while negotiating with server";
+# The server has read the answer to VE before it goes: closing with unread input would be a reset.
 fails('the server closes', qr{^\Q$TIMEOUT\E \[\d+/90\] : Socket closed when attempted reading$},
-    before_reply => sub {
-        my ($peer, $tag) = @_;
-        return unless $tag eq 'VE';
-        # What was not read when a socket is closed turns the end of the stream into a reset.
-        shutdown $peer->socket, 1;
-        1 while sysread $peer->socket, my $bytes, 4096;
-        die "closed\n";
-    });
+    on_packet => sub { $_[1] eq 'VE' and $_[0]->close, die "closed\n" });
+fails('the server resets', qr{^\Q$TIMEOUT\E \[\d+/90\] : Failed to read from socket: \S},
+    on_packet => sub { $_[1] eq 'VE' and $_[0]->reset_connection, die "reset\n" });
 
 # Advice of the server about differing versions is no reason to give up any more.
 foreach my $tag (qw(SVF EVF CVF)) {

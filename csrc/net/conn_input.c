@@ -52,7 +52,7 @@ static etcp_fill read_failed(etcp_conn *c, int error)
      * but nothing promises it: a mute connection that has nothing to read is over. */
     if (error == EAGAIN && !c->mute)
         return ETCP_FILL_NONE;
-    (void)etcp_conn_set_errno(c, error, "read");
+    (void)etcp_conn_set_errno(c, error, "Failed to read from socket");
     (void)etcp_conn_end(c, ETCP_ESYSTEM);
     return ETCP_FILL_ENDED;
 }
