@@ -85,11 +85,13 @@ sub show {
         $flags & (8 | 16) ? '' : text_of($flags, $payload);
 }
 
-# The beginning of a clear payload: the fields of a command, separated by spaces.
+# The beginning of a clear payload: the fields of a command, separated by spaces. The lines for people
+# in the welcome packet are left out.
 sub text_of {
     my ($flags, $payload) = @_;
     return '' if $flags & 2;
     my $text = $payload;
+    $text =~ s/\A\s*-----BEGIN [^\0]*/(welcome)/;
     $text =~ tr/\0/ /;
     $text =~ s/[\r\n]+/ /g;
     $text =~ s/[^ -~]/./g;

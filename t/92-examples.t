@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 
 plan skip_all => 'the examples are not here' if !-e 'tools/demo.pl' || !-e 'examples/echo-server.pl';
-plan tests => 13;
+plan tests => 15;
 
 my $command = join ' ', map { qq{"$_"} } $^X, (map { "-I$_" } @INC), 'tools/demo.pl';
 my $output  = `$command 2>&1`;
@@ -28,8 +28,13 @@ like($client, qr/^A string came back: HELLO THERE$/m,                'the client
 like($client, qr/^A hash came back: just another => perl hacker$/m, 'the hash');
 like($client, qr/^Binary data came back: 2097152 bytes/m,           'and the two megabytes');
 
-like($wire, qr/^server: negotiation, \d+ bytes: VE \d+\.\d+$/m, 'the relay saw the server say its version');
-like($wire, qr/^client: negotiation, \d+ bytes: VE \d+\.\d+$/m, 'and the client');
-like($wire, qr/^client: message, structure, compressed, encrypted, \d+ bytes$/m,
-    'a structure, compressed and encrypted');
+like($wire, qr/^server: negotiation, \d+ bytes: \(welcome\) ETCP1 1\.\d+ A\w* 12 [a-z]{2} %/m,
+    'the relay saw what the server offers behind its welcome text');
+like($wire, qr/^client: negotiation, \d+ bytes: NO I don't understand you ETCP1 1\.\d+ A 1 %/m,
+    'what the client chose');
+is(scalar(() = $wire =~ /^server: negotiation/mg), 2, 'and that two round trips were enough');
+like($wire, qr/^client: message, structure, (?:compressed, )?encrypted, \d+ bytes$/m,
+    'a structure, encrypted');
+like($wire, qr/^client: message, compressed, encrypted, \d+ bytes$/m,
+    'a message worth compressing, compressed too');
 unlike($wire, qr/^\w+: message, (?!.*encrypted)/m, 'and no message that was not encrypted');

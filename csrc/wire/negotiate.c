@@ -321,6 +321,22 @@ int etcp_negotiation_make_keys(etcp_session *s, etcp_buf *public_key)
     return 0;
 }
 
+int etcp_negotiation_make_salt(etcp_session *s)
+{
+    const etcp_config *config = s->config;
+    etcp_negotiation *n = s->negotiation;
+    int rc;
+
+    if (n->has_salt)
+        return 0;
+    rc = etcp_random_letters(config->random, config->random_arg, n->salt, sizeof n->salt);
+    if (rc < 0)
+        return rc;
+    etcp_negotiation_hash(s, n->salt, n->hash);
+    n->has_salt = 1;
+    return 0;
+}
+
 void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],
                            char hash[ETCP_CRYPT3_SIZE])
 {

@@ -76,6 +76,9 @@ typedef enum etcp_step {
     ETCP_STEP_DONE
 } etcp_step;
 
+/* Characters of the key string in an offer: 200 bits of chance, more than any cipher uses. */
+enum { ETCP_OFFERED_KEY = 32 };
+
 typedef struct etcp_negotiation {
     unsigned packets; /* received so far */
 
@@ -83,7 +86,11 @@ typedef struct etcp_negotiation {
     etcp_step step;   /* what we asked last */
     uint32_t ciphers; /* what EA and CA offered, bits as in etcp_config */
     uint32_t compressors;
-    char hash[ETCP_CRYPT3_SIZE]; /* what CP has to say */
+    uint8_t salt[2];
+    int has_salt;
+    char hash[ETCP_CRYPT3_SIZE]; /* what the client has to say to this salt */
+    int offered;                 /* the welcome packet carried an offer: see capability.h */
+    uint8_t offered_key[ETCP_OFFERED_KEY];
 
     /* client */
     etcp_buf scalar; /* of COS */
@@ -125,6 +132,10 @@ int etcp_negotiation_take_key(etcp_session *s, const etcp_field *field);
 /* Makes our key pair, or takes the configuration's; opening begins. Appends the public half to
  * public_key. Returns 0 or a negative code, recorded. */
 int etcp_negotiation_make_keys(etcp_session *s, etcp_buf *public_key);
+
+/* Draws the server's salt, once, and computes the hash that goes with it. Returns 0 or the random
+ * source's error, not recorded. */
+int etcp_negotiation_make_salt(etcp_session *s);
 
 /* Computes into hash what CP says for this salt (not munged) and the configuration's password, an
  * undefined one counting as "". */

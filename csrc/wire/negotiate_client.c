@@ -9,6 +9,7 @@
 #include "base/armour.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "capability.h"
 #include "frame.h"
 #include "munge.h"
 #include "state.h"
@@ -47,6 +48,16 @@ static int answer_unknown(etcp_session *s, const etcp_fields *f)
 {
     (void)f;
     return refuse(s, not_understood);
+}
+
+/* The welcome packet has no tag: its first field is text for people. */
+static int answer_welcome(etcp_session *s, const etcp_fields *f)
+{
+    int rc = etcp_capability_answer(s, f);
+
+    if (rc < 0)
+        return rc;
+    return rc == 0 ? refuse(s, not_understood) : 0;
 }
 
 static int answer_version(etcp_session *s, const etcp_fields *f)
@@ -655,5 +666,5 @@ int etcp_client_take(etcp_session *s, const etcp_fields *f)
     for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (etcp_field_is(&f->at[0], commands[i].tag))
             return commands[i].answer(s, f);
-    return answer_unknown(s, f);
+    return s->negotiation->packets == 1 ? answer_welcome(s, f) : answer_unknown(s, f);
 }

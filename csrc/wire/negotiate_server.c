@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "capability.h"
 #include "munge.h"
 #include "password.h"
 #include "state.h"
@@ -50,6 +50,7 @@ static int ask_welcome(etcp_session *s)
         add_line(&c, "\r\n::\r\n");
     }
     add_line(&c, "-----END CLEARTEXT WELCOME MESSAGE-----\r\n");
+    etcp_capability_offer(s, &c);
     return etcp_command_send(s, &c);
 }
 
@@ -213,10 +214,10 @@ static int ask_password(etcp_session *s)
         return etcp_error_set(&s->error, ETCP_EREJECTED,
                               "The client is too old to know about passwords");
     }
-    rc = etcp_random_letters(config->random, config->random_arg, salt, sizeof salt);
+    rc = etcp_negotiation_make_salt(s);
     if (rc < 0)
         return etcp_error_set(&s->error, rc, "Could not make a salt: %s", etcp_code_text(rc));
-    etcp_negotiation_hash(s, salt, s->negotiation->hash);
+    memcpy(salt, s->negotiation->salt, sizeof salt);
     if (etcp_munge_wants_salt(s->peer_version))
         etcp_munge(salt, sizeof salt);
     etcp_command_begin(&c, "CS");
@@ -250,6 +251,24 @@ static int take_password(etcp_session *s, const etcp_fields *f)
     if (!etcp_password_equal(got, len, (const uint8_t *)want, strlen(want)))
         return reject_password(s);
     s->authenticated = 1;
+    return 0;
+}
+
+/* A 1.x client answers everything at once: then only EN is left to ask. */
+static int take_welcome(etcp_session *s, const etcp_fields *f)
+{
+    const char *want = s->negotiation->hash;
+    const etcp_field *hash;
+    int rc = etcp_capability_take(s, f, &hash);
+
+    if (rc <= 0)
+        return rc;
+    if (s->config->password) {
+        if (!etcp_password_equal(hash->bytes, hash->len, (const uint8_t *)want, strlen(want)))
+            return reject_password(s);
+        s->authenticated = 1;
+    }
+    s->negotiation->step = ETCP_STEP_CS;
     return 0;
 }
 
@@ -290,7 +309,7 @@ static const struct step_row {
     int (*take)(etcp_session *s, const etcp_fields *f);
     int (*miss)(etcp_session *s);
 } steps[ETCP_STEP_DONE] = {
-    [ETCP_STEP_WELCOME] = {"", ask_welcome, NULL, NULL},
+    [ETCP_STEP_WELCOME] = {"NO", ask_welcome, take_welcome, NULL},
     [ETCP_STEP_VE] = {"VE", ask_version, take_version, NULL},
     [ETCP_STEP_EA] = {"EU", ask_cipher, take_cipher, NULL},
     [ETCP_STEP_EK] = {"EK", ask_key, take_key, miss_key},
@@ -318,8 +337,7 @@ int etcp_server_begin(etcp_session *s)
 
 int etcp_server_take(etcp_session *s, const etcp_fields *f)
 {
-    etcp_step step = s->negotiation->step;
-    const struct step_row *row = &steps[step];
+    const struct step_row *row = &steps[s->negotiation->step];
     int rc = 0;
 
     if (etcp_fields_have_no_tag(f))
@@ -330,5 +348,5 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
         rc = row->miss(s);
     if (rc == ETCP_AGAIN)
         return 0;
-    return rc == 0 ? ask_from(s, step + 1) : rc;
+    return rc == 0 ? ask_from(s, s->negotiation->step + 1) : rc;
 }

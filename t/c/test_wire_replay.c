@@ -226,7 +226,7 @@ static void free_record(record *r)
 
 typedef struct dice {
     const etcp_buf *key; /* what key draws yield */
-    const char *salt;    /* what the draw after the key draws yields; NULL: key again */
+    const char *salt;    /* what the draw behind the first key draws yields; NULL: key again */
     unsigned key_draws;  /* that come before the salt */
     unsigned draws;
 } dice;
@@ -236,21 +236,22 @@ typedef struct dice {
 static int throw_dice(void *arg, uint8_t *out, size_t len)
 {
     dice *d = arg;
+    size_t key_len = etcp_buf_len(d->key) <= 64 ? etcp_buf_len(d->key) : 0; /* not Crypt::RSA's */
     size_t i;
 
     memset(out, 0x5a, len);
     if (len != 64)
         return 0;
-    if (d->salt && d->draws++ >= d->key_draws) {
+    if (d->salt && d->draws++ == d->key_draws) {
         out[63] = (uint8_t)(d->salt[0] - 'a');
         out[62] = (uint8_t)(d->salt[1] - 'a');
         return 0;
     }
     memset(out, 'k' - 33, len);
-    for (i = 0; i < etcp_buf_len(d->key) && i < 64; i++)
+    for (i = 0; i < key_len; i++)
         out[63 - i] = (uint8_t)(etcp_buf_bytes(d->key)[i] - 33);
     /* Keys we would never make. */
-    if (etcp_buf_len(d->key) && (out[63] == '-' - 33 || out[63] == '%' - 33))
+    if (key_len && (out[63] == '-' - 33 || out[63] == '%' - 33))
         out[63] = 0;
     return 0;
 }
@@ -954,6 +955,13 @@ static void set_rsa_pair(const record *r, etcp_config *config)
                           etcp_buf_len(&r->key[SERVER]));
 }
 
+/* Whether our server's offer to 1.x peers holds a key: for all ciphers but Crypt::RSA. */
+static unsigned offers_key(const record *r)
+{
+    return !(r->flags[SERVER] & ETCP_DONOT_ENCRYPT) &&
+           strspn(r->ciphers[SERVER], "-B") != strlen(r->ciphers[SERVER]);
+}
+
 static void play_to_server(record *r, int cut, const char *how)
 {
     static char question[16000];
@@ -966,8 +974,7 @@ static void play_to_server(record *r, int cut, const char *how)
 
     if (recorded_salt(r, salt))
         d.salt = salt;
-    /* The pair for Crypt::RSA is there already. */
-    d.key_draws = etcp_buf_len(&r->key[SERVER]) > 0 && !is_asymmetric(r);
+    d.key_draws = offers_key(r); /* in the welcome packet, and the salt next to it */
     config = configure(r, SERVER, &d);
     set_rsa_pair(r, config);
     memset(&t, 0, sizeof t);

@@ -1,0 +1,346 @@
+#include "capability.h"
+
+#include <string.h>
+
+#include "base/armour.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "state.h"
+
+static const char mark[] = "ETCP1";
+
+/* Where the fields are. */
+enum {
+    OFFER_MARK = 1,
+    OFFER_VERSION,
+    OFFER_CIPHERS,
+    OFFER_COMPRESSORS,
+    OFFER_SALT,
+    OFFER_KEY,
+    ANSWER_MARK = 2,
+    ANSWER_VERSION,
+    ANSWER_CIPHER,
+    ANSWER_COMPRESSOR,
+    ANSWER_KEY,
+    ANSWER_HASH
+};
+
+/* Key strings that we take; ours have 8 (for DES) to 56 characters. */
+enum { KEY_MIN = 8, KEY_MAX = 128 };
+
+/* Modules of one kind in an offer: more than there are. */
+enum { LETTERS_MAX = 32 };
+
+static int is_new(const uint8_t *version, size_t len)
+{
+    return etcp_version_number(version, len) >= ETCP_FIRST_NEW_VERSION;
+}
+
+static int we_are_new(const etcp_session *s)
+{
+    return is_new((const uint8_t *)s->config->version, strlen(s->config->version));
+}
+
+/* Whether the row takes part: one key string for both directions, and a rank among 1.x peers. */
+static int has_rank(const etcp_cipher *row)
+{
+    return row->rank > 0 && (row->flags & ETCP_CIPHER_SYMMETRIC);
+}
+
+static int is_key_string(const etcp_buf *key)
+{
+    const uint8_t *bytes = etcp_buf_bytes(key);
+    size_t len = etcp_buf_len(key);
+    size_t i;
+
+    if (len < KEY_MIN || len > KEY_MAX)
+        return 0;
+    for (i = 0; i < len; i++)
+        if (bytes[i] < 33 || bytes[i] > 126)
+            return 0;
+    return 1;
+}
+
+/* ---- the server's offer --------------------------------------------------------------------- */
+
+/* The allowed cipher that comes next after this rank, or NULL. */
+static const etcp_cipher *next_by_rank(const etcp_session *s, unsigned rank)
+{
+    size_t count;
+    const etcp_cipher *rows = etcp_ciphers(&count);
+    const etcp_cipher *best = NULL;
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        if (has_rank(&rows[i]) && rows[i].rank > rank && (!best || rows[i].rank < best->rank) &&
+            etcp_negotiation_allows_cipher(s, &rows[i]))
+            best = &rows[i];
+    return best;
+}
+
+static void list_ciphers(const etcp_session *s, char letters[LETTERS_MAX + 1])
+{
+    const etcp_cipher *row = NULL;
+    size_t len = 0;
+
+    while (len < LETTERS_MAX && (row = next_by_rank(s, row ? row->rank : 0)) != NULL)
+        letters[len++] = row->key;
+    letters[len] = '\0';
+}
+
+static void list_compressors(const etcp_session *s, char letters[LETTERS_MAX + 1])
+{
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    size_t len = 0;
+    size_t i;
+
+    for (i = 0; i < count && len < LETTERS_MAX; i++)
+        if (etcp_negotiation_allows_compressor(s, &rows[i]))
+            letters[len++] = rows[i].key;
+    letters[len] = '\0';
+}
+
+void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
+{
+    const etcp_config *config = s->config;
+    etcp_negotiation *n = s->negotiation;
+    char ciphers[LETTERS_MAX + 1];
+    char compressors[LETTERS_MAX + 1];
+
+    if (!we_are_new(s))
+        return;
+    list_ciphers(s, ciphers);
+    list_compressors(s, compressors);
+    if (welcome->rc == 0 && ciphers[0])
+        welcome->rc =
+            etcp_random_key(config->random, config->random_arg, n->offered_key, ETCP_OFFERED_KEY);
+    if (welcome->rc == 0 && config->password)
+        welcome->rc = etcp_negotiation_make_salt(s);
+    etcp_command_add_text(welcome, mark);
+    etcp_command_add_text(welcome, config->version);
+    etcp_command_add_text(welcome, ciphers);
+    etcp_command_add_text(welcome, compressors);
+    etcp_command_add(welcome, n->salt, n->has_salt ? sizeof n->salt : 0);
+    etcp_command_add_armoured(welcome, n->offered_key, ciphers[0] ? ETCP_OFFERED_KEY : 0);
+    n->offered = 1;
+}
+
+/* ---- the client's answer -------------------------------------------------------------------- */
+
+/* What the client makes of an offer. */
+typedef struct choice {
+    const etcp_cipher *cipher;
+    const etcp_compressor *compressor;
+} choice;
+
+static const etcp_cipher *first_cipher(const etcp_session *s, const etcp_field *letters)
+{
+    size_t i;
+
+    for (i = 0; i < letters->len; i++) {
+        const etcp_cipher *row = etcp_cipher_by_key((char)letters->bytes[i]);
+
+        if (row && has_rank(row) && etcp_negotiation_allows_cipher(s, row))
+            return row;
+    }
+    return NULL;
+}
+
+static const etcp_compressor *first_compressor(const etcp_session *s, const etcp_field *letters)
+{
+    size_t i;
+
+    for (i = 0; i < letters->len; i++) {
+        const etcp_compressor *row = etcp_compressor_by_key((char)letters->bytes[i]);
+
+        if (row && etcp_negotiation_allows_compressor(s, row))
+            return row;
+    }
+    return NULL;
+}
+
+static int salt_is_valid(const etcp_field *salt)
+{
+    return salt->len == 0 || (salt->len == 2 && etcp_crypt3_salt_is_valid(salt->bytes));
+}
+
+/* Whether the packet holds an offer that we can take, and what we choose from it. */
+static int choose(const etcp_session *s, const etcp_fields *f, choice *c)
+{
+    if (!etcp_field_is(&f->at[OFFER_MARK], mark) || !we_are_new(s) ||
+        !is_new(f->at[OFFER_VERSION].bytes, f->at[OFFER_VERSION].len) ||
+        !salt_is_valid(&f->at[OFFER_SALT]))
+        return 0;
+    c->cipher = first_cipher(s, &f->at[OFFER_CIPHERS]);
+    c->compressor = first_compressor(s, &f->at[OFFER_COMPRESSORS]);
+    return !c->cipher || f->at[OFFER_KEY].len > 0;
+}
+
+/* Takes the server's key. Returns 0, ETCP_EPROTO, ETCP_ECRYPT or ETCP_ENOMEM. */
+static int take_server_key(etcp_session *s, const etcp_field *field)
+{
+    etcp_buf key;
+    int rc;
+
+    etcp_buf_init(&key);
+    rc = etcp_armour_decode(&key, field->bytes, field->len);
+    if (rc == 0 && !is_key_string(&key))
+        rc = ETCP_EPROTO;
+    if (rc == 0)
+        rc = etcp_transform_set_peer_key(&s->transform, etcp_buf_bytes(&key), etcp_buf_len(&key));
+    etcp_buf_wipe(&key);
+    return rc;
+}
+
+/* Makes our key; appends it to sealed, sealed with the server's. Returns 0 or a negative code. */
+static int make_key(etcp_session *s, etcp_buf *sealed)
+{
+    etcp_buf own;
+    int rc;
+
+    etcp_buf_init(&own);
+    rc = etcp_negotiation_make_keys(s, &own);
+    if (rc == 0)
+        rc = etcp_transform_seal(&s->transform, s->config, etcp_buf_bytes(&own), etcp_buf_len(&own),
+                                 sealed);
+    etcp_buf_wipe(&own);
+    return rc;
+}
+
+/* Puts what was chosen into effect. The keys are there afterwards, ours in sealed too. Returns 0 or
+ * a negative code, recorded. */
+static int settle(etcp_session *s, const choice *chosen, const etcp_fields *f, etcp_buf *sealed)
+{
+    int rc = 0;
+
+    etcp_negotiation_note_version(s, &f->at[OFFER_VERSION]);
+    s->transform.cipher = chosen->cipher;
+    s->transform.compressor = chosen->compressor;
+    if (chosen->cipher)
+        rc = take_server_key(s, &f->at[OFFER_KEY]);
+    if (rc == 0 && chosen->cipher)
+        rc = make_key(s, sealed);
+    if (rc < 0)
+        return etcp_error_set(&s->error, rc, "Could not take the server's offer: %s",
+                              etcp_code_text(rc));
+    s->authenticated = f->at[OFFER_SALT].len > 0;
+    return etcp_negotiation_check(s);
+}
+
+/* A module's letter; NULL: none. */
+static void add_letter(etcp_command *c, const char *letter)
+{
+    etcp_command_add(c, (const uint8_t *)letter, letter ? 1 : 0);
+}
+
+static int send_answer(etcp_session *s, const choice *chosen, const etcp_field *salt,
+                       const etcp_buf *sealed)
+{
+    char hash[ETCP_CRYPT3_SIZE] = "";
+    etcp_command c;
+
+    if (salt->len)
+        etcp_negotiation_hash(s, salt->bytes, hash);
+    etcp_command_begin(&c, "NO");
+    etcp_command_add_text(&c, "I don't understand you");
+    etcp_command_add_text(&c, mark);
+    etcp_command_add_text(&c, s->config->version);
+    add_letter(&c, chosen->cipher ? &chosen->cipher->key : NULL);
+    add_letter(&c, chosen->compressor ? &chosen->compressor->key : NULL);
+    etcp_command_add_armoured(&c, etcp_buf_bytes(sealed), etcp_buf_len(sealed));
+    etcp_command_add_text(&c, hash);
+    etcp_wipe(hash, sizeof hash);
+    return etcp_command_send_clear(s, &c);
+}
+
+int etcp_capability_answer(etcp_session *s, const etcp_fields *f)
+{
+    etcp_buf sealed;
+    choice chosen;
+    int rc;
+
+    if (!choose(s, f, &chosen))
+        return 0;
+    etcp_buf_init(&sealed);
+    rc = settle(s, &chosen, f, &sealed);
+    if (rc == 0)
+        rc = send_answer(s, &chosen, &f->at[OFFER_SALT], &sealed);
+    etcp_buf_deinit(&sealed);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- what the server takes ------------------------------------------------------------------ */
+
+static int contradicts(etcp_session *s)
+{
+    return etcp_error_set(&s->error, ETCP_EPROTO, "The client's answer contradicts the offer");
+}
+
+/* Whether the field names one of the offered modules; empty: *row stays NULL. */
+static int find_cipher(const etcp_session *s, const etcp_field *field, const etcp_cipher **row)
+{
+    if (field->len == 0)
+        return 1;
+    *row = etcp_cipher_by_key(etcp_field_key(field));
+    return *row && has_rank(*row) && etcp_negotiation_allows_cipher(s, *row);
+}
+
+static int find_compressor(const etcp_session *s, const etcp_field *field,
+                           const etcp_compressor **row)
+{
+    if (field->len == 0)
+        return 1;
+    *row = etcp_compressor_by_key(etcp_field_key(field));
+    return *row && etcp_negotiation_allows_compressor(s, *row);
+}
+
+/* Opens the client's key with ours. Returns 0, or ETCP_EPROTO, ETCP_ECRYPT, ETCP_ENOMEM. */
+static int open_key(etcp_session *s, const etcp_field *field)
+{
+    etcp_transform *t = &s->transform;
+    etcp_buf sealed;
+    etcp_buf key;
+    int rc;
+
+    etcp_buf_init(&sealed);
+    etcp_buf_init(&key);
+    rc = etcp_transform_set_own_key(t, s->negotiation->offered_key, ETCP_OFFERED_KEY);
+    if (rc == 0)
+        rc = etcp_armour_decode(&sealed, field->bytes, field->len);
+    if (rc == 0)
+        rc = etcp_transform_open(t, etcp_buf_bytes(&sealed), etcp_buf_len(&sealed), &key);
+    if (rc == 0 && !is_key_string(&key))
+        rc = ETCP_EPROTO;
+    if (rc == 0)
+        rc = etcp_transform_set_peer_key(t, etcp_buf_bytes(&key), etcp_buf_len(&key));
+    etcp_buf_deinit(&sealed);
+    etcp_buf_wipe(&key);
+    return rc;
+}
+
+int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field **hash)
+{
+    const etcp_cipher *cipher = NULL;
+    const etcp_compressor *compressor = NULL;
+    int rc = 0;
+
+    if (!s->negotiation->offered || !etcp_field_is(&f->at[ANSWER_MARK], mark))
+        return 0;
+    if (!is_new(f->at[ANSWER_VERSION].bytes, f->at[ANSWER_VERSION].len) ||
+        !find_cipher(s, &f->at[ANSWER_CIPHER], &cipher) ||
+        !find_compressor(s, &f->at[ANSWER_COMPRESSOR], &compressor))
+        return contradicts(s);
+    etcp_negotiation_note_version(s, &f->at[ANSWER_VERSION]);
+    s->transform.cipher = cipher;
+    s->transform.compressor = compressor;
+    if (cipher)
+        rc = open_key(s, &f->at[ANSWER_KEY]);
+    if (rc == ETCP_ENOMEM)
+        return etcp_error_set(&s->error, rc, "%s", etcp_code_text(rc));
+    if (rc < 0)
+        return contradicts(s);
+    *hash = &f->at[ANSWER_HASH];
+    return 1;
+}

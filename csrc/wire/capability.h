@@ -1,0 +1,31 @@
+/* The short handshake of two 1.x peers: behind the text of its welcome packet, where originals do
+ * not look, the server says everything it would ask for one by one, and the client's NO says all
+ * the answers behind the text that originals give. EN follows at once: two round trips instead of
+ * up to seven. Protocol.pod, "The short handshake".
+ *
+ *     welcome    text \0 ETCP1 \0 version \0 ciphers \0 compressors \0 salt \0 %XX(server key)
+ *     reply      NO \0 text \0 ETCP1 \0 version \0 cipher \0 compressor \0
+ *                %XX(client key, sealed with the server key) \0 hash
+ *
+ * Ciphers and compressors are wire letters without separators, the server's favourite first; no
+ * password, no cipher: the field is empty. Keys are what EK carries, no safer than there: the
+ * server's is in clear. That is for a modern transport to mend, which announces itself in the same
+ * place. */
+#ifndef ETCP_WIRE_CAPABILITY_H
+#define ETCP_WIRE_CAPABILITY_H
+
+#include "negotiate.h"
+
+/* Adds our offer to a server's welcome packet. Failures stay in the command. */
+void etcp_capability_offer(etcp_session *s, etcp_command *welcome);
+
+/* Answers a welcome packet that carries an offer. Returns 1 (answered), 0 (no offer, or none that
+ * we can take: answer as to an original), or a negative code, recorded. */
+int etcp_capability_answer(etcp_session *s, const etcp_fields *welcome);
+
+/* Takes a client's answer to our offer: version, modules and keys are in effect then, and *hash is
+ * the field to check the password with. Returns 1 (taken), 0 (it carries no such answer), or
+ * ETCP_EPROTO (the answer contradicts the offer) and other codes, recorded. */
+int etcp_capability_take(etcp_session *s, const etcp_fields *reply, const etcp_field **hash);
+
+#endif
