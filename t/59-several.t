@@ -5,6 +5,7 @@ use Test::More;
 use lib 't/lib';
 use EasyTCPTest;
 use OldPeer;
+use POSIX ();
 use Net::EasyTCP;
 
 # Two servers, looped in turn, each with its own clients.
@@ -37,6 +38,73 @@ use Net::EasyTCP;
     is($peers[1]->receive, 'server 1: still', 'the other server goes on');
     $peers[0]->{idle} = $idle;
     ok(!defined $peers[0]->receive, 'clients of the dropped one see the end');
+}
+
+# Objects of clients that the program holds outlive their server.
+{
+    my ($own, $own_port) = new_server();
+    my (@held, @got);
+    $own->setcallback(connect => sub { push @held, $_[0] }, data => sub { push @got, scalar $_[0]->data });
+    my $child = spawn(sub {
+        my $me = shift;
+        undef $own;
+        my @c = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $own_port) } 1, 2;
+        $c[0]->send($_) foreach qw(first second third);
+        $me->report($c[0]->receive);
+        $c[0]->send([ 'list', 'x' x 200_000 ]);
+        $me->report($c[0]->receive);
+        $me->report(defined $c[1]->receive ? 'something' : $@);
+        $me->report(defined $c[0]->receive ? 'something' : $@);
+    });
+    run_until($own, sub { @held == 2 && @got });
+    my ($held) = sort { $a->serial <=> $b->serial } @held;
+    @held = ();
+    undef $own;
+    ok(!Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $own_port),
+        'a dropped server accepts nobody');
+    push @got, $held->receive(60) while @got < 3;
+    is_deeply(\@got, [qw(first second third)], 'what was on its way is kept');
+    ok($held->send('alive'), 'send() without the server');
+    is($child->line, 'alive', 'arrives');
+    is(length $held->receive->[1], 200_000, 'receive() without the server');
+    ok($held->send('y' x 3_000_000), 'more than the kernel takes at once');
+    is($child->line, 'y' x 3_000_000, 'arrives');
+    is($child->line, 'Socket closed when attempted reading', 'a client that nobody held saw the end');
+    is($held->close, 1, 'close()');
+    is($child->line, 'Socket closed when attempted reading', 'ends this one');
+}
+
+# The pattern of a forking server: the child goes on with its client, without the server.
+{
+    my ($own, $own_port) = new_server();
+    my $forked = 0;
+    $own->setcallback(connect => sub {
+        my $client = shift;
+        $forked++;
+        if (!fork) {
+            $EasyTCPTest::Watchdog = undef;
+            undef $own;
+            $client->send("child: $_") while defined($_ = $client->receive);
+            POSIX::_exit(0);
+        }
+        $client->close;
+    });
+    my $child = spawn(sub {
+        my $me = shift;
+        my $c = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $own_port) or die $@;
+        foreach my $n (1 .. 20) {
+            $c->send($n);
+            my $reply = $c->receive(60);
+            $me->report(defined $reply ? $reply : $@);
+        }
+        $c->close;
+        $me->report('over');
+    });
+    my @lines;
+    run_until($own, sub { while (defined(my $line = $child->poll)) { push @lines, $line } @lines > 20 });
+    is_deeply(\@lines, [ (map { "child: $_" } 1 .. 20), 'over' ], 'a forked child serves its client');
+    is($forked, 1, 'one fork');
+    wait;
 }
 
 # A server inside a callback of another server.

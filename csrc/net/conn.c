@@ -271,6 +271,11 @@ void etcp_conn_close(etcp_conn *c)
     etcp_conn_unref(c);
 }
 
+void etcp_conn_outlive_server(etcp_conn *c)
+{
+    c->outlives = 1;
+}
+
 void etcp_conn_abandon(etcp_conn *c)
 {
     if (c->state == ETCP_CONN_CLOSED)

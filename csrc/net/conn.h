@@ -105,6 +105,9 @@ void etcp_conn_close(etcp_conn *c);
  * DISCONNECT, then FORGOTTEN. */
 void etcp_conn_fail(etcp_conn *c);
 
+/* Lets a server's client, if it is open then, go on alone when its server is freed. */
+void etcp_conn_outlive_server(etcp_conn *c);
+
 /* Closes this process's copy without touching the connection itself or queued output. */
 void etcp_conn_abandon(etcp_conn *c);
 

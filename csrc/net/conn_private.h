@@ -72,6 +72,7 @@ struct etcp_conn {
     unsigned starting : 1;   /* its first packet was not sent yet */
     unsigned mute : 1;       /* nothing may be sent any more; reading goes on */
     unsigned error_lost : 1; /* it could not be allocated */
+    unsigned outlives : 1;   /* goes on alone when its server is freed */
     unsigned announced : 1;  /* DISCONNECT was given out */
     unsigned blocked : 1;    /* the kernel took no more output when last asked */
 };

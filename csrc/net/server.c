@@ -121,17 +121,22 @@ etcp_server *etcp_server_clone(const etcp_server *s)
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* From here on the connection stands alone: closing it delivers what the kernel takes at once. */
+/* From here on the connections stand alone: closing one delivers what the kernel takes at once. */
 static void drop_list(etcp_deadline_list *l)
 {
     while (l->head) {
         etcp_conn *c = etcp_conn_at(l->head);
+        int stays = c->outlives && c->state == ETCP_CONN_OPEN && etcp_conn_keep_view(c) == 0;
 
         etcp_deadline_stop(&c->place);
-        etcp_conn_drop_view(c);
+        if (stays)
+            etcp_server_scratch_left(c);
+        else
+            etcp_conn_drop_view(c);
         c->server = NULL;
         c->interest = 0;
-        etcp_conn_close(c);
+        if (!stays)
+            etcp_conn_close(c);
         etcp_conn_unref(c);
     }
 }

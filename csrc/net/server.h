@@ -36,8 +36,9 @@ int etcp_server_new(const etcp_server_options *options, etcp_config *config, etc
                     etcp_error *error);
 
 /* Closes the listening socket, delivers queued output as far as the kernel takes it, drops every
- * client (their structures live on while referenced, closed). Safe while events are half
- * dispatched; no FORGOTTEN comes for the clients that were left. */
+ * client (their structures live on while referenced, closed, or open if etcp_conn_outlive_server
+ * was called). Safe while events are half dispatched; no FORGOTTEN comes for the clients that were
+ * left. */
 void etcp_server_free(etcp_server *s);
 
 /* A server for another thread: duplicated listening descriptor, a clone of the configuration, no

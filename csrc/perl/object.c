@@ -197,6 +197,9 @@ static void free_server_part(pTHX_ etcp_object *o)
             c->server = c->prev = c->next = NULL;
             c->held = NULL;
         } else {
+            /* A script may go on with objects that it holds, in a forked child for example. */
+            if (SvREFCNT(srv->clients->hash) > 1)
+                etcp_conn_outlive_server(srv->clients->conn);
             etcp_object_forget(aTHX_ srv->clients);
         }
     }

@@ -339,6 +339,10 @@ There are three kinds of object: B<[S]> servers, B<[C]> clients, and B<[H]> the 
 for a client on the server's side and that callbacks are given. A method called on the wrong kind
 returns C<undef> with a text in C<$@>.
 
+A server closes its socket and its connections when its last reference goes, except connections whose
+hybrid objects the program holds: these go on as clients do. Any other object closes its connection when
+its last reference goes.
+
 All objects are hashes: a program may keep its own entries in them. Names that begin with an underscore
 belong to the module. One connection is the same object in all callbacks, and in C<clients>.
 
