@@ -1,7 +1,9 @@
 /* csrc/wire/negotiate_client.c: what a client answers to every command, command by command. */
 #include "wire_peer.h"
 
+#include "alloc.h"
 #include "base/armour.h"
+#include "codec/cipher.h"
 #include "tap.h"
 #include "wire/config.h"
 #include "wire/crypt3.h"
@@ -367,6 +369,136 @@ static void test_endless(void)
     etcp_config_unref(config);
 }
 
+/* ---- out of memory -------------------------------------------------------------------------- */
+
+static int same_bytes(void *arg, uint8_t *out, size_t len)
+{
+    (void)arg;
+    memset(out, 'k', len);
+    return 0;
+}
+
+/* Appends "|KEY|SAMPLE": the scalar "AB" sealed by Crypt::Blowfish. */
+static void add_sample(etcp_buf *command)
+{
+    static const uint8_t key[] = "a key of any length";
+    const etcp_cipher *row = etcp_cipher_by_key('4');
+    etcp_cipher_ctx *ctx = NULL;
+    etcp_buf sealed;
+
+    etcp_buf_init(&sealed);
+    if (row->new_ctx(row, key, sizeof key - 1, &ctx) < 0 ||
+        row->seal(ctx, ETCP_STYLE_SALTED, same_bytes, NULL, (const uint8_t *)"AB", 2, &sealed) < 0 ||
+        etcp_armour_encode(command, key, sizeof key - 1) < 0 ||
+        etcp_buf_append_byte(command, '|') < 0 ||
+        etcp_armour_encode(command, etcp_buf_bytes(&sealed), etcp_buf_len(&sealed)) < 0 ||
+        etcp_buf_append_byte(command, 0) < 0)
+        abort();
+    etcp_buf_deinit(&sealed);
+    row->free_ctx(ctx);
+}
+
+/* Every command of a server of 0.26 that makes a client do something. Returns where the first that
+ * is answered sealed begins. */
+static size_t add_whole_negotiation(etcp_buf *stream)
+{
+    size_t clear;
+    etcp_buf command;
+    const char *scalar[] = {"AB", "other"};
+    size_t i;
+
+    etcp_buf_init(&command);
+    add_command(stream, "welcome");
+    add_command(stream, "VE|0.26");
+    add_command(stream, "COS|%41%42");
+    for (i = 0; i < 2; i++) {
+        etcp_buf_clear(&command);
+        (void)etcp_buf_append_str(&command, "SVE|2.15|");
+        add_image(&command, 6, scalar[i]);
+        add_command(stream, (const char *)etcp_buf_bytes(&command));
+    }
+    etcp_buf_clear(&command);
+    (void)etcp_buf_append_str(&command, "EM|4|2.14|");
+    add_sample(&command);
+    add_command(stream, (const char *)etcp_buf_bytes(&command));
+    add_command(stream, "EU|4");
+    clear = etcp_buf_len(stream);
+    add_command(stream, "EK|0123456789");
+    add_command(stream, "CM|1|2.204|%78%9C%73%74%02%00%00%C6%00%84");
+    add_command(stream, "CU|1");
+    add_command(stream, "CA|1");
+    add_command(stream, "CS|ab");
+    add_command(stream, "EN");
+    etcp_buf_deinit(&command);
+    return clear;
+}
+
+/* Nothing is skipped, or its failures would not be tried. */
+static void check_whole_negotiation(const etcp_buf *stream, size_t clear)
+{
+    etcp_config *config = new_config();
+    const char *answer;
+    peer p;
+
+    (void)peer_init(&p, config);
+    (void)peer_feed(&p, etcp_buf_bytes(stream), clear);
+    answer = peer_answer(&p);
+    tap_ok(strstr(answer, "\nEM|4|2.14|%") && strstr(answer, "\nEU|4"), "0.26: the cipher is proven");
+    (void)peer_feed(&p, etcp_buf_bytes(stream) + clear, etcp_buf_len(stream) - clear);
+    tap_ok(p.ready == 1 && etcp_session_cipher(p.s) && etcp_session_compressor(p.s),
+           "0.26: and everything is agreed");
+    peer_deinit(&p);
+    etcp_config_unref(config);
+}
+
+static int negotiate_once(const etcp_buf *stream)
+{
+    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    int rc = ETCP_ENOMEM;
+    peer p;
+
+    if (!config)
+        return rc;
+    if (etcp_config_set_password(config, (const uint8_t *)"secret", 6) == 0 &&
+        peer_init(&p, config) == 0) {
+        rc = peer_feed(&p, etcp_buf_bytes(stream), etcp_buf_len(stream));
+        if (rc == 0 && p.ready != 1)
+            rc = ETCP_EPROTO;
+        peer_deinit(&p);
+    }
+    etcp_config_unref(config);
+    return rc;
+}
+
+static void test_out_of_memory(void)
+{
+    unsigned leaks = 0;
+    unsigned other = 0;
+    etcp_buf stream;
+    long live;
+    long n;
+    int rc;
+
+    alloc_fail_at(0);
+    etcp_buf_init(&stream);
+    check_whole_negotiation(&stream, add_whole_negotiation(&stream));
+    live = alloc_live();
+    for (n = 1;; n++) {
+        alloc_fail_at(n);
+        rc = negotiate_once(&stream);
+        leaks += alloc_live() != live;
+        if (rc == 0)
+            break;
+        other += rc != ETCP_ENOMEM;
+    }
+    tap_ok(n > 40, "allocation failures: %ld places tried", n - 1);
+    tap_is_int(leaks, 0, "allocation failures: nothing leaks");
+    tap_is_int(other, 0, "allocation failures: each is reported as what it is");
+    alloc_fail_at(0);
+    etcp_buf_deinit(&stream);
+    alloc_reset();
+}
+
 int main(void)
 {
     size_t i;
@@ -380,5 +512,6 @@ int main(void)
     test_unknown_style();
     test_version_counts_once();
     test_endless();
+    test_out_of_memory();
     return tap_done();
 }
