@@ -29,6 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     tree_deinit(&t);
     if (rc == ETCP_STORABLE_FOREIGN)
-        etcp_storable_scan(reader, data + 1, size - 1, tree_class_named, &t, &options, &features);
+        tree_scan(&t, reader, data + 1, size - 1, &options, &features);
     return 0;
 }

@@ -118,6 +118,8 @@ static void free_state(pTHX_ void *unused)
     SvREFCNT_dec((SV *)s->recursion_limit_hash);
     SvREFCNT_dec((SV *)s->flags);
     SvREFCNT_dec((SV *)s->accept_future_minor);
+    SvREFCNT_dec((SV *)s->eval);
+    SvREFCNT_dec((SV *)s->forgive_me);
     Safefree(s);
 }
 
@@ -139,6 +141,8 @@ void etcp_perl_storable_boot(pTHX)
     s->recursion_limit_hash = setting(aTHX_ "Storable::recursion_limit_hash");
     s->flags = setting(aTHX_ "Storable::flags");
     s->accept_future_minor = setting(aTHX_ "Storable::accept_future_minor");
+    s->eval = setting(aTHX_ "Storable::Eval");
+    s->forgive_me = setting(aTHX_ "Storable::forgive_me");
     MY_CXT.owner = PERL_GET_THX;
     MY_CXT.state = s;
     call_atexit(free_state, NULL);

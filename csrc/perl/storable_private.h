@@ -22,6 +22,8 @@ typedef struct etcp_storable_state {
     GV *recursion_limit_hash;
     GV *flags;
     GV *accept_future_minor;
+    GV *eval;
+    GV *forgive_me;
 
     /* The dialect of the Storable beside us, as found by freezing. */
     U8 minor;
@@ -33,6 +35,22 @@ typedef struct etcp_storable_state {
 
 /* This interpreter's state. */
 etcp_storable_state *etcp_storable_state_of(pTHX);
+
+/* 0 if policy allows class c, else ETCP_EPOLICY. */
+int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storable_class *c);
+
+/* Whether Storable may be given an image: only after every item was found whole, every class allowed, and
+ * nothing was met that is known to crash it, or that it would give up at half-way, for then it leaves for
+ * ever what it has made so far. Loads the modules of classes as Storable would. Returns as etcp_perl_thaw;
+ * ETCP_THAW_OK: Storable may have it. */
+int etcp_storable_check(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len,
+                        const etcp_thaw_policy *policy, int may_run_perl, SV **error);
+
+/* What etcp_perl_thaw tells its caller when the reader failed with rc. */
+int etcp_storable_failure(pTHX_ const etcp_storable_state *s, int rc, SV **error);
+
+/* Whether objects are made: $Storable::flags, unless BLESS_OK was taken away. */
+int etcp_storable_may_bless(pTHX_ const etcp_storable_state *s);
 
 /* Calls a function of Storable with one argument, on a stack of its own so that no loop control leaves
  * it. Returns its result, a new reference count. flags are those of call_pv. */

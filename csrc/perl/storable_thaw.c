@@ -1,8 +1,5 @@
 #include "storable_private.h"
 
-/* How deep an image may nest that Storable thaws: it recurses on the C stack without a limit. */
-enum { STORABLE_DEPTH = 2000 };
-
 typedef struct thawer {
 #ifdef MULTIPLICITY
     PerlInterpreter *perl;
@@ -244,26 +241,11 @@ static void weaken(void *arg, void *reference)
 
 /* ---- classes ---------------------------------------------------------------------------------------------- */
 
-/* Names come as bytes. A user's list may hold the same name as characters. */
-static int is_listed(pTHX_ HV *classes, const char *name, I32 len)
-{
-    if (!classes)
-        return 0;
-    if (hv_exists(classes, name, len))
-        return 1;
-    return is_sound_utf8((const U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
-}
-
 static int name_class(void *arg, etcp_storable_class *c)
 {
     dTHAWER;
 
-    if (t->policy->mode == 0)
-        return 0;
-    if (t->policy->mode == 2 && c->len <= I32_MAX &&
-        is_listed(aTHX_ t->policy->classes, (const char *)c->name, (I32)c->len))
-        return 0;
-    return ETCP_EPOLICY;
+    return etcp_storable_allow(aTHX_ t->policy, c);
 }
 
 /* Storable loads the module of a class that should overload operators but does not yet: only it may. */
@@ -314,44 +296,6 @@ static const etcp_storable_builder builder = {
 
 /* ---- by Storable itself ------------------------------------------------------------------------------------- */
 
-static SV *text_of(pTHX_ const char *text)
-{
-    return sv_2mortal(newSVpv(text, 0));
-}
-
-static int failure_of(pTHX_ const etcp_storable_state *s, int rc, SV **error)
-{
-    *error = text_of(aTHX_ etcp_storable_reader_error(s->reader));
-    return rc == ETCP_EPOLICY ? ETCP_THAW_REFUSED : ETCP_THAW_FAILED;
-}
-
-/* Storable decodes what it is given: an image goes there only after every item was found whole, every
- * class allowed, and nothing was met that is known to crash it. */
-static int check_for_storable(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len, thawer *t,
-                              SV **error)
-{
-    etcp_storable_options options = s->options;
-    unsigned features;
-    int rc;
-
-    options.max_depth = t->policy->max_depth;
-    if (options.max_depth == 0 || options.max_depth > STORABLE_DEPTH)
-        options.max_depth = STORABLE_DEPTH;
-    rc = etcp_storable_scan(s->reader, data, len, name_class, t, &options, &features);
-    if (rc < 0)
-        return failure_of(aTHX_ s, rc, error);
-    if ((features & ETCP_STORABLE_HAS_CODE) && t->policy->mode != 0) {
-        *error = text_of(aTHX_ "code is not allowed");
-        return ETCP_THAW_REFUSED;
-    }
-    /* Without objects there is no class to take the overloading from; Storable would not notice. */
-    if ((features & ETCP_STORABLE_HAS_OVERLOAD) && !t->may_bless) {
-        *error = text_of(aTHX_ "overloaded references without objects");
-        return ETCP_THAW_FAILED;
-    }
-    return ETCP_THAW_OK;
-}
-
 static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, SV **out, SV **error)
 {
     SV *image = newSVpvn((const char *)data, len);
@@ -379,14 +323,6 @@ static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, S
 }
 
 /* ---- the entrance --------------------------------------------------------------------------------------- */
-
-static int may_bless(pTHX_ const etcp_storable_state *s)
-{
-    SV *flags = etcp_storable_setting(aTHX_ s->flags);
-
-    /* Storables before 3.x have no such variable; theirs always bless. BLESS_OK is 2. */
-    return !flags || !SvOK(flags) || (SvIV(flags) & 2);
-}
 
 /* $Storable::accept_future_minor = 0 turns away what a later Storable wrote. */
 static int is_from_the_future(pTHX_ const etcp_storable_state *s, const U8 *data, STRLEN len)
@@ -416,7 +352,7 @@ static void start(pTHX_ thawer *t, const etcp_storable_state *s, const etcp_thaw
     t->perl = aTHX;
 #endif
     t->policy = policy;
-    t->may_bless = may_bless(aTHX_ s);
+    t->may_bless = etcp_storable_may_bless(aTHX_ s);
     t->is_tainted = PL_tainting;
     t->replaced = NULL;
 }
@@ -432,7 +368,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
 
     start(aTHX_ &t, s, policy);
     if (is_from_the_future(aTHX_ s, data, len)) {
-        *error = text_of(aTHX_ "Storable binary image is more recent than this Storable");
+        *error = sv_2mortal(newSVpvs("Storable binary image is more recent than this Storable"));
         return ETCP_THAW_FAILED;
     }
     options.max_depth = policy->max_depth;
@@ -443,9 +379,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
         return ETCP_THAW_OK;
     }
     if (rc < 0)
-        return failure_of(aTHX_ s, rc, error);
-    rc = check_for_storable(aTHX_ s, data, len, &t, error);
-    if (rc != ETCP_THAW_OK)
-        return rc;
-    return may_run_perl ? thaw_by_storable(aTHX_ data, len, &t, out, error) : ETCP_THAW_NEEDS_PERL;
+        return etcp_storable_failure(aTHX_ s, rc, error);
+    rc = etcp_storable_check(aTHX_ s, data, len, policy, may_run_perl, error);
+    return rc == ETCP_THAW_OK ? thaw_by_storable(aTHX_ data, len, &t, out, error) : rc;
 }

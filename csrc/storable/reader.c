@@ -274,6 +274,12 @@ static int read_constant(etcp_storable_reader *r, unsigned op)
     return op == ETCP_SX_SV_UNDEF ? absent(r) : place_constant(r, which);
 }
 
+static int read_boolean(etcp_storable_reader *r, etcp_storable_constant which)
+{
+    r->features |= ETCP_STORABLE_HAS_BOOLEAN;
+    return leaf(r, r->builder->constant(r->arg, which, ETCP_STORABLE_FRESH));
+}
+
 static int read_object(etcp_storable_reader *r)
 {
     uint32_t tag;
@@ -431,7 +437,7 @@ static int open_flag_hash(etcp_storable_reader *r)
     if (rc < 0)
         return rc;
     if (flags & ETCP_SX_HASH_RESTRICTED) {
-        if (!r->is_scan)
+        if (!r->watcher)
             return ETCP_STORABLE_FOREIGN;
         r->features |= ETCP_STORABLE_HAS_RESTRICTED;
     }
@@ -489,10 +495,8 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_DOUBLE: return read_native(r, (etcp_storable_op)op);
     case ETCP_SX_UNDEF:
         return leaf(r, r->builder->constant(r->arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH));
-    case ETCP_SX_BOOLEAN_TRUE:
-        return leaf(r, r->builder->constant(r->arg, ETCP_STORABLE_TRUE, ETCP_STORABLE_FRESH));
-    case ETCP_SX_BOOLEAN_FALSE:
-        return leaf(r, r->builder->constant(r->arg, ETCP_STORABLE_FALSE, ETCP_STORABLE_FRESH));
+    case ETCP_SX_BOOLEAN_TRUE: return read_boolean(r, ETCP_STORABLE_TRUE);
+    case ETCP_SX_BOOLEAN_FALSE: return read_boolean(r, ETCP_STORABLE_FALSE);
     case ETCP_SX_SV_UNDEF:
     case ETCP_SX_SV_YES:
     case ETCP_SX_SV_NO:
@@ -702,7 +706,7 @@ static int finish(etcp_storable_reader *r)
     for (i = 0; i < r->class_count; i++) {
         rc = r->builder->class_ready(r->arg, &r->classes[i]);
         if (rc)
-            return rc;
+            return rc < 0 ? builder_failed(r, rc) : rc;
     }
     if (r->weak_count && (rc = weaken_all(r)) != 0)
         return rc;
@@ -861,7 +865,7 @@ int etcp_storable_read(etcp_storable_reader *r, const uint8_t *data, size_t len,
 
     r->builder = builder;
     r->arg = arg;
-    r->is_scan = 0;
+    r->watcher = NULL;
     rc = etcp_storable_run(r, data, len, options);
     if (rc == 0) {
         *root = r->item;

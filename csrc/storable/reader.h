@@ -34,6 +34,7 @@ typedef struct etcp_storable_class {
     size_t len;
     void *handle;
     int overloads; /* an OVERLOAD item refers to an object of this class */
+    int hooked;    /* a HOOK item is an object of this class */
 } etcp_storable_class;
 
 /* Makes the values. Values are opaque, not NULL, and carry one reference when made; functions that put a
@@ -111,15 +112,26 @@ enum {
     ETCP_STORABLE_HAS_CODE = 4,
     ETCP_STORABLE_HAS_REGEXP = 8,
     ETCP_STORABLE_HAS_OVERLOAD = 16,
-    ETCP_STORABLE_HAS_RESTRICTED = 32
+    ETCP_STORABLE_HAS_RESTRICTED = 32,
+    ETCP_STORABLE_HAS_BOOLEAN = 64 /* which Storables before 3.27 stumble over */
 };
 
+/* What a scan tells of. A result below 0 ends it: the image counts as damaged, or as refused by
+ * class_named. */
+typedef struct etcp_storable_watcher {
+    /* As in the builder; "Regexp" for expressions included. */
+    int (*class_named)(void *arg, etcp_storable_class *c);
+    /* Once per class, at the end of a sound image, with overloads and hooked as they turned out. */
+    int (*class_ready)(void *arg, etcp_storable_class *c);
+    /* Each REGEXP item, from its opcode to its last byte; it is no different on its own. */
+    int (*regexp)(void *arg, const uint8_t *item, size_t len);
+} etcp_storable_watcher;
+
 /* Checks that data[0..len) is an image that Storable can be trusted with: every item known and whole,
- * nothing that its decoder is known to stumble over. class_named sees each class, "Regexp" for
- * expressions included, and may refuse it. Sets *features to what was met. Returns as
- * etcp_storable_read, but never ETCP_STORABLE_FOREIGN. */
+ * nothing that its decoder is known to stumble over. The watcher may refuse what it sees. Sets *features
+ * to what was met. Returns as etcp_storable_read, but never ETCP_STORABLE_FOREIGN. */
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
-                       int (*class_named)(void *arg, etcp_storable_class *c), void *arg,
+                       const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features);
 
 /* Why the last image failed; valid until the next one. */

@@ -52,7 +52,7 @@ struct etcp_storable_reader {
 
     const etcp_storable_builder *builder;
     void *arg;
-    int is_scan;
+    const etcp_storable_watcher *watcher; /* of a scan, or NULL */
     unsigned features; /* ETCP_STORABLE_HAS_... */
 
     void *item; /* the value just completed, owned; NULL: an absent element, or none */

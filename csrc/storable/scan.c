@@ -106,12 +106,6 @@ static size_t scan_owners(void *arg, void *value)
     return 2;
 }
 
-static int scan_class_ready(void *arg, etcp_storable_class *c)
-{
-    scan_touch(arg, c);
-    return 0;
-}
-
 static void scan_bless(void *arg, void *value, etcp_storable_class *c)
 {
     scan_touch(arg, value);
@@ -153,6 +147,7 @@ static int read_code(etcp_storable_reader *r)
 
 static int read_regexp(etcp_storable_reader *r)
 {
+    const uint8_t *start = r->at - 1;
     etcp_storable_class regexp;
     const uint8_t *text;
     size_t len;
@@ -172,6 +167,9 @@ static int read_regexp(etcp_storable_reader *r)
     rc = r->builder->class_named(r->arg, &regexp);
     if (rc < 0)
         return etcp_error_set(&r->error, rc, "class Regexp is not allowed");
+    rc = r->watcher->regexp(r->arg, start, (size_t)(r->at - start));
+    if (rc < 0)
+        return etcp_storable_damaged(r, "unusable expression");
     r->features |= ETCP_STORABLE_HAS_REGEXP;
     r->item = &any_value;
     r->item_tag = r->tag_count;
@@ -242,6 +240,7 @@ static int read_hook_body(etcp_storable_reader *r, etcp_storable_frame *f, unsig
     if (rc < 0)
         return rc;
     r->blessings[f->index].class_index = class_index;
+    r->classes[class_index].hooked = 1;
     return 0;
 }
 
@@ -309,10 +308,10 @@ int etcp_storable_read_foreign(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_TIED_HASH:
     case ETCP_SX_TIED_SCALAR:
     case ETCP_SX_TIED_KEY:
-    case ETCP_SX_TIED_IDX: return r->is_scan ? open_tied(r, op) : ETCP_STORABLE_FOREIGN;
-    case ETCP_SX_HOOK: return r->is_scan ? read_hook(r) : ETCP_STORABLE_FOREIGN;
-    case ETCP_SX_CODE: return r->is_scan ? read_code(r) : ETCP_STORABLE_FOREIGN;
-    case ETCP_SX_REGEXP: return r->is_scan ? read_regexp(r) : ETCP_STORABLE_FOREIGN;
+    case ETCP_SX_TIED_IDX: return r->watcher ? open_tied(r, op) : ETCP_STORABLE_FOREIGN;
+    case ETCP_SX_HOOK: return r->watcher ? read_hook(r) : ETCP_STORABLE_FOREIGN;
+    case ETCP_SX_CODE: return r->watcher ? read_code(r) : ETCP_STORABLE_FOREIGN;
+    case ETCP_SX_REGEXP: return r->watcher ? read_regexp(r) : ETCP_STORABLE_FOREIGN;
     case ETCP_SX_LOBJECT: return etcp_storable_damaged(r, "item beyond 2 GB");
     default: return etcp_storable_damaged(r, "unknown item");
     }
@@ -334,21 +333,22 @@ int etcp_storable_attach_foreign(etcp_storable_reader *r, etcp_storable_frame *f
 }
 
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
-                       int (*class_named)(void *arg, etcp_storable_class *c), void *arg,
+                       const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features)
 {
     static const etcp_storable_builder template = {
         scan_constant, scan_integer,  scan_native,    scan_string,        scan_container,
         scan_container, scan_reference, scan_array_put, scan_hash_put,      scan_reference_put,
         scan_vstring,  scan_share,    scan_touch,     scan_owners,        scan_touch,
-        NULL,          scan_class_ready, scan_touch,  scan_bless};
+        NULL,          NULL,          scan_touch,     scan_bless};
     etcp_storable_builder builder = template;
     int rc;
 
-    builder.class_named = class_named;
+    builder.class_named = watcher->class_named;
+    builder.class_ready = watcher->class_ready;
     r->builder = &builder;
     r->arg = arg;
-    r->is_scan = 1;
+    r->watcher = watcher;
     rc = etcp_storable_run(r, data, len, options);
     r->item = NULL;
     r->builder = NULL;

@@ -63,6 +63,8 @@ typedef struct tree {
     const char *foreign;   /* class that is left to Storable */
     tree_node *replaced; /* values of duplicate keys, linked by next_replaced */
     long marks;
+    int hooked, overloads;   /* scanning: classes with hooks, classes that overload */
+    size_t expression_bytes; /* and the length of all regular expressions */
 } tree;
 
 static inline void tree_init(tree *t, size_t image_len)
@@ -367,6 +369,36 @@ static inline const etcp_storable_builder *tree_builder(void)
         tree_class_ready, tree_weaken,    tree_bless};
 
     return &builder;
+}
+
+/* ---- scanning ----------------------------------------------------------------------------------------- */
+
+static inline int tree_scan_class_ready(void *arg, etcp_storable_class *c)
+{
+    tree *t = (tree *)arg;
+
+    assert(!tree_class_is(c, t->forbidden));
+    t->hooked += c->hooked != 0;
+    t->overloads += c->overloads != 0;
+    return 0;
+}
+
+static inline int tree_scan_regexp(void *arg, const uint8_t *item, size_t len)
+{
+    tree *t = (tree *)arg;
+
+    assert(len >= 4 && item[0] == ETCP_SX_REGEXP && len <= t->image_len);
+    t->expression_bytes += len;
+    return 0;
+}
+
+static inline int tree_scan(tree *t, etcp_storable_reader *r, const uint8_t *image, size_t len,
+                            const etcp_storable_options *options, unsigned *features)
+{
+    static const etcp_storable_watcher watcher = {tree_class_named, tree_scan_class_ready,
+                                                  tree_scan_regexp};
+
+    return etcp_storable_scan(r, image, len, &watcher, t, options, features);
 }
 
 /* Reads an image from a block of exactly its size, so that a sanitizer sees each byte too far. Returns

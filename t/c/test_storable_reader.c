@@ -326,7 +326,7 @@ static int is_survived(etcp_storable_reader *r, const uint8_t *image, size_t len
     is_clean = rc == 0 || (t.live == 0 && t.blessed == 0);
     tree_deinit(&t);
     if (rc == ETCP_STORABLE_FOREIGN)
-        rc = etcp_storable_scan(r, image, len, tree_class_named, &t, &options, &features);
+        rc = tree_scan(&t, r, image, len, &options, &features);
     return is_clean && rc <= 0;
 }
 
@@ -375,6 +375,8 @@ static const struct {
     {"a regular expression", "050b 11 06 526567657870 20 00 03 616263 01 69", 0,
      ETCP_STORABLE_HAS_REGEXP},
     {"a long regular expression", "050b 20 01 00000003 616263 00", 0, ETCP_STORABLE_HAS_REGEXP},
+    {"booleans behind a tie", "050b 0b 02 00000002 22 23", 0,
+     ETCP_STORABLE_HAS_TIE | ETCP_STORABLE_HAS_BOOLEAN},
     {"a restricted hash", "050b 19 01 00000002 08 81 04 00000001 61 0e 10 00000001 62", 0,
      ETCP_STORABLE_HAS_RESTRICTED},
     {"overloading of a hooked object", "050b 14 13 00 01 41 00", 0,
@@ -412,7 +414,7 @@ static void test_scan(etcp_storable_reader *r)
 
         tree_init(&t, len);
         t.forbidden = "No";
-        tap_is_int(etcp_storable_scan(r, image, len, tree_class_named, &t, &options, &features),
+        tap_is_int(tree_scan(&t, r, image, len, &options, &features),
                    scanned[i].result, "scan: %s", scanned[i].name);
         tap_is_int(features, scanned[i].features, "scan: %s: what was met", scanned[i].name);
         if (i > 0)
@@ -421,8 +423,25 @@ static void test_scan(etcp_storable_reader *r)
     tree_init(&t, 100);
     t.forbidden = "Regexp";
     i = unhex("050b 20 00 00 00", image);
-    tap_is_int(etcp_storable_scan(r, image, i, tree_class_named, &t, &options, &(unsigned){0}),
+    tap_is_int(tree_scan(&t, r, image, i, &options, &(unsigned){0}),
                ETCP_EPOLICY, "scan: an expression without a class is of class Regexp");
+}
+
+/* What the watcher is told: which classes have hooks or overload, and where expressions are. */
+static void test_watcher(etcp_storable_reader *r)
+{
+    uint8_t image[IMAGE_MAX];
+    unsigned features;
+    tree t;
+    size_t len = unhex("050b 02 00000005 13 00 01 41 00 04 14 11 01 42 05 13 20 00 00"
+                       " 20 00 03 616263 01 69 20 01 00000001 61 00",
+                       image);
+
+    tree_init(&t, len);
+    tap_is_int(tree_scan(&t, r, image, len, &options, &features), 0, "scan: a bit of everything");
+    tap_is_int(t.hooked, 1, "scan: one class has hooks");
+    tap_is_int(t.overloads, 1, "scan: one overloads");
+    tap_is_int((long)t.expression_bytes, 8 + 8, "scan: expressions are found from end to end");
 }
 
 /* ---- allocation ---------------------------------------------------------------------------------------- */
@@ -500,6 +519,7 @@ int main(void)
     test_depth(r);
     test_nested_claims(r);
     test_scan(r);
+    test_watcher(r);
     for (i = 0; i < sizeof sound / sizeof *sound; i++)
         test_damage(r, sound[i].name, sound[i].hex);
     etcp_storable_reader_free(r);

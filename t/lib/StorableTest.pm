@@ -51,6 +51,8 @@ use vars qw(@ISA @EXPORT %Seen);
 
 my @flags = ([ I => B::SVf_IOK() ], [ N => B::SVf_NOK() ], [ P => B::SVf_POK() ]);
 
+sub _bytes { my ($text) = @_; utf8::encode($text) if utf8::is_utf8($text); return unpack 'H*', $text }
+
 sub _is_utf8 { my $copy = shift; return utf8::is_utf8($copy) }
 
 # A scalar that is no reference: its public flags and its value.
@@ -67,8 +69,7 @@ sub _scalar {
     $flags .= 'B' if defined &builtin::is_bool && do { no warnings; builtin::is_bool($copy) };
     $flags .= 'R' if readonly($$ref) && ref(B::svref_2object($ref)) ne 'B::SPECIAL';
     $flags .= 'V' . $object->MAGIC->PTR if isvstring($copy);
-    utf8::encode($copy) if utf8::is_utf8($copy);
-    return "$flags:" . unpack('H*', $copy);
+    return "$flags:" . _bytes($copy);
 }
 
 sub _array {
@@ -80,9 +81,7 @@ sub _array {
 # Perl hands out keys of characters up to 255 as they came: with the flag, or without.
 sub _key {
     my ($key) = @_;
-    my $is_utf8 = _is_utf8($key);
-    utf8::encode($key) if $is_utf8;
-    return ($is_utf8 ? 'U' : '') . unpack 'H*', $key;
+    return (_is_utf8($key) ? 'U' : '') . _bytes($key);
 }
 
 sub _hash {
@@ -111,7 +110,7 @@ sub _content {
     return _array($ref, $path) if $type eq 'ARRAY';
     return _hash($ref, $path) if $type eq 'HASH';
     return $type if $type =~ /^(?:CODE|GLOB|IO|FORMAT)$/;
-    return 'qr' . join '/', re::regexp_pattern($ref) if $type eq 'REGEXP';
+    return 'qr' . join '/', map { _bytes($_) } re::regexp_pattern($ref) if $type eq 'REGEXP';
     return ref $$ref ? _reference($ref, $path) : _scalar($ref);
 }
 
