@@ -113,6 +113,24 @@ static void forbid_listed(pTHX_ etcp_config *config, SV *names)
     }
 }
 
+/* requireencryption with a list: no cipher but these will do. */
+static void allow_listed(pTHX_ etcp_config *config, SV *names)
+{
+    uint32_t allowed = 0;
+    AV *list;
+    I32 i;
+
+    if (!names || !SvROK(names) || SvTYPE(SvRV(names)) != SVt_PVAV)
+        return;
+    list = (AV *)SvRV(names);
+    for (i = 0; i <= av_len(list); i++) {
+        SV **name = av_fetch(list, i, 0);
+        if (name && SvOK(*name))
+            allowed |= etcp_config_cipher_bit(SvPV_nolen_const(*name));
+    }
+    config->ciphers &= allowed;
+}
+
 static int set_password(pTHX_ etcp_config *config, SV *password)
 {
     STRLEN len;
@@ -169,6 +187,7 @@ static int fill_config(pTHX_ etcp_config *config, const char *class_name, HV *ar
     config->payload_ops = etcp_message_payload_ops();
     config->payload_threshold = ETCP_LARGE_MESSAGE;
     set_storable(aTHX_ config);
+    allow_listed(aTHX_ config, arg(aTHX_ args, "requireencryption"));
     forbid_listed(aTHX_ config, arg(aTHX_ args, "donotencryptwith"));
     forbid_listed(aTHX_ config, arg(aTHX_ args, "donotcompresswith"));
     if (etcp_config_set_class_name(config, class_name) < 0 ||

@@ -168,20 +168,27 @@ int etcp_config_set_class_name(etcp_config *config, const char *name)
     return set_text(&config->class_name, name ? name : default_class_name, CLASS_NAME_MAX);
 }
 
-void etcp_config_forbid(etcp_config *config, const char *module_name)
+uint32_t etcp_config_cipher_bit(const char *module_name)
 {
-    const etcp_cipher *ciphers;
-    const etcp_compressor *compressors;
     size_t count;
+    const etcp_cipher *rows = etcp_ciphers(&count);
     size_t i;
 
-    ciphers = etcp_ciphers(&count);
     for (i = 0; i < count && i < 32; i++)
-        if (strcmp(ciphers[i].name, module_name) == 0)
-            config->ciphers &= ~(1u << i);
-    compressors = etcp_compressors(&count);
+        if (strcmp(rows[i].name, module_name) == 0)
+            return 1u << i;
+    return 0;
+}
+
+void etcp_config_forbid(etcp_config *config, const char *module_name)
+{
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    size_t i;
+
+    config->ciphers &= ~etcp_config_cipher_bit(module_name);
     for (i = 0; i < count && i < 32; i++)
-        if (strcmp(compressors[i].name, module_name) == 0)
+        if (strcmp(rows[i].name, module_name) == 0)
             config->compressors &= ~(1u << i);
 }
 

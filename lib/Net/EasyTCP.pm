@@ -243,7 +243,7 @@ C<undef> with a text in C<$@> that names the class, and the connection goes on.
 =item requireencryption
 
 True: the connection is given up unless a cipher was agreed, and every message that arrives must be
-encrypted.
+encrypted. A reference to an array of names: it must be one of these ciphers.
 
 =item maxmessage
 
@@ -588,6 +588,12 @@ decompression, the depth of structures, half-finished connections and their time
 =item *
 
 Passwords are compared in constant time, and a client has one try per connection.
+
+=item *
+
+Peers that offer less than is wanted can be refused: C<requireencryption>, with the names of the ciphers
+that will do, at either end; C<requirepassword> on a client. A server with a password lets nobody in
+without it.
 
 =back
 

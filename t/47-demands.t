@@ -1,0 +1,84 @@
+# What either end may demand: a cipher, certain ciphers, a password. Between two peers of this release,
+# and of an old client.
+use strict;
+use warnings;
+use Test::More;
+use lib 't/lib';
+use EasyTCPTest;
+use OldPeer;
+use Net::EasyTCP;
+
+sub connect_to {
+    my ($server, %o) = @_;
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, %o);
+}
+
+sub agrees {
+    my ($name, $server, $cipher, %o) = @_;
+    my $client = connect_to($server, %o);
+    ok($client, "$name: connects") or return diag $@;
+    is($client->encryption, $cipher, "$name: the cipher");
+    $client->send($name) or diag $@;
+    is($client->receive, $name, "$name: talks");
+    $client->close;
+    return;
+}
+
+# Refused by the client itself, with a text; by the server, by closing.
+sub refuses {
+    my ($name, $server, $text, %o) = @_;
+    $@ = '';
+    my $client = connect_to($server, %o);
+    ok(!defined $client, "$name: undef");
+    like($@, qr/^Error negotiating with server: .*$text/, "$name: text");
+    return;
+}
+
+my $NONE   = 'Encryption is required, but none could be agreed on$';
+my $CLOSED = 'Socket closed when attempted reading$';
+
+{
+    my $server = spawn_server(requireencryption => [qw(Crypt::Blowfish Crypt::Twofish)]);
+    agrees('of two the better one', $server, 'Crypt::Twofish');
+    agrees('the other one', $server, 'Crypt::Blowfish', donotencryptwith => 'Crypt::Twofish');
+    agrees('both ends have a list', $server, 'Crypt::Blowfish',
+        requireencryption => [qw(Crypt::Rijndael Crypt::Blowfish)]);
+    refuses('no cipher', $server, $CLOSED, donotencrypt => 1);
+    refuses('neither', $server, $CLOSED, donotencryptwith => [qw(Crypt::Blowfish Crypt::Twofish)]);
+    refuses('lists without a common name', $server, $NONE, requireencryption => ['Crypt::Rijndael']);
+    SKIP: {
+        my %usable = map { $_ => 1 } OldPeer->usable_ciphers;
+        skip 'no cipher modules to be the old client with', 3 unless $usable{4} && $usable{A};
+        my $old = OldPeer->client(port => $server->{port}, ciphers => [qw(4 A)]);
+        is($old && $old->encryption, 'Crypt::Blowfish', 'an old client uses what is in the list');
+        $old->send('old') if $old;
+        is($old && $old->receive, 'old', 'and talks');
+        $old = OldPeer->client(port => $server->{port}, ciphers => ['A']);
+        ok(!$old, 'an old client without any of them is refused');
+    }
+    $server->kill;
+}
+{
+    my $server = spawn_server();
+    agrees('anything will do', $server, 'Crypt::Rijndael', requireencryption => 1);
+    agrees('only one will do', $server, 'Crypt::DES', requireencryption => ['Crypt::DES']);
+    agrees('unknown names in the list', $server, 'Crypt::TEA',
+        requireencryption => [qw(Crypt::Nothing Crypt::TEA)]);
+    refuses('only unknown names',      $server, $NONE, requireencryption => ['Crypt::Nothing']);
+    refuses('an empty list',           $server, $NONE, requireencryption => []);
+    refuses('demanded and forbidden',  $server, $NONE, requireencryption => ['Crypt::DES'],
+        donotencryptwith => 'Crypt::DES');
+    refuses('demanded and switched off', $server, $NONE, requireencryption => 1, donotencrypt => 1);
+    refuses('no password asked', $server, 'A password is required, but the server asked for none$',
+        requirepassword => 1, password => 'sesame');
+    $server->kill;
+}
+{
+    my $server = spawn_server(password => 'sesame');
+    agrees('a password asked', $server, 'Crypt::Rijndael', requirepassword => 1, password => 'sesame');
+    refuses('another password', $server, 'Server rejected supplied password$',
+        requirepassword => 1, password => 'simsim');
+    $server->kill;
+}
+
+done_testing();
