@@ -79,6 +79,7 @@ sub objects {
     my $shared = plain();
     no warnings 'once';
     my $code   = do { local $Storable::Deparse = 1; image({ code => sub { main::ran('code') } }) };
+    my $pattern = eval { image([qr/x(?{ main::ran('regexp') })/]) };    # some Storables cannot
     Scalar::Util::weaken($weak->[1] = $weak->[0]);
     return (
         'an object'                        => [ 'Seen::Plain',     image(plain()) ],
@@ -96,7 +97,7 @@ sub objects {
         'a tied hash'                      => [ 'Seen::Tie',       image(\%hash) ],
         'a tied array'                     => [ 'Seen::TieArray',  image([ \@array ]) ],
         'a tied scalar'                    => [ 'Seen::TieScalar', image([ \$scalar ]) ],
-        'a regular expression'             => [ 'Regexp',          image([qr/x(?{ main::ran('regexp') })/]) ],
+        $pattern ? ('a regular expression' => [ 'Regexp', $pattern ]) : (),
         'a class whose module is not here' => [ 'Gone::Over',
             image([ bless [], 'Seen::Over' ], 'Seen::Over' => 'Gone::Over') ],
         'a hook whose module is not here'  => [ 'Gone::Hook',
@@ -189,7 +190,8 @@ forget();
     forget();
     $child->tell('a class whose module is not here');
     $client->receive;
-    is_deeply(\@loaded, ['Gone/Over.pm'], 'client, a list: Storable looks for the module of a listed class');
+    is_deeply([ grep { $_ ne 'Carp/Heavy.pm' } @loaded ], ['Gone/Over.pm'],    # perl 5.8's Storable croaks
+        'client, a list: Storable looks for the module of a listed class');
     $client->close;
     $child->kill;
 }
