@@ -7,6 +7,7 @@
 
 enum {
     FOREIGN = 1,      /* only Storable can write it */
+    CAREFUL = 2,      /* begin again, and carefully */
     DEEPEST = 1500,   /* nested references, on the C stack; beyond, Storable's own limits decide */
     MOST_CLASSES = 64
 };
@@ -15,6 +16,7 @@ typedef struct freezer {
     etcp_storable_writer *w;
     const etcp_storable_state *state;
     int is_canonical;
+    int is_careful; /* there are weak references: what has one owner may still be met twice */
     int depth; /* references still allowed to nest */
     int class_count;
     HV *classes[MOST_CLASSES]; /* by class number */
@@ -24,19 +26,50 @@ static int freeze_item(pTHX_ freezer *z, SV *sv);
 
 /* ---- scalars ------------------------------------------------------------------------------------------ */
 
-/* Magic that is no more than a memory: of UTF-8 offsets, of pos(), or of some other C code. */
+/* Whether magic is no more than a memory: of UTF-8 offsets, of pos(), of who refers weakly, of $#array, or
+ * of some other C code. */
+static int is_harmless(const MAGIC *mg)
+{
+    switch (mg->mg_type) {
+    case PERL_MAGIC_utf8:
+    case PERL_MAGIC_regex_global:
+    case PERL_MAGIC_backref:
+#ifdef PERL_MAGIC_arylen_p
+    case PERL_MAGIC_arylen_p:
+#endif
+    case PERL_MAGIC_ext: return 1;
+    default: return 0;
+    }
+}
+
 static int has_meaningful_magic(const SV *sv)
 {
     const MAGIC *mg;
 
-    if (SvGMAGICAL(sv) || SvRMAGICAL(sv))
+    if (SvGMAGICAL(sv))
         return 1;
     for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic) {
-        if (mg->mg_type != PERL_MAGIC_utf8 && mg->mg_type != PERL_MAGIC_regex_global &&
-            mg->mg_type != PERL_MAGIC_ext)
+        if (!is_harmless(mg))
             return 1;
     }
     return 0;
+}
+
+/* The literal of a version string that is a string and nothing else, or NULL. */
+static const MAGIC *find_literal(const SV *sv)
+{
+    const MAGIC *literal = NULL;
+    const MAGIC *mg;
+
+    if (SvGMAGICAL(sv) || !SvPOK(sv))
+        return NULL;
+    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic) {
+        if (mg->mg_type == PERL_MAGIC_vstring)
+            literal = mg;
+        else if (!is_harmless(mg))
+            return NULL;
+    }
+    return literal && literal->mg_len >= 0 ? literal : NULL;
 }
 
 static int freeze_text(freezer *z, const char *text, STRLEN len, int is_utf8)
@@ -44,6 +77,14 @@ static int freeze_text(freezer *z, const char *text, STRLEN len, int is_utf8)
     if (len > INT32_MAX)
         return FOREIGN;
     return etcp_storable_put_string(z->w, text, len, is_utf8);
+}
+
+static int freeze_vstring(freezer *z, SV *sv, const MAGIC *literal)
+{
+    int rc = etcp_storable_put_literal(z->w, (const uint8_t *)literal->mg_ptr,
+                                       (size_t)literal->mg_len);
+
+    return rc < 0 ? rc : freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
 }
 
 static int freeze_integer(freezer *z, SV *sv)
@@ -156,8 +197,10 @@ static int freeze_scalar(pTHX_ freezer *z, SV *sv)
     const U32 constant_flags = SVf_READONLY | SVf_POK | SVf_NOK;
     U32 flags = SvFLAGS(sv);
 
-    if (SvMAGICAL(sv) && has_meaningful_magic(sv))
-        return FOREIGN;
+    if (SvMAGICAL(sv) && has_meaningful_magic(sv)) {
+        const MAGIC *literal = find_literal(sv);
+        return literal ? freeze_vstring(z, sv, literal) : FOREIGN;
+    }
     if (!SvOK(sv))
         return etcp_storable_put_op(z->w,
                                     sv == &PL_sv_undef ? ETCP_SX_SV_UNDEF : ETCP_SX_UNDEF);
@@ -193,19 +236,28 @@ static int has_overloading(pTHX_ HV *stash)
     return Gv_AMG(stash) ? 1 : 0;
 }
 
+static etcp_storable_op reference_op(pTHX_ const SV *rv)
+{
+    const SV *target = SvRV(rv);
+
+    if (SvOBJECT(target) && has_overloading(aTHX_ SvSTASH(target)))
+        return SvWEAKREF(rv) ? ETCP_SX_WEAKOVERLOAD : ETCP_SX_OVERLOAD;
+    return SvWEAKREF(rv) ? ETCP_SX_WEAKREF : ETCP_SX_REF;
+}
+
 static int freeze_reference(pTHX_ freezer *z, SV *rv)
 {
-    SV *target = SvRV(rv);
-    int is_overloaded = SvOBJECT(target) && has_overloading(aTHX_ SvSTASH(target));
     int rc;
 
-    if (SvWEAKREF(rv) || z->depth == 0 || (SvMAGICAL(rv) && has_meaningful_magic(rv)))
+    if (z->depth == 0 || (SvMAGICAL(rv) && has_meaningful_magic(rv)))
         return FOREIGN;
-    rc = etcp_storable_put_op(z->w, is_overloaded ? ETCP_SX_OVERLOAD : ETCP_SX_REF);
+    if (SvWEAKREF(rv) && !z->is_careful)
+        return CAREFUL;
+    rc = etcp_storable_put_op(z->w, reference_op(aTHX_ rv));
     if (rc < 0)
         return rc;
     z->depth--;
-    rc = freeze_item(aTHX_ z, target);
+    rc = freeze_item(aTHX_ z, SvRV(rv));
     z->depth++;
     return rc;
 }
@@ -249,7 +301,7 @@ static int freeze_array(pTHX_ freezer *z, AV *av)
     SSize_t i;
     int rc;
 
-    if (SvMAGICAL(av) || !AvREAL(av) || count > INT32_MAX)
+    if ((SvMAGICAL(av) && has_meaningful_magic((SV *)av)) || !AvREAL(av) || count > INT32_MAX)
         return FOREIGN;
     rc = etcp_storable_put_container(z->w, ETCP_SX_ARRAY, (uint32_t)count);
     for (i = 0; rc == 0 && i < count; i++)
@@ -381,7 +433,8 @@ static int freeze_hash(pTHX_ freezer *z, HV *hv)
     int is_flagged = HvHASKFLAGS(hv) ? 1 : 0;
     int rc;
 
-    if (SvMAGICAL(hv) || SvREADONLY(hv) || HvPLACEHOLDERS_get(hv) || count > INT32_MAX)
+    if ((SvMAGICAL(hv) && has_meaningful_magic((SV *)hv)) || SvREADONLY(hv) ||
+        HvPLACEHOLDERS_get(hv) || count > INT32_MAX)
         return FOREIGN;
     if (is_flagged)
         rc = etcp_storable_put_flag_hash(z->w, (uint32_t)count);
@@ -418,9 +471,9 @@ static int freeze_item(pTHX_ freezer *z, SV *sv)
 {
     int rc;
 
-    /* What only one thing refers to is met once: only weak references do not count, and they are
-     * Storable's. The undef constant is written anew each time. */
-    if (SvREFCNT(sv) == 1 || sv == &PL_sv_undef) {
+    /* What only one thing refers to is met once: only weak references do not count. The undef constant is
+     * written anew each time. */
+    if ((SvREFCNT(sv) == 1 && !z->is_careful) || sv == &PL_sv_undef) {
         etcp_storable_pass(z->w);
     } else {
         rc = etcp_storable_meet(z->w, sv);
@@ -461,10 +514,16 @@ static int freeze_natively(pTHX_ etcp_storable_state *s, SV *rv)
     z.w = &s->writer;
     z.state = s;
     z.is_canonical = canonical && SvTRUE(canonical);
-    z.depth = depth_allowed(aTHX_ s);
-    z.class_count = 0;
-    rc = etcp_storable_begin(z.w, s->minor);
-    return rc < 0 ? rc : freeze_item(aTHX_ &z, SvRV(rv));
+    z.is_careful = 0;
+    do {
+        z.depth = depth_allowed(aTHX_ s);
+        z.class_count = 0;
+        rc = etcp_storable_begin(z.w, s->minor);
+        if (rc == 0)
+            rc = freeze_item(aTHX_ &z, SvRV(rv));
+        z.is_careful = rc == CAREFUL;
+    } while (z.is_careful);
+    return rc;
 }
 
 static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **data, STRLEN *len)

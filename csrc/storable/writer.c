@@ -191,3 +191,23 @@ int etcp_storable_put_class_index(etcp_storable_writer *w, uint32_t index)
     etcp_storable_wrote(w, (size_t)(put_class_number(start, ETCP_SX_IX_BLESS, index) - start));
     return 0;
 }
+
+int etcp_storable_put_literal(etcp_storable_writer *w, const uint8_t *literal, size_t len)
+{
+    uint8_t *to = etcp_storable_room(w, len + 5);
+    size_t head = len <= ETCP_SX_SHORT_MAX ? 2 : 5;
+
+    if (!to)
+        return ETCP_ENOMEM;
+    if (head == 2) {
+        to[0] = ETCP_SX_VSTRING;
+        to[1] = (uint8_t)len;
+    } else {
+        to[0] = ETCP_SX_LVSTRING;
+        etcp_storable_store_u32(to + 1, (uint32_t)len);
+    }
+    if (len)
+        memcpy(to + head, literal, len);
+    etcp_storable_wrote(w, head + len);
+    return 0;
+}

@@ -59,6 +59,10 @@ int etcp_storable_put_integer(etcp_storable_writer *w, int is_negative, uint64_t
 int etcp_storable_put_class(etcp_storable_writer *w, const uint8_t *name, size_t len);
 int etcp_storable_put_class_index(etcp_storable_writer *w, uint32_t index);
 
+/* Appends the literal of a version string, len (at most 2^31 - 1) bytes. Its string follows, and has the
+ * tag. 0 or ETCP_ENOMEM. */
+int etcp_storable_put_literal(etcp_storable_writer *w, const uint8_t *literal, size_t len);
+
 /* Room for len bytes behind the image, or NULL when memory is exhausted; etcp_storable_wrote says how
  * many were used. */
 static inline uint8_t *etcp_storable_room(etcp_storable_writer *w, size_t len)

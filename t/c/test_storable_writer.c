@@ -124,6 +124,25 @@ static void test_classes(etcp_storable_writer *w)
     tap_is_int((long long)etcp_buf_len(&w->out), 2 + 6 + 128, "and is whole");
 }
 
+/* The literals of version strings. */
+static void test_literals(etcp_storable_writer *w)
+{
+    static uint8_t literal[256];
+
+    memset(literal, 'v', sizeof literal);
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_literal(w, (const uint8_t *)"v1.2", 4);
+    etcp_storable_put_literal(w, NULL, 0);
+    is_image(w, "050b1d0476312e321d00", "literals");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_literal(w, literal, 255);
+    tap_is_mem(etcp_buf_bytes(&w->out) + 2, 3, "\035\377v", 3, "a literal of 255 bytes is short");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_literal(w, literal, 256);
+    tap_is_mem(etcp_buf_bytes(&w->out) + 2, 6, "\036\0\0\1\0v", 6, "one of 256 is not");
+    tap_is_int((long long)etcp_buf_len(&w->out), 2 + 5 + 256, "and is whole");
+}
+
 /* Items by address: tags in order, back references, and nothing of the last image. */
 static void test_meeting(etcp_storable_writer *w)
 {
@@ -219,6 +238,7 @@ int main(void)
     test_strings(&w);
     test_structures(&w);
     test_classes(&w);
+    test_literals(&w);
     test_meeting(&w);
     test_last_tag(&w);
     test_image_numbers(&w);
