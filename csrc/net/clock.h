@@ -9,7 +9,11 @@
 uint64_t etcp_clock_us(void);
 uint64_t etcp_clock_ms(void);
 
-/* Replaces the source of microseconds, for tests; NULL puts the system's clock back. */
+/* Milliseconds of a clock that is cheap to read and may go in steps of some milliseconds (10 at
+ * most): only to be compared with what it said earlier. */
+uint64_t etcp_clock_cheap_ms(void);
+
+/* Replaces the source of both clocks, for tests; NULL puts the system's clock back. */
 void etcp_clock_replace(uint64_t (*now_us)(void));
 
 /* What is left of timeout_ms since since_ms: 0 when it has passed. */

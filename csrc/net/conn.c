@@ -226,7 +226,7 @@ static void lose_socket(etcp_conn *c)
         etcp_server_pend(c);
 }
 
-void etcp_conn_check(etcp_conn *c)
+void etcp_conn_check_closely(etcp_conn *c)
 {
     if (c->generation != etcp_process_generation())
         adopt(c);

@@ -168,7 +168,7 @@ static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, loan
 
 static int after_queueing(etcp_conn *c)
 {
-    if (etcp_server_is_holding(c) && c->out.len < HOLD_MAX)
+    if (c->holding && c->out.len < HOLD_MAX)
         return 0;
     if (c->blocked && c->out.len < c->retry_at) {
         if (c->server)
@@ -184,7 +184,7 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
     size_t done = 0;
     int rc;
 
-    if (c->out.len == 0 && !etcp_server_is_holding(c)) {
+    if (c->out.len == 0 && !c->holding) {
         ssize_t n = write_packet(c->fd, packet);
 
         if (n < 0)
@@ -231,25 +231,32 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     return put_packet(c, &packet, l);
 }
 
+static int send_borrowed(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)
+{
+    int saved;
+    int rc;
+
+    (void)etcp_conn_ref(c); /* the release may drop what others hold */
+    rc = send_message(c, flags, payload, len, l);
+    saved = errno;
+    if (!l->taken)
+        l->release(l->owner);
+    etcp_conn_unref(c);
+    errno = saved;
+    return rc;
+}
+
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner)
 {
     loan l;
-    int saved;
-    int rc;
 
     l.release = release;
     l.owner = owner;
     l.taken = 0;
-    (void)etcp_conn_ref(c);
     etcp_conn_check(c);
-    rc = send_message(c, flags, payload, len, &l);
-    saved = errno;
-    if (release && !l.taken)
-        release(owner);
-    etcp_conn_unref(c);
-    errno = saved;
-    return rc;
+    return release ? send_borrowed(c, flags, payload, len, &l)
+                   : send_message(c, flags, payload, len, &l);
 }
 
 /* ---- waiting for the peer -------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "deadline_list.h"
 #include "output_queue.h"
+#include "process.h"
 #include "server.h"
 #include "socket.h"
 
@@ -75,6 +76,7 @@ struct etcp_conn {
     unsigned outlives : 1;   /* goes on alone when its server is freed */
     unsigned announced : 1;  /* DISCONNECT was given out */
     unsigned blocked : 1;    /* the kernel took no more output when last asked */
+    unsigned holding : 1;    /* the server gathers its output for now */
 };
 
 /* A connection in state with one reference, taking over fd and session. NULL: out of memory, both
@@ -82,9 +84,15 @@ struct etcp_conn {
 etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limits *limits,
                             etcp_conn_state state);
 
+void etcp_conn_check_closely(etcp_conn *c);
+
 /* Every function that reads or writes begins with this: after a fork the child's copy drops output
  * that is the parent's to deliver, and a handle that its owner closed is noticed. */
-void etcp_conn_check(etcp_conn *c);
+static inline void etcp_conn_check(etcp_conn *c)
+{
+    if (c->generation != etcp_process_generation() || c->on_close)
+        etcp_conn_check_closely(c);
+}
 
 /* Records an error unless there is one already; returns code. */
 int etcp_conn_set_error(etcp_conn *c, int code, const char *text);
@@ -158,9 +166,6 @@ void etcp_server_watch(etcp_conn *c);
 
 /* Has the loop look at the connection even if the kernel reports nothing. */
 void etcp_server_pend(etcp_conn *c);
-
-/* Whether output of c is being held back now. */
-int etcp_server_is_holding(const etcp_conn *c);
 
 /* The scratch of c's server, now c's, after moving anybody else's view out of it. */
 etcp_scratch *etcp_server_scratch(etcp_conn *c);

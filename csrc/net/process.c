@@ -6,9 +6,10 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static etcp_holder *holders;    /* guarded by lock */
-static unsigned sharing = 1;    /* guarded by lock */
-static unsigned generation = 1; /* changes only in a new child, which has one thread */
+static etcp_holder *holders; /* guarded by lock */
+static unsigned sharing = 1; /* guarded by lock */
+
+unsigned etcp_process_generation_now = 1; /* changes only in a new child, which has one thread */
 
 /* pthread_t may be a structure: its bytes are folded, and equal threads give equal numbers. */
 static unsigned long this_thread(void)
@@ -70,7 +71,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     sharing++;
-    generation++;
+    etcp_process_generation_now++;
     /* The threads these belonged to do not exist here. */
     while (holders)
         unlink_holder(holders);
@@ -85,11 +86,6 @@ static void register_handlers(void)
 void etcp_process_watch(void)
 {
     (void)pthread_once(&once, register_handlers);
-}
-
-unsigned etcp_process_generation(void)
-{
-    return generation;
 }
 
 unsigned etcp_process_sharing(void)

@@ -6,8 +6,14 @@
 /* Registers the fork handlers, once. Cheap to call again. */
 void etcp_process_watch(void);
 
-/* A number that is another one in every process: what differs from it was made by a parent. */
-unsigned etcp_process_generation(void);
+/* A number that is another one in every process: what differs from it was made by a parent. Asked
+ * for with every message; written by process.c only. */
+extern unsigned etcp_process_generation_now;
+
+static inline unsigned etcp_process_generation(void)
+{
+    return etcp_process_generation_now;
+}
 
 /* A number that grows whenever descriptors made so far got a second owner: by fork, in both
  * processes, or by cloning for a thread. Where it grew, shutdown(2) would reach into the other

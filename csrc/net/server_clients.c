@@ -126,20 +126,16 @@ void etcp_server_pend(etcp_conn *c)
     s->last_pending = c;
 }
 
-int etcp_server_is_holding(const etcp_conn *c)
-{
-    return c->server && c->server->holding == c;
-}
-
 void etcp_server_flush(etcp_server *s)
 {
     etcp_conn *c = s->unflushed;
 
-    s->holding = NULL;
+    if (!c)
+        return;
     s->unflushed = NULL;
+    c->holding = 0;
     etcp_process_forget(&s->holder);
-    if (c)
-        (void)etcp_conn_flush(c); /* a failure is noted for the loop */
+    (void)etcp_conn_flush(c); /* a failure is noted for the loop */
 }
 
 etcp_scratch *etcp_server_scratch(etcp_conn *c)

@@ -13,7 +13,10 @@ enum { FAST_CALLBACK_US = 100 };
 
 /* ---- between two events ---------------------------------------------------------------------- */
 
-/* Held back output never waits for more than one slow callback. */
+/* Held back output never waits for more than one slow callback, nor for long behind many quick
+ * ones. Reading the precise clock costs as much as the rest of a message's way through the core, so
+ * that only the first callback of a gathering is timed by it; the cheap clock watches over the
+ * others. */
 static void note_callback_time(etcp_server *s)
 {
     s->now_us = 0;
@@ -22,27 +25,29 @@ static void note_callback_time(etcp_server *s)
         s->fast = s->now_us - s->given_us < FAST_CALLBACK_US;
         s->given_us = 0;
     }
-    if (!s->fast && s->unflushed && s->holding)
+    if (s->unflushed && s->unflushed->holding &&
+        (!s->fast || etcp_clock_cheap_ms() != s->held_since_ms))
         etcp_server_flush(s);
 }
 
 /* What the event given out last left to be done, now that its receiver has had his turn. */
 static void finish_event(etcp_server *s)
 {
-    etcp_conn *c = s->ending;
+    etcp_conn *c;
 
     note_callback_time(s);
-    s->ending = NULL;
-    if (c && c->server == s)
-        etcp_conn_close(c);
-    etcp_conn_unref(c);
-    c = s->forgotten;
-    s->forgotten = NULL;
-    if (c) {
+    if ((c = s->ending) != NULL) {
+        s->ending = NULL;
+        if (c->server == s)
+            etcp_conn_close(c);
+        etcp_conn_unref(c);
+    }
+    if ((c = s->forgotten) != NULL) {
+        s->forgotten = NULL;
         etcp_session_free(c->session);
         c->session = NULL;
+        etcp_conn_unref(c);
     }
-    etcp_conn_unref(c);
 }
 
 static int give(etcp_server_event *event, etcp_server_event_type type, etcp_conn *c)
@@ -67,17 +72,26 @@ static int give_forgotten(etcp_server *s, etcp_server_event *event)
 
 /* ---- one connection's turn ------------------------------------------------------------------- */
 
+static void hold(etcp_server *s, etcp_conn *c)
+{
+    if (!s->unflushed) {
+        s->held_since_ms = etcp_clock_cheap_ms();
+        etcp_process_hold(&s->holder);
+    }
+    s->unflushed = c;
+    c->holding = 1;
+}
+
 static int give_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     int more = etcp_conn_has_message(c);
 
-    s->holding = NULL;
+    c->holding = 0;
     if (more && s->options.coalesce) {
-        if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version) {
-            s->holding = s->unflushed = c;
-            etcp_process_hold(&s->holder);
-        }
-        s->given_us = s->now_us ? s->now_us : etcp_clock_us();
+        if (!s->unflushed)
+            s->given_us = s->now_us ? s->now_us : etcp_clock_us();
+        if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version)
+            hold(s, c);
     }
     return give(event, ETCP_SERVER_MESSAGE, c);
 }
@@ -131,6 +145,8 @@ static int advance(etcp_conn *c, etcp_event *event)
 
     if (!c->end_code || etcp_conn_has_view(c))
         rc = etcp_conn_parse(c, event);
+    if (rc > 0 && event->type == ETCP_EVENT_MESSAGE)
+        return rc; /* the session spoke last when it became ready */
     sent = etcp_conn_push_session(c);
     if (sent < 0)
         (void)etcp_conn_end(c, sent);
@@ -232,11 +248,12 @@ static void expire_half_open(etcp_conn *c)
 
 static int next_deadline(etcp_server *s)
 {
-    uint64_t now = etcp_clock_ms();
+    uint64_t now;
     etcp_deadline *d;
 
     if (!s->deadlines_due)
         return 0;
+    now = etcp_clock_ms();
     if ((d = etcp_deadline_list_expired(&s->half_open, now)) != NULL)
         expire_half_open(etcp_conn_at(d));
     else if ((d = etcp_deadline_list_expired(&s->clients, now)) != NULL)
@@ -290,26 +307,34 @@ static uint64_t next_deadline_at(const etcp_server *s)
     return earlier(at, etcp_deadline_list_next(&s->discarding));
 }
 
-static int timeout_until(uint64_t at, uint64_t now)
+/* A server that waits for nothing but its peers never asks what time it is. */
+static int is_past(uint64_t at)
 {
+    return at != UINT64_MAX && at <= etcp_clock_ms();
+}
+
+static int timeout_until(uint64_t at)
+{
+    uint64_t now;
+
     if (at == UINT64_MAX)
         return -1;
+    now = etcp_clock_ms();
     return at > now ? etcp_clock_as_timeout(at - now) : 0;
 }
 
 /* Notes what the poller says. Returns the number of things to do, or a negative code. */
 static int wait_once(etcp_server *s, uint64_t until)
 {
-    uint64_t now = etcp_clock_ms();
     uint64_t wake = earlier(until, next_deadline_at(s));
     int count;
     int i;
 
-    if (s->accept_resume_ms && s->accept_resume_ms <= now)
+    if (s->accept_resume_ms && is_past(s->accept_resume_ms))
         etcp_server_resume(s);
     if (s->accept_resume_ms)
         wake = earlier(wake, s->accept_resume_ms);
-    count = s->poller->ops->wait(s->poller, timeout_until(wake, now), s->ready, ETCP_READY_MAX);
+    count = s->poller->ops->wait(s->poller, timeout_until(wake), s->ready, ETCP_READY_MAX);
     if (count < 0)
         return errno == EINTR ? ETCP_EINTR : ETCP_ESYSTEM;
     s->ready_next = 0;
@@ -317,7 +342,7 @@ static int wait_once(etcp_server *s, uint64_t until)
     for (i = 0; i < count; i++)
         if (s->ready[i].tag != s)
             (void)etcp_conn_ref(s->ready[i].tag);
-    s->deadlines_due = next_deadline_at(s) <= etcp_clock_ms();
+    s->deadlines_due = is_past(next_deadline_at(s));
     return count + s->deadlines_due;
 }
 

@@ -54,11 +54,11 @@ struct etcp_server {
     int deadlines_due;
     uint64_t accept_resume_ms; /* not 0: accepting pauses until then */
 
-    etcp_conn *holding;   /* output of this one is held back now */
-    etcp_conn *unflushed; /* output of this one was held back */
-    uint64_t given_us; /* when a message was given out that has others behind it; 0: it had not */
-    uint64_t now_us;   /* when the call under way began, 0: not asked for */
-    int fast;          /* the last callback timed took no time worth mentioning */
+    etcp_conn *unflushed;   /* output of this one was held back, and is while its holding is set */
+    uint64_t held_since_ms; /* by the cheap clock: when unflushed was set */
+    uint64_t given_us;      /* when a message was given out whose callback is timed; 0: it is not */
+    uint64_t now_us;        /* when the call under way began, 0: not asked for */
+    int fast;               /* the last callback timed took no time worth mentioning */
 
     char **allowed;
     size_t allowed_count;

@@ -508,8 +508,9 @@ Signal handlers run while the module waits, and an exception in one of them leav
 C<send> hands a message to the system at once. Only while a callback runs for a message behind which
 another whole message of the same client is already waiting, and callbacks have been quick (less than a
 tenth of a millisecond), replies to that client are gathered, and leave together after the last of
-those messages, or when 64 KiB are gathered, or before anything that waits, and when the client or
-the server is closed or dropped or the process forks. The option C<coalesce> turns this off.
+those messages, or when 64 KiB are gathered, or after the callback during which some milliseconds have
+passed since the first of them (10 at most), or before anything that waits, and when the client or the
+server is closed or dropped or the process forks. The option C<coalesce> turns this off.
 
 A server does not wait for a client that reads slowly: up to C<highwater> bytes are queued for it, and
 delivered by the loop.
