@@ -519,29 +519,43 @@ void etcp_session_commit(etcp_session *s, size_t len)
         etcp_buf_commit(&s->input, len);
 }
 
+/* Whether total bytes, of which the first len are at bytes, begin with a whole packet. */
+static int is_whole(const uint8_t *bytes, size_t len, size_t total)
+{
+    etcp_frame frame;
+    int rc = etcp_frame_parse(bytes, len, &frame);
+
+    if (rc < 0)
+        return rc != ETCP_AGAIN;
+    /* In two steps: the sum may not fit where size_t has 32 bits. */
+    return total >= frame.header_len && total - frame.header_len >= frame.len;
+}
+
+/* The same for what is kept in s->input with input[0..len) behind it. */
+static int completes_kept(const etcp_session *s, const uint8_t *input, size_t len)
+{
+    uint8_t header[ETCP_FRAME_HEADER_MAX];
+    size_t kept = etcp_buf_len(&s->input);
+    size_t header_len = smaller(kept, sizeof header);
+    size_t more = smaller(len, sizeof header - header_len);
+
+    memcpy(header, etcp_buf_bytes(&s->input), header_len);
+    if (more)
+        memcpy(header + header_len, input, more);
+    return is_whole(header, header_len + more, kept + len);
+}
+
 int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const uint8_t *end)
 {
-    size_t kept = s->spent ? 0 : etcp_buf_len(&s->input);
     size_t len = (size_t)(end - input);
-    uint8_t header[ETCP_FRAME_HEADER_MAX];
-    size_t header_len = smaller(kept, sizeof header);
-    etcp_frame frame;
-    int rc;
 
     if (s->error.code)
         return 1;
     if (s->incoming)
         return s->incoming->len - s->incoming->have <= len;
-    if (header_len)
-        memcpy(header, etcp_buf_bytes(&s->input), header_len);
-    if (len)
-        memcpy(header + header_len, input, smaller(len, sizeof header - header_len));
-    header_len += smaller(len, sizeof header - header_len);
-    rc = etcp_frame_parse(header, header_len, &frame);
-    if (rc < 0)
-        return rc != ETCP_AGAIN;
-    /* In two steps: the sum may not fit where size_t has 32 bits. */
-    return kept + len >= frame.header_len && kept + len - frame.header_len >= frame.len;
+    if (s->spent || etcp_buf_len(&s->input) == 0)
+        return is_whole(input, len, len);
+    return completes_kept(s, input, len);
 }
 
 /* ---- packets out ---------------------------------------------------------------------------- */
