@@ -54,11 +54,6 @@ void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
     b->count++;
 }
 
-etcp_message *etcp_bucket_first(etcp_bucket *b)
-{
-    return b->count == 1 ? &b->only : &b->slots[b->head];
-}
-
 etcp_message etcp_bucket_shift(etcp_bucket *b)
 {
     etcp_message m = *etcp_bucket_first(b);

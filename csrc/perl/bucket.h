@@ -38,7 +38,10 @@ void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
 etcp_message etcp_bucket_shift(etcp_bucket *b);
 
 /* The oldest message, in place. The bucket must not be empty. */
-etcp_message *etcp_bucket_first(etcp_bucket *b);
+static inline etcp_message *etcp_bucket_first(etcp_bucket *b)
+{
+    return b->count == 1 ? &b->only : &b->slots[b->head];
+}
 
 /* Drops everything. */
 void etcp_bucket_clear(pTHX_ etcp_bucket *b);

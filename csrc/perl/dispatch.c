@@ -12,19 +12,36 @@
 
 /* ---- calling Perl ------------------------------------------------------------------------------- */
 
+/* Callbacks run on a Perl stack of their own, one for all that happens between two waits: it keeps
+ * `last` and friends from jumping over C frames that would wake up later. */
+static void enter_callbacks(pTHX)
+{
+    dSP;
+
+    ENTER;
+    SAVETMPS;
+    PUSHSTACKi(PERLSI_MAGIC);
+}
+
+static void leave_callbacks(pTHX)
+{
+    POPSTACK;
+    FREETMPS;
+    LEAVE;
+}
+
 /* Calls code with one argument, in void context and without an eval: a die goes through to whoever
- * called the loop, as it always did. The own stack keeps `last` and friends from jumping over C frames
- * that would wake up later. Perl holds on to code while it runs; self is the caller's to keep alive. */
+ * called the loop, as it always did. Perl holds on to code while it runs; self is the caller's to keep
+ * alive, and temporary values are the caller's to free. */
 static void call_with(pTHX_ SV *code, SV *self)
 {
     dSP;
 
-    PUSHSTACKi(PERLSI_MAGIC);
     PUSHMARK(SP);
     XPUSHs(self);
     PUTBACK;
-    call_sv(code, G_VOID | G_DISCARD);
-    POPSTACK;
+    call_sv(code, G_VOID);
+    PL_stack_sp = PL_stack_base; /* whatever it returned */
 }
 
 /* Runs one callback of the server for a client. The reference passed is the table's own, which saves
@@ -177,13 +194,12 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
-    ENTER;
-    SAVETMPS;
+    enter_callbacks(aTHX);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;
     }
-    LEAVE;
+    leave_callbacks(aTHX);
     if (rc < 0)
         return loop_failed(aTHX_ rc);
     return renew_rsa_when_due(aTHX_ server);
@@ -205,8 +221,11 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
         PERL_ASYNC_CHECK();
         if (!ok)
             return 0; /* the caller's scope is the end of ours */
-        if (idle)
+        if (idle) {
+            enter_callbacks(aTHX);
             call_with(aTHX_ idle, sv_2mortal(newRV_inc((SV *)server->hash)));
+            leave_callbacks(aTHX);
+        }
         FREETMPS;
         LEAVE;
     }

@@ -86,11 +86,15 @@ etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
 
 etcp_object *etcp_object_find(pTHX_ SV *hash)
 {
-    MAGIC *mg = NULL;
+    const MAGIC *mg;
 
-    if (SvTYPE(hash) == SVt_PVHV)
-        mg = mg_findext(hash, PERL_MAGIC_ext, &object_vtbl);
-    return mg ? (etcp_object *)mg->mg_ptr : NULL;
+    if (SvTYPE(hash) != SVt_PVHV)
+        return NULL;
+    /* Every method begins here, and the first magic is the one: mg_findext would be two calls. */
+    for (mg = SvMAGIC(hash); mg; mg = mg->mg_moremagic)
+        if (mg->mg_type == PERL_MAGIC_ext && mg->mg_virtual == &object_vtbl)
+            return (etcp_object *)mg->mg_ptr;
+    return NULL;
 }
 
 etcp_object *etcp_object_of(pTHX_ SV *self, CV *method)
