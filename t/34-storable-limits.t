@@ -1,0 +1,105 @@
+# Depth and claims: structures nested a million times, and images that say they are large, end in an error.
+
+use strict;
+use warnings;
+
+use Test::More;
+use lib 't/lib';
+
+use EasyTCPTest;
+use Net::EasyTCP;
+use Storable;
+
+my $MILLION = 1_000_000;
+
+sub thaw_error {
+    my ($image) = @_;
+    my $value = eval { Net::EasyTCP::_thaw($image) };
+    return ref $value ? 'a value' : $@;
+}
+
+sub nested_arrays { my ($levels) = @_; my $value = []; $value = [$value] for 2 .. $levels; return $value }
+
+sub nested_hashes { my ($levels) = @_; my $value = {}; $value = { a => $value } for 2 .. $levels; return $value }
+
+sub nested_references { my ($levels) = @_; my $value = \1; $value = \(my $next = $value) for 2 .. $levels; return $value }
+
+# ---- freezing ---------------------------------------------------------------------------------------
+
+# Old Storables go on until the C stack ends.
+SKIP: {
+    skip 'this Storable has no limit of its own', 6 if !defined $Storable::recursion_limit;
+    my %make = (arrays => \&nested_arrays, hashes => \&nested_hashes, references => \&nested_references);
+    for my $kind (sort keys %make) {
+        my $value  = $make{$kind}->($MILLION);
+        my $frozen = eval { Net::EasyTCP::_freeze($value) };
+        is($frozen, undef, "a million nested $kind are not frozen");
+        like($@, qr/^Max\. recursion depth/, "a million nested $kind: Storable's own text");
+    }
+}
+
+for my $levels (10, 1400, 1499, 1500, 1501, 1600) {
+    my $value = nested_arrays($levels);
+    my $want  = eval { Storable::nfreeze($value) };
+    my $error = $@;
+    my $got   = eval { Net::EasyTCP::_freeze($value) };
+    s/ at .*//s for $error, $@;
+    is_deeply([ $got, $@ ], [ $want, $error ], "$levels nested arrays are frozen as by nfreeze");
+}
+
+SKIP: {
+    skip 'this Storable has no limit of its own', 2 if !defined $Storable::recursion_limit;
+    local $Storable::recursion_limit      = 20;
+    local $Storable::recursion_limit_hash = 20;
+    for my $levels (5, 40) {
+        my $value = nested_arrays($levels);
+        my $want  = eval { Storable::nfreeze($value) };
+        my $got   = eval { Net::EasyTCP::_freeze($value) };
+        is($got, $want, "$levels nested arrays with a limit of 20 of Storable's own");
+    }
+}
+
+# ---- thawing ----------------------------------------------------------------------------------------
+
+my $item = { arrays => "\2\0\0\0\1\4", references => "\4" };
+for my $kind (sort keys %$item) {
+    my $image = "\5\13" . $item->{$kind} x $MILLION . "\5";
+    like(thaw_error($image), qr/^items nest deeper than \d+ levels/, "a million nested $kind are not thawed");
+    my $value = eval { Net::EasyTCP::_thaw("\5\13" . $item->{$kind} x 9000 . "\5") };
+    my $depth = 0;
+    for (my $at = $value; ref $at; $at = ref $at eq 'ARRAY' ? $at->[0] : $$at) { $depth++ }
+    is($depth, 9001, "9000 nested $kind are") or diag($@);
+}
+
+# What only Storable can thaw, which goes on until the C stack ends.
+my $tied = "\14\21\14Tie::StdHash\3\0\0\0\0";
+like(thaw_error("\5\13" . "\4" x 100_000 . $tied), qr/^items nest deeper than \d+ levels/,
+    'a tied hash behind 100000 references is not given to Storable');
+like(thaw_error("\5\13" . "\23\100" x $MILLION), qr/^items nest deeper than \d+ levels/,
+    'nor are a million hooks inside each other');
+
+# Claims of more than is there.
+my %claim = (
+    'an array'             => "\2\x7f\xff\xff\xff",
+    'a hash'               => "\3\x7f\xff\xff\xff",
+    'a hash with flags'    => "\31\0\x7f\xff\xff\xff",
+    'a string'             => "\1\x7f\xff\xff\xffx",
+    'a string of UTF-8'    => "\30\x7f\xff\xff\xffx",
+    'a key'                => "\3\0\0\0\1\5\x7f\xff\xff\xffx",
+    'a class name'         => "\21\x80\x7f\xff\xff\xffA\5",
+    'a version string'     => "\36\x7f\xff\xff\xffv",
+    'a list of a hook'     => "\23\x90\1A\0\x7f\xff\xff\xff",
+    'a string of a hook'   => "\23\x08\1A\x7f\xff\xff\xffx",
+    'a regular expression' => "\40\1\x7f\xff\xff\xffx",
+    'arrays in arrays'     => join('', map { "\2\0\0" . pack('n', 5 * $_) } reverse 1 .. 1000),
+);
+my $before = rss_kb();
+for my $name (sort keys %claim) {
+    like(thaw_error("\5\13$claim{$name}"), qr/^unexpected end\b/, "$name that claims too much");
+}
+SKIP: {
+    skip 'memory is not known here', 1 if !$before;
+    cmp_ok(rss_kb() - $before, '<', 16 * 1024, 'claims took no memory (KiB)');
+}
+
+done_testing();
