@@ -332,7 +332,6 @@ int etcp_negotiation_make_salt(etcp_session *s)
     rc = etcp_random_letters(config->random, config->random_arg, n->salt, sizeof n->salt);
     if (rc < 0)
         return rc;
-    etcp_negotiation_hash(s, n->salt, n->hash);
     n->has_salt = 1;
     return 0;
 }

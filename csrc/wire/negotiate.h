@@ -133,8 +133,7 @@ int etcp_negotiation_take_key(etcp_session *s, const etcp_field *field);
  * public_key. Returns 0 or a negative code, recorded. */
 int etcp_negotiation_make_keys(etcp_session *s, etcp_buf *public_key);
 
-/* Draws the server's salt, once, and computes the hash that goes with it. Returns 0 or the random
- * source's error, not recorded. */
+/* Draws the server's salt, once. Returns 0 or the random source's error, not recorded. */
 int etcp_negotiation_make_salt(etcp_session *s);
 
 /* Computes into hash what CP says for this salt (not munged) and the configuration's password, an

@@ -218,6 +218,7 @@ static int ask_password(etcp_session *s)
     if (rc < 0)
         return etcp_error_set(&s->error, rc, "Could not make a salt: %s", etcp_code_text(rc));
     memcpy(salt, s->negotiation->salt, sizeof salt);
+    etcp_negotiation_hash(s, salt, s->negotiation->hash);
     if (etcp_munge_wants_salt(s->peer_version))
         etcp_munge(salt, sizeof salt);
     etcp_command_begin(&c, "CS");
@@ -257,18 +258,20 @@ static int take_password(etcp_session *s, const etcp_fields *f)
 /* A 1.x client answers everything at once: then only EN is left to ask. */
 static int take_welcome(etcp_session *s, const etcp_fields *f)
 {
-    const char *want = s->negotiation->hash;
+    etcp_negotiation *n = s->negotiation;
+    const char *want = n->hash;
     const etcp_field *hash;
     int rc = etcp_capability_take(s, f, &hash);
 
     if (rc <= 0)
         return rc;
     if (s->config->password) {
+        etcp_negotiation_hash(s, n->salt, n->hash);
         if (!etcp_password_equal(hash->bytes, hash->len, (const uint8_t *)want, strlen(want)))
             return reject_password(s);
         s->authenticated = 1;
     }
-    s->negotiation->step = ETCP_STEP_CS;
+    n->step = ETCP_STEP_CS;
     return 0;
 }
 
