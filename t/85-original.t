@@ -39,16 +39,17 @@ sub version_of {
 # ---- what is to be expected of a release -------------------------------------------------------
 
 # The releases since which they know a cipher in the form that everyone uses: 0.03 encrypts as nobody
-# else, 0.07 has one letter for Rijndael and RC6, RSA works from 0.23 on after three bad releases.
+# else, 0.07 has one letter for Rijndael and RC6. RSA works from 0.09 on but for three bad releases.
 my %SINCE = (
     'Crypt::CipherSaber' => 2, (map { ("Crypt::$_" => 4) } qw(Blowfish DES_EDE3 DES)),
     (map { ("Crypt::$_" => 8) } qw(Rijndael RC6)),
-    (map { ("Crypt::$_" => 25) } qw(Twofish2 Twofish TEA)), 'Crypt::RSA' => 23,
+    (map { ("Crypt::$_" => 25) } qw(Twofish2 Twofish TEA)), 'Crypt::RSA' => 9,
 );
 
 sub knows {
     my ($v, $cipher) = @_;
     return 0 if $v < $SINCE{$cipher} || !$have{$cipher};
+    return 0 if $cipher eq 'Crypt::RSA' && $v >= 20 && $v < 23;
     return 1 if $cipher =~ /Saber|RSA/;
     return $have{'Crypt::CBC'};
 }
@@ -182,7 +183,9 @@ sub their_client_leaves {
 
 sub hidden_but {
     my %shown = map { $_ => 1 } @_;
-    $shown{'Crypt::DES'} = 1 if $shown{'Crypt::DES_EDE3'};    # which is made of it, and preferred
+    # Made of others, to which they are preferred.
+    $shown{'Crypt::DES'} = 1 if $shown{'Crypt::DES_EDE3'};
+    $shown{'Crypt::Blowfish'} = 1 if $shown{'Crypt::RSA'};
     return 'hide=' . join ',', grep { !$shown{$_} } @CIPHERS, @COMPRESSORS;
 }
 
@@ -228,8 +231,10 @@ foreach my $lib (@libs) {
         meet($lib, $v, 'wrong password', ours => 'sesame', theirs => 'open');
     }
     foreach my $cipher (grep { knows($v, $_) } @CIPHERS) {
-        meet($lib, $v, $cipher, cipher => $cipher);
-        meet($lib, $v, "$cipher+password", cipher => $cipher, ours => 'sesame', theirs => 'sesame') if $crypt;
+        # Crypt::RSA needs Compress::Zlib.
+        my @with = (cipher => $cipher, $cipher eq 'Crypt::RSA' ? (compressor => 'Compress::Zlib') : ());
+        meet($lib, $v, $cipher, @with);
+        meet($lib, $v, "$cipher+password", @with, ours => 'sesame', theirs => 'sesame') if $crypt;
     }
     meet($lib, $v, 'Zlib+Blowfish+password', cipher => 'Crypt::Blowfish', compressor => 'Compress::Zlib',
         ours => 'sesame', theirs => 'sesame') if $crypt && $have{'Compress::Zlib'} && knows($v, 'Crypt::Blowfish');
