@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PASSWORD = 1, WHOLE = 7 << 2, CONSTANT_KEYS = 32, CLIENT_RSA = 128 };
+enum { PASSWORD = 1, PIECES = 6 << 2, CONSTANT_KEYS = 32, CLIENT_RSA = 128 };
 
 typedef struct side {
     etcp_session *session;
@@ -139,7 +139,7 @@ static void record(etcp_role role, const char *directory, const char *version, u
 static void record_all(char *const directories[2], const char *version, const etcp_cipher *cipher,
                        const etcp_compressor *compressor)
 {
-    const unsigned keys = WHOLE | CONSTANT_KEYS | (cipher && cipher->key == 'B' ? CLIENT_RSA : 0);
+    const unsigned keys = PIECES | CONSTANT_KEYS | (cipher && cipher->key == 'B' ? CLIENT_RSA : 0);
     unsigned password;
 
     for (password = 0; password <= PASSWORD; password++) {

@@ -14,6 +14,50 @@ static int constant_bytes(void *arg, uint8_t *out, size_t len)
     return 0;
 }
 
+/* ---- large messages in memory of the user's --------------------------------------------------- */
+
+typedef struct holder {
+    uint8_t *bytes;
+} holder;
+
+static void *holder_create(void *arg, size_t cap, uint8_t **data)
+{
+    holder *h = malloc(sizeof *h);
+
+    (void)arg;
+    if (!h)
+        abort();
+    h->bytes = malloc(cap);
+    if (!h->bytes)
+        abort();
+    *data = h->bytes;
+    return h;
+}
+
+static uint8_t *holder_grow(void *arg, void *handle, size_t cap)
+{
+    holder *h = handle;
+
+    (void)arg;
+    h->bytes = realloc(h->bytes, cap);
+    if (!h->bytes)
+        abort();
+    return h->bytes;
+}
+
+static void holder_destroy(void *arg, void *handle)
+{
+    holder *h = handle;
+
+    (void)arg;
+    free(h->bytes);
+    free(h);
+}
+
+static const etcp_payload_ops holders = {holder_create, holder_grow, holder_destroy};
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
 /* One pair for all runs: making one is slow, and messages to it can be learned. */
 static void set_rsa_pair(etcp_config *config)
 {
@@ -37,6 +81,10 @@ etcp_config *session_driver_config(etcp_role role, unsigned choice)
         config->flags |= ETCP_REQUIRE_ENCRYPTION | ETCP_REFUSE_PLAINTEXT;
     if (choice & 32)
         config->random = constant_bytes;
+    if (choice & 4) {
+        config->payload_ops = &holders;
+        config->payload_threshold = 100;
+    }
     config->message_max = choice & 64 ? 4096 : 1 << 20;
     if (role == ETCP_ROLE_SERVER)
         set_rsa_pair(config);
@@ -44,6 +92,8 @@ etcp_config *session_driver_config(etcp_role role, unsigned choice)
         etcp_config_forbid(config, "Crypt::RSA"); /* a client would make a pair, for milliseconds */
     return config;
 }
+
+/* ---- driving ---------------------------------------------------------------------------------- */
 
 /* Reads every byte of a message, so that a bad length is noticed, and sends it back. */
 static void use_message(etcp_session *s, const etcp_event *event)
@@ -60,20 +110,49 @@ static void use_message(etcp_session *s, const etcp_event *event)
         abort();
 }
 
-/* Returns 0 when the session has ended. */
+/* Takes all that piece..end gives. Returns 0 when the session has ended. */
 static int feed(etcp_session *s, const uint8_t *piece, const uint8_t *end)
 {
     etcp_event event;
     int rc;
 
     while ((rc = etcp_session_next(s, &piece, end, &event)) > 0) {
-        if (event.type == ETCP_EVENT_MESSAGE)
-            use_message(s, &event);
+        if (event.type != ETCP_EVENT_MESSAGE)
+            continue;
+        use_message(s, &event);
+        if (event.payload)
+            holder_destroy(NULL, event.payload);
     }
     if (piece != end && rc == 0)
         abort(); /* input left over without an error */
     etcp_buf_clear(etcp_session_output(s));
     return rc == 0;
+}
+
+/* Hands over up to len bytes as a connection reads them: into the session's window if it has one,
+ * otherwise from memory of their own, so that reading past them is noticed. Returns how many were
+ * taken, 0 when the session has ended. */
+static size_t hand_over(etcp_session *s, const uint8_t *bytes, size_t len)
+{
+    uint8_t *where = NULL;
+    size_t window = etcp_session_window(s, &where);
+    int go_on;
+
+    if (window) {
+        len = len < window ? len : window;
+        memcpy(where, bytes, len);
+        etcp_session_commit(s, len);
+        return feed(s, bytes, bytes) ? len : 0;
+    }
+    where = malloc(len);
+    if (!where)
+        abort();
+    memcpy(where, bytes, len);
+    if (etcp_session_has_packet(s, where, where + len) < 0)
+        abort();
+    go_on = feed(s, where, where + len);
+    free(where);
+    return go_on ? len : 0;
 }
 
 void drive_session(etcp_role role, unsigned choice, const uint8_t *stream, size_t len)
@@ -82,23 +161,12 @@ void drive_session(etcp_role role, unsigned choice, const uint8_t *stream, size_
     size_t piece = piece_sizes[choice >> 2 & 7];
     etcp_session *s = NULL;
     size_t done = 0;
+    size_t taken = 1;
 
     if (etcp_session_new(config, &s) < 0)
         abort();
-    while (done < len) {
-        size_t part = len - done < piece ? len - done : piece;
-        uint8_t *copy = malloc(part); /* of its own, so that reading past it is noticed */
-        int go_on;
-
-        if (!copy)
-            abort();
-        memcpy(copy, stream + done, part);
-        go_on = feed(s, copy, copy + part);
-        free(copy);
-        if (!go_on)
-            break;
-        done += part;
-    }
+    for (; done < len && taken; done += taken)
+        taken = hand_over(s, stream + done, len - done < piece ? len - done : piece);
     etcp_session_end_of_input(s);
     etcp_session_free(s);
     etcp_config_unref(config);
