@@ -201,7 +201,7 @@ sub meet {
     my $done = 'hello hash large spaces zero empty';
     my %row = (server => '-', client => '-');
     foreach my $role (qw(server client)) {
-        next if $role eq 'server' && $v == 11 && !$have{'Crypt::RSA'};    # its new() fails
+        next if $role eq 'server' && $v == 11 && $cipher ne 'Crypt::RSA';    # its new() fails without
         my $want = "$cipher " . expected_compression($v, $role, $o{compressor}) . " $done";
         $want .= ' quit gone' if $role eq 'client';
         if (defined $o{ours} && $o{ours} ne $o{theirs}) {
