@@ -489,7 +489,8 @@ A client has connected and finished its negotiation, password included.
 
 =item data
 
-A message has arrived: fetch it with L</data>. It is called once for each message.
+A message has arrived: fetch it with L</data>. It is called once for each message. What is not fetched
+waits in memory until the client has gone.
 
 =item disconnect
 
