@@ -72,6 +72,7 @@ PREINIT:
     I32 i;
 PPCODE:
     SERVERS_ONLY(self, "setcallback");
+    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
         if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code))
@@ -149,6 +150,7 @@ PREINIT:
     I32 i;
 PPCODE:
     SERVERS_ONLY(self, "addclientip");
+    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
     for (i = 1; i < items; i++) {
         if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
             RETURN_SV(etcp_fail(aTHX_ "Out of memory"));
@@ -162,6 +164,7 @@ PREINIT:
     I32 i;
 PPCODE:
     SERVERS_ONLY(self, "deleteclientip");
+    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
     for (i = 1; i < items; i++)
         etcp_server_disallow(self->srv->core, SvPV_nolen_const(ST(i)));
     XSRETURN_IV(1);
@@ -186,7 +189,9 @@ PREINIT:
 PPCODE:
     CONNECTIONS_ONLY(self, "receive");
     PUTBACK;
-    message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV(seconds) : 0);
+    etcp_object_protect(aTHX_ self); /* reading seconds may drop it */
+    SvGETMAGIC(seconds);
+    message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV_nomg(seconds) : 0);
     if (!message)
         XSRETURN_UNDEF;
     RETURN_SV(sv_2mortal(message));

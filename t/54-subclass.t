@@ -136,6 +136,49 @@ is($server->do_one_loop, 1, 'the real server is unharmed');
     my $text = bless [], 'My::Text';
     is(Net::EasyTCP->new(mode => 'server', port => $text), undef, 'an object as a port is its text');
     like($@, qr/^Could not create listening socket on port text of My::Text: /, 'which is no port');
+
+    # Code of the user's that runs inside a call may drop, close or use the very object.
+    package My::Fetch;
+    sub TIESCALAR { my ($class, $code) = @_; return bless { code => $code }, $class }
+    sub FETCH     { return $_[0]{code}->() }
+
+    package My::Drop;
+    use overload '""' => sub { $_[0]{code}->(); 'dropped' }, fallback => 1;
+
+    package main;
+    my $echo = spawn_server(donotencrypt => 1);
+    my $connect = sub {
+        return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) || die $@;
+    };
+    my $victim = $connect->();
+    tie my $drops, 'My::Fetch', sub { undef $victim; 'dropped' };
+    is($victim->send($drops), 1, 'send() of something that drops the object');
+    ok(!defined $victim, 'it is gone');
+    $victim = $connect->();
+    tie my $seconds, 'My::Fetch', sub { undef $victim; 1 };
+    is($victim->receive($seconds), undef, 'receive() with a timeout that drops the object');
+    $victim = $connect->();
+    tie my $closes, 'My::Fetch', sub { $victim->close; 'closed' };
+    is($victim->send($closes), undef, 'send() of something that closes the object');
+    is($@, 'Error sending data: Socket handle not supplied', 'says so');
+    $victim = $connect->();
+    tie my $sends, 'My::Fetch', sub { $victim->send('inner'); 'outer' };
+    is($victim->send($sends), 1, 'send() of something that sends');
+    is_deeply([ map { $victim->receive } 1, 2 ], [qw(inner outer)], 'both arrive');
+    tie my $dies, 'My::Fetch', sub { die "in FETCH\n" };
+    ok(!eval { $victim->send($dies); 1 }, 'send() of something that dies');
+    is($@, "in FETCH\n", 'the exception comes out');
+    is($victim->send('on') && $victim->receive, 'on', 'the connection goes on');
+    foreach my $method (qw(addclientip deleteclientip)) {
+        my ($own) = new_server();
+        my $address = bless { code => sub { undef $own } }, 'My::Drop';
+        is($own->$method($address, '127.0.0.1'), 1, "$method() of something that drops the server");
+    }
+    my ($own) = new_server();
+    my $key = bless { code => sub { undef $own } }, 'My::Drop';
+    is($own->setcallback($key => sub { }, data => sub { }), 1, 'setcallback() of such a name');
+    $echo->kill('TERM');
+
     local $_ = 'data';
     is($server->setcallback($_ => sub { }), 1, '$_ as a key');
     is($_, 'data', 'is not changed');

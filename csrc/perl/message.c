@@ -246,6 +246,9 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
         return 0;
     }
+    /* Magic and hooks run code of the user's, which may drop or close this very object. */
+    if (SvGMAGICAL(data) || SvROK(data))
+        etcp_object_protect(aTHX_ o);
     SvGETMAGIC(data);
     if (!SvOK(data)) {
         etcp_fail(aTHX_ "Error sending data: Data not supplied");
@@ -253,7 +256,6 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     }
     if (!SvROK(data))
         return send_scalar(aTHX_ o, data);
-    etcp_object_protect(aTHX_ o);
     etcp_perl_freeze(aTHX_ data, &image, &len);
     return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
 }
@@ -294,7 +296,6 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
     if (!(seconds > 0))
         seconds = DEFAULT_RECEIVE_SECONDS;
     timeout_ms = seconds > 4000000 ? 4000000000u : (unsigned)(seconds * 1000);
-    etcp_object_protect(aTHX_ o);
     for (;;) {
         sv = etcp_message_fetch(aTHX_ o, &failed);
         if (sv || failed)
