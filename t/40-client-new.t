@@ -98,6 +98,25 @@ works('object syntax', do { no strict; new Net::EasyTCP(mode => 'client', @to) }
     $client->close;
 }
 
+# An undocumented argument of old releases: a connected socket, which both ends wrap without a negotiation.
+{
+    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1, Proto => 'tcp');
+    my $near = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $listener->sockport);
+    my ($here, $there) = map { Net::EasyTCP->new(mode => 'client', _sock => $_) } $near, $listener->accept;
+    is($here->socket, $near, '_sock: the handle');
+    is($here->{_mode}, 'serverclient', '_sock: the kind of object');
+    is($here->remoteport, $listener->sockport, '_sock: the peer');
+    is($here->send([ 'a', 1 ]), 1, '_sock: send()');
+    is_deeply($there->receive(60), [ 'a', 1 ], '_sock: receive()');
+    is($here->close, 1, '_sock: close()');
+    is($there->receive(60), undef, '_sock: the end');
+    foreach my $no (\*STDERR, 'no handle', IO::Socket::INET->new(Proto => 'tcp')) {
+        $@ = 'stale';
+        is(Net::EasyTCP->new(mode => 'client', _sock => $no), undef, '_sock: not connected');
+        is($@, 'Error getting peername', '_sock: text');
+    }
+}
+
 # The text survives up to a bare "or die".
 ok(!eval { Net::EasyTCP->new(mode => 'client', port => 1) || die; 1 }, 'new() || die dies');
 like($@, qr/^Invalid host\t\.\.\.propagated/, 'with the text of $@');

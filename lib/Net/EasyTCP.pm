@@ -76,7 +76,12 @@ sub _build_client {
     my ($class, $args) = @_;
     $class = ref $class if ref $class;
     if ($args->{_sock}) {
-        my $self = _new_wrapped($class, $args, fileno $args->{_sock}) or return undef;
+        my $fd = fileno $args->{_sock};
+        if (!defined $fd || !getpeername $args->{_sock}) {
+            $@ = 'Error getting peername';
+            return undef;
+        }
+        my $self = _new_wrapped($class, $args, $fd) or return undef;
         _handle($self, $args->{_sock});
         return $self;
     }
@@ -213,8 +218,9 @@ C<server> or C<client>; only the first letter counts. Required.
 
 =item port
 
-The port to listen on or to connect to: a number or the name of a service. Required. A server that
-is given C<"00"> lets the system choose (C<< $server->{_sock}->sockport >> tells which).
+The port to listen on or to connect to: a number, the name of a service, or both as in C<"http(80)">, where
+the number is for systems that do not know the name. Required. A server that is given C<"00"> lets the system
+choose (C<< $server->{_sock}->sockport >> tells which).
 
 =item password
 
@@ -282,11 +288,12 @@ Options for a client:
 
 =item host
 
-A host name or an IP address, version 4 or 6. Required.
+A host name or an IP address, version 4 or 6. Required. In C<"name:1234"> the number takes the place of
+C<port>.
 
 =item timeout
 
-Seconds that the TCP connection may take to be made, 30 by default.
+Seconds that the TCP connection may take to be made, 30 by default; 0 is the default too.
 
 =item requirepassword
 
@@ -409,13 +416,16 @@ The name of the cipher in use, or C<undef>.
 
 =head2 mode
 
+    my $mode = $object->mode;    # [S][C][H]
+
 C<"server"> or C<"client">; C<"client"> for hybrid objects too.
 
 =head2 pending
 
     while ($client->pending) { my $message = $client->receive; ... }    # [C][H]
 
-Whether a complete message is here already, so that L</receive> would return at once. Programs that
+1 when a complete message is here already, so that L</receive> would return at once, and 0 when not, also
+after C<close>. Programs that
 C<select> on L</socket> ask this before they wait: several messages may have come in one piece.
 
 =head2 receive
@@ -429,7 +439,10 @@ objects may be asked too: a callback can hold a whole conversation.
 
 =head2 remoteip, remoteport
 
-The peer's address, as text, and port. Valid after C<close> too. [C][H]
+    my $text   = $client->remoteip;      # [C][H]
+    my $number = $client->remoteport;
+
+The peer's address and port. Valid after C<close> too.
 
 =head2 running
 
@@ -448,7 +461,10 @@ Storable does when a structure holds something that cannot be frozen, such as co
 
 =head2 serial
 
-A number that no other object of this process has. Clients of a server are numbered as they connect.
+    my $number = $object->serial;    # [S][C][H]
+
+A number that no other object of this process has. Clients of a server are numbered as they connect, other
+objects when they are first asked.
 
 =head2 setcallback
 
@@ -459,8 +475,10 @@ a code reference.
 
 =head2 socket
 
-The L<IO::Socket> handle of the connection, C<undef> after C<close>. [C][H] Good for C<select> and for
-socket options; do not read or write it. It has a descriptor of its own.
+    my $handle = $client->socket;    # [C][H]
+
+The L<IO::Socket> handle of the connection, C<undef> after C<close>. Good for C<select> and for socket
+options; do not read or write it. It has a descriptor of its own.
 
 =head2 start
 
@@ -557,6 +575,11 @@ B<For anything that matters, run the connection through TLS, SSH or a VPN.>
                             can be guessed without contact    a server can be impersonated
     Crypt::RSA (512 bits)   a day of computing                none
 
+Which symmetric cipher it is matters less than this. With a password, Crypt::DES is the exception: its keys
+have 56 bits and can be searched through by anyone who rents a machine for a few days. Crypt::CipherSaber is
+RC4, where whoever can change the traffic chooses which bits of a message turn over. The others are sound as
+ciphers.
+
 The password itself is compared by DES crypt(3): eight characters of seven bits count.
 
 What this release does about the weaknesses of its predecessors:
@@ -566,7 +589,8 @@ What this release does about the weaknesses of its predecessors:
 =item *
 
 Keys, salts and IVs come from the operating system through OpenSSL's generator. Releases up to 0.26 used
-C<rand> unless Crypt::Random was installed (CVE-2024-56830, and CVE-2002-20002 for what came before).
+C<rand>: those before 0.15 always (CVE-2002-20002), those from 0.15 on unless Crypt::Random was installed
+(CVE-2024-56830).
 
 =item *
 
@@ -654,7 +678,7 @@ C<socket> gives a handle on a duplicate of the descriptor.
 =item *
 
 Of the private slots of an object only C<_mode>, C<_serial>, C<_remoteip>, C<_remoteport>, C<_sock> and
-C<_callbacks> remain, to be read. A copy of the hash is no second object: its methods die.
+C<_callbacks> remain, to be read.
 
 =item *
 
@@ -662,7 +686,13 @@ A client accepts IPv6 addresses and names. A port above 65535 is refused; it use
 
 =item *
 
-Cipher modules print no warnings, because there are none.
+Cipher modules print no warnings, because there are none. C<%_COMPRESS_AVAILABLE> and
+C<%_ENCRYPT_AVAILABLE> list what is built in, C<%_MISC_AVAILABLE> nothing; changing them, or C<$PACKETSIZE>,
+has no effect.
+
+=item *
+
+A method called on something that is not an object of this class, or on a copy of one, dies and says so.
 
 =item *
 
