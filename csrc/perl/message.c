@@ -183,6 +183,11 @@ static int wait_for_room(pTHX_ etcp_object *o)
     int rc;
 
     while (etcp_conn_wants_drain(o->conn, &mark)) {
+        /* It may have come while the message was compressed and encrypted. */
+        if (PL_sig_pending) {
+            PERL_ASYNC_CHECK();
+            continue;
+        }
         rc = etcp_conn_drain(o->conn, mark, &since);
         if (rc == 0)
             return 1;
