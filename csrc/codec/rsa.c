@@ -23,7 +23,7 @@ static rsa_ctx *own(etcp_cipher_ctx *ctx)
     return (rsa_ctx *)(void *)ctx;
 }
 
-/* ---- contexts ----------------------------------------------------------------------------------- */
+/* ---- contexts -------------------------------------------------------------------------------- */
 
 void etcp_rsa_free_ctx(etcp_cipher_ctx *ctx)
 {
@@ -69,7 +69,7 @@ int etcp_rsa_new_ctx(const etcp_cipher *row, const uint8_t *key, size_t len, etc
     return 0;
 }
 
-/* ---- sealing ------------------------------------------------------------------------------------ */
+/* ---- sealing --------------------------------------------------------------------------------- */
 
 /* out[0..block) = em[0..block-1) ^ e mod n */
 static int raise_public(rsa_ctx *r, const uint8_t *em, uint8_t *out)
@@ -139,7 +139,7 @@ int etcp_rsa_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn 
     return rc;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* em[0..block) = sealed[0..block) ^ d mod n, in time that does not depend on d. */
 static int raise_private(rsa_ctx *r, const uint8_t *sealed, uint8_t *em)
@@ -188,7 +188,7 @@ int etcp_rsa_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_b
     return rc;
 }
 
-/* ---- new keys ----------------------------------------------------------------------------------- */
+/* ---- new keys -------------------------------------------------------------------------------- */
 
 /* phi, d, dp, dq and u from p, q and e. Returns 0 when d does not exist for this pair of primes. */
 static int derive(etcp_rsa_key *k, BN_CTX *ctx)

@@ -53,7 +53,7 @@ static int is_plausible(const etcp_rsa_key *key)
            BN_num_bits(key->n) <= ETCP_RSA_BITS_MAX;
 }
 
-/* ---- the frozen public key ----------------------------------------------------------------------- */
+/* ---- the frozen public key ------------------------------------------------------------------- */
 
 /* What is left of the image. */
 typedef struct cursor {
@@ -195,7 +195,7 @@ int etcp_rsa_key_read_public(const uint8_t *image, size_t len, etcp_rsa_key *key
     return rc;
 }
 
-/* ---- the text of a private key ------------------------------------------------------------------- */
+/* ---- the text of a private key --------------------------------------------------------------- */
 
 static int is_space(uint8_t c)
 {

@@ -20,7 +20,7 @@ static int append_decimal(etcp_buf *out, const BIGNUM *number)
     return rc;
 }
 
-/* ---- public: a Storable image ------------------------------------------------------------------- */
+/* ---- public: a Storable image ---------------------------------------------------------------- */
 
 static int append_u32(etcp_buf *out, uint32_t value)
 {
@@ -86,7 +86,7 @@ int etcp_rsa_key_write_public(const etcp_rsa_key *key, etcp_buf *out)
     return rc;
 }
 
-/* ---- private: the text that Data::Dumper makes ---------------------------------------------------- */
+/* ---- private: the text that Data::Dumper makes ----------------------------------------------- */
 
 static int append_numbers(etcp_buf *out, const etcp_rsa_key *key)
 {

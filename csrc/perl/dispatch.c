@@ -10,7 +10,7 @@
 /* Seconds after which a server draws a new Crypt::RSA pair. */
 #define RSA_LIFETIME 3600
 
-/* ---- calling Perl ------------------------------------------------------------------------------- */
+/* ---- calling Perl ---------------------------------------------------------------------------- */
 
 /* Callbacks run on a Perl stack of their own, one for all that happens between two waits: it keeps
  * `last` and friends from jumping over C frames that would wake up later. */
@@ -57,7 +57,7 @@ static void call_back(pTHX_ SV *code, etcp_object *client)
     call_with(aTHX_ code, self);
 }
 
-/* ---- clients come and go ------------------------------------------------------------------------ */
+/* ---- clients come and go --------------------------------------------------------------------- */
 
 /* Makes the object of a client that finished its negotiation and lists it with its server. */
 static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
@@ -155,7 +155,7 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
     }
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static int renew_rsa_when_due(pTHX_ etcp_object *server)
 {

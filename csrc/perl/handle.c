@@ -56,7 +56,7 @@ void etcp_handle_close(pTHX_ etcp_object *o)
     SvREFCNT_dec(handle);
 }
 
-/* ---- the slot _sock ----------------------------------------------------------------------------- */
+/* ---- the slot _sock -------------------------------------------------------------------------- */
 
 /* Reading the slot is asking for the handle. */
 static int get_slot(pTHX_ SV *sv, MAGIC *mg)

@@ -4,7 +4,7 @@
 
 #define DEFAULT_RECEIVE_SECONDS 300
 
-/* ---- large payloads in scalars ----------------------------------------------------------------- */
+/* ---- large payloads in scalars --------------------------------------------------------------- */
 
 static void *payload_create(void *arg, size_t cap, uint8_t **data)
 {
@@ -41,7 +41,7 @@ const etcp_payload_ops *etcp_message_payload_ops(void)
     return &ops;
 }
 
-/* ---- arriving ----------------------------------------------------------------------------------- */
+/* ---- arriving -------------------------------------------------------------------------------- */
 
 static SV *bytes_of_event(pTHX_ const etcp_event *event)
 {
@@ -150,7 +150,7 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
     return m.sv;
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------ */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 static void release_scalar(void *owner)
 {
@@ -265,7 +265,7 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
 }
 
-/* ---- receive() ---------------------------------------------------------------------------------- */
+/* ---- receive() ------------------------------------------------------------------------------- */
 
 static void receive_failed(pTHX_ const etcp_object *o, int rc)
 {

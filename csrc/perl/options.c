@@ -7,7 +7,7 @@
 
 #define NEGOTIATION_SECONDS 90
 
-/* ---- reading arguments -------------------------------------------------------------------------- */
+/* ---- reading arguments ----------------------------------------------------------------------- */
 
 static SV *arg(pTHX_ HV *args, const char *name)
 {
@@ -92,7 +92,7 @@ static unsigned ms_arg(pTHX_ HV *args, const char *name, unsigned otherwise)
     return n > 2000000 ? 2000000000u : n < 0.001 ? 1 : (unsigned)(n * 1000);
 }
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static void forbid_listed(pTHX_ etcp_config *config, SV *names)
 {
@@ -241,7 +241,7 @@ static void fill_limits(pTHX_ HV *args, etcp_conn_limits *limits)
     limits->send_timeout_ms = ms_arg(aTHX_ args, "sendtimeout", limits->send_timeout_ms);
 }
 
-/* ---- objects ------------------------------------------------------------------------------------ */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, etcp_object **out)
 {
@@ -266,7 +266,7 @@ static void set_remote_slots(pTHX_ etcp_object *o)
     etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(o->conn)));
 }
 
-/* ---- client ------------------------------------------------------------------------------------- */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 static void free_dial(pTHX_ void *dial)
 {
@@ -387,7 +387,7 @@ SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
     return self;
 }
 
-/* ---- server ------------------------------------------------------------------------------------- */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 static void fill_server_options(pTHX_ HV *args, etcp_server_options *options)
 {

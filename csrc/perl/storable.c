@@ -49,7 +49,7 @@ SV *etcp_storable_call(pTHX_ const char *function, SV *argument, I32 flags)
     return result;
 }
 
-/* ---- the dialect ------------------------------------------------------------------------------------ */
+/* ---- the dialect ----------------------------------------------------------------------------- */
 
 /* What Storable makes of [true, 1000], behind the header and the count: the items it uses for both. */
 static void probe_items(pTHX_ etcp_storable_state *s)
@@ -90,7 +90,7 @@ static void probe_native(pTHX_ etcp_storable_state *s)
     s->options.double_size = NVSIZE;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static GV *setting(pTHX_ const char *name)
 {

@@ -37,7 +37,7 @@ int etcp_storable_may_bless(pTHX_ const etcp_storable_state *s)
     return !flags || !SvOK(flags) || (SvIV(flags) & 2);
 }
 
-/* ---- what the policy says ------------------------------------------------------------------------------- */
+/* ---- what the policy says -------------------------------------------------------------------- */
 
 /* Names come as bytes. A user's list may hold the same name as characters. */
 static int is_listed(pTHX_ HV *classes, const char *name, I32 len)
@@ -59,7 +59,7 @@ int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storabl
     return ETCP_EPOLICY;
 }
 
-/* ---- scanning --------------------------------------------------------------------------------------------- */
+/* ---- scanning -------------------------------------------------------------------------------- */
 
 static int class_named(void *arg, etcp_storable_class *c)
 {
@@ -116,7 +116,7 @@ static int judge(pTHX_ const etcp_storable_state *s, const etcp_thaw_policy *pol
     return ETCP_THAW_FAILED;
 }
 
-/* ---- what Perl says --------------------------------------------------------------------------------------- */
+/* ---- what Perl says -------------------------------------------------------------------------- */
 
 static int has_hook(pTHX_ const char *name, STRLEN len)
 {
@@ -214,7 +214,7 @@ static SV *compile(pTHX_ AV *expressions)
     return error ? sv_2mortal(error) : NULL;
 }
 
-/* ---- the entrance --------------------------------------------------------------------------------------- */
+/* ---- the entrance ---------------------------------------------------------------------------- */
 
 static int scan(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len, findings *f, SV **error)
 {

@@ -24,10 +24,10 @@ typedef struct freezer {
 
 static int freeze_item(pTHX_ freezer *z, SV *sv);
 
-/* ---- scalars ------------------------------------------------------------------------------------------ */
+/* ---- scalars --------------------------------------------------------------------------------- */
 
-/* Whether magic is no more than a memory: of UTF-8 offsets, of pos(), of who refers weakly, of $#array, or
- * of some other C code. */
+/* Whether magic is no more than a memory: of UTF-8 offsets, of pos(), of who refers weakly, of
+ * $#array, or of some other C code. */
 static int is_harmless(const MAGIC *mg)
 {
     switch (mg->mg_type) {
@@ -125,9 +125,10 @@ static int freeze_digits(freezer *z, int is_negative, uint64_t digits, int decim
     return freeze_text(z, at, (STRLEN)(text + sizeof text - at), 0);
 }
 
-/* Writes numbers like 12.75, which printf() is slow at. If at most 15 digits name a number that is read
- * back as nv, then "%.15g" prints just these, for doubles keep 15 digits. digits and the power of ten are
- * exact, so that the quotient is what reading would give. Returns FOREIGN when it takes more digits. */
+/* Writes numbers like 12.75, which printf() is slow at. If at most 15 digits name a number that is
+ * read back as nv, then "%.15g" prints just these, for doubles keep 15 digits. digits and the power
+ * of ten are exact, so that the quotient is what reading would give. Returns FOREIGN when it takes
+ * more digits. */
 static int freeze_decimal(freezer *z, NV nv)
 {
     static const NV power[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
@@ -145,8 +146,8 @@ static int freeze_decimal(freezer *z, NV nv)
 }
 #endif
 
-/* Perl's own text of a number. Storable asks for it in the scope of its own code, where the decimal point
- * is a point; our caller may be under "use locale". */
+/* Perl's own text of a number. Storable asks for it in the scope of its own code, where the decimal
+ * point is a point; our caller may be under "use locale". */
 static int freeze_by_perl(pTHX_ freezer *z, SV *number)
 {
     char text[64];
@@ -224,7 +225,7 @@ static int freeze_scalar(pTHX_ freezer *z, SV *sv)
     return FOREIGN;
 }
 
-/* ---- references and objects ----------------------------------------------------------------------------- */
+/* ---- references and objects ------------------------------------------------------------------ */
 
 static int has_overloading(pTHX_ HV *stash)
 {
@@ -280,7 +281,7 @@ static int freeze_class(pTHX_ freezer *z, HV *stash)
     return etcp_storable_put_class(z->w, (const uint8_t *)name, strlen(name));
 }
 
-/* ---- arrays ------------------------------------------------------------------------------------------- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 static int freeze_element(pTHX_ freezer *z, SV *sv)
 {
@@ -309,7 +310,7 @@ static int freeze_array(pTHX_ freezer *z, AV *av)
     return rc;
 }
 
-/* ---- hashes ------------------------------------------------------------------------------------------- */
+/* ---- hashes ---------------------------------------------------------------------------------- */
 
 /* The value, and behind it the key. */
 static int freeze_entry(pTHX_ freezer *z, HE *he, int is_flagged)
@@ -446,7 +447,7 @@ static int freeze_hash(pTHX_ freezer *z, HV *hv)
                            : freeze_unsorted(aTHX_ z, hv, is_flagged);
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 static int freeze_content(pTHX_ freezer *z, SV *sv)
 {
@@ -471,8 +472,8 @@ static int freeze_item(pTHX_ freezer *z, SV *sv)
 {
     int rc;
 
-    /* What only one thing refers to is met once: only weak references do not count. The undef constant is
-     * written anew each time. */
+    /* What only one thing refers to is met once: only weak references do not count. The undef
+     * constant is written anew each time. */
     if ((SvREFCNT(sv) == 1 && !z->is_careful) || sv == &PL_sv_undef) {
         etcp_storable_pass(z->w);
     } else {
@@ -488,7 +489,7 @@ static int freeze_item(pTHX_ freezer *z, SV *sv)
     return freeze_content(aTHX_ z, sv);
 }
 
-/* ---- settings and delegation ------------------------------------------------------------------------------ */
+/* ---- settings and delegation ----------------------------------------------------------------- */
 
 /* How many references may nest before Storable is asked, whose limits count in more ways than one. */
 static int depth_allowed(pTHX_ const etcp_storable_state *s)

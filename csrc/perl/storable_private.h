@@ -39,10 +39,10 @@ etcp_storable_state *etcp_storable_state_of(pTHX);
 /* 0 if policy allows class c, else ETCP_EPOLICY. */
 int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storable_class *c);
 
-/* Whether Storable may be given an image: only after every item was found whole, every class allowed, and
- * nothing was met that is known to crash it, or that it would give up at half-way, for then it leaves for
- * ever what it has made so far. Loads the modules of classes as Storable would. Returns as etcp_perl_thaw;
- * ETCP_THAW_OK: Storable may have it. */
+/* Whether Storable may be given an image: only after every item was found whole, every class
+ * allowed, and nothing was met that is known to crash it, or that it would give up at half-way, for
+ * then it leaves for ever what it has made so far. Loads the modules of classes as Storable would.
+ * Returns as etcp_perl_thaw; ETCP_THAW_OK: Storable may have it. */
 int etcp_storable_check(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len,
                         const etcp_thaw_policy *policy, int may_run_perl, SV **error);
 

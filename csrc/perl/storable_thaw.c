@@ -18,7 +18,7 @@ typedef struct thawer {
 #define dTHAWER thawer *t = (thawer *)arg
 #endif
 
-/* ---- leaves --------------------------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 static void *make_constant(void *arg, etcp_storable_constant which, etcp_storable_place place)
 {
@@ -92,7 +92,7 @@ static int hang_vstring(void *arg, void *string, const uint8_t *literal, size_t 
     return 0;
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 static void *make_array(void *arg, size_t count)
 {
@@ -195,7 +195,7 @@ static int put_in_reference(void *arg, void *reference, void *value, etcp_storab
     return 0;
 }
 
-/* ---- references --------------------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 static void *share(void *arg, void *value)
 {
@@ -239,7 +239,7 @@ static void weaken(void *arg, void *reference)
     sv_rvweaken((SV *)reference);
 }
 
-/* ---- classes ---------------------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 static int name_class(void *arg, etcp_storable_class *c)
 {
@@ -294,7 +294,7 @@ static const etcp_storable_builder builder = {
     hang_vstring,   share,            release,      owners,      empty,      name_class,
     prepare_class,  weaken,           make_object};
 
-/* ---- by Storable itself ------------------------------------------------------------------------------------- */
+/* ---- by Storable itself ---------------------------------------------------------------------- */
 
 static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, SV **out, SV **error)
 {
@@ -322,7 +322,7 @@ static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, S
     return ETCP_THAW_FAILED;
 }
 
-/* ---- the entrance --------------------------------------------------------------------------------------- */
+/* ---- the entrance ---------------------------------------------------------------------------- */
 
 /* $Storable::accept_future_minor = 0 turns away what a later Storable wrote. */
 static int is_from_the_future(pTHX_ const etcp_storable_state *s, const U8 *data, STRLEN len)

@@ -11,7 +11,7 @@ enum {
     KEPT_FRAMES = 1024      /* of frames, classes and so on */
 };
 
-/* ---- failures and tables ------------------------------------------------------------------------ */
+/* ---- failures and tables --------------------------------------------------------------------- */
 
 int etcp_storable_damaged(etcp_storable_reader *r, const char *what)
 {
@@ -113,7 +113,7 @@ int etcp_storable_reserve_frame(etcp_storable_reader *r)
     return 0;
 }
 
-/* ---- classes -------------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len)
 {
@@ -181,7 +181,7 @@ static uint32_t class_of(const etcp_storable_reader *r, size_t tag)
     return r->blessings[low].class_index;
 }
 
-/* ---- items ---------------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 void etcp_storable_tag(etcp_storable_reader *r, void *value)
 {
@@ -527,7 +527,7 @@ static int read_item(etcp_storable_reader *r)
     return rc < 0 ? rc : read_op(r, op);
 }
 
-/* ---- filling containers --------------------------------------------------------------------------- */
+/* ---- filling containers ---------------------------------------------------------------------- */
 
 /* Reads the key that follows a value, and stores both. */
 static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
@@ -631,7 +631,7 @@ static int read_items(etcp_storable_reader *r)
     return rc;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void share_all(etcp_storable_reader *r)
 {
@@ -756,7 +756,7 @@ static void drop_large_tables(etcp_storable_reader *r)
     }
 }
 
-/* ---- the header ------------------------------------------------------------------------------------- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 /* Byte order and sizes, of an image in native order: as on this machine, or nothing can be read. */
 static int check_native_header(etcp_storable_reader *r, unsigned minor,
@@ -794,7 +794,7 @@ static int read_header(etcp_storable_reader *r, const etcp_storable_options *opt
     return check_native_header(r, minor, options);
 }
 
-/* ---- the public face -------------------------------------------------------------------------------- */
+/* ---- the public face ------------------------------------------------------------------------- */
 
 etcp_storable_reader *etcp_storable_reader_new(void)
 {

@@ -37,8 +37,9 @@ typedef struct etcp_storable_class {
     int hooked;    /* a HOOK item is an object of this class */
 } etcp_storable_class;
 
-/* Makes the values. Values are opaque, not NULL, and carry one reference when made; functions that put a
- * value somewhere take over that reference unless they fail. arg is the caller's. int results are 0 or an etcp_code. */
+/* Makes the values. Values are opaque, not NULL, and carry one reference when made; functions that
+ * put a value somewhere take over that reference unless they fail. arg is the caller's. int results
+ * are 0 or an etcp_code. */
 typedef struct etcp_storable_builder {
     /* Leaves. NULL: out of memory; from string also: not UTF-8. */
     void *(*constant)(void *arg, etcp_storable_constant which, etcp_storable_place place);

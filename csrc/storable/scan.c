@@ -3,7 +3,7 @@
 #include "reader.h"
 #include "reader_private.h"
 
-/* ---- a builder of nothing --------------------------------------------------------------------------- */
+/* ---- a builder of nothing -------------------------------------------------------------------- */
 
 /* Values are one of these: the reader keeps the tags and the classes, little else matters. */
 static char any_value;
@@ -112,7 +112,7 @@ static void scan_bless(void *arg, void *value, etcp_storable_class *c)
     scan_touch(arg, c);
 }
 
-/* ---- items that only Storable builds ------------------------------------------------------------------ */
+/* ---- items that only Storable builds --------------------------------------------------------- */
 
 static int open_tied(etcp_storable_reader *r, unsigned op)
 {
@@ -177,7 +177,7 @@ static int read_regexp(etcp_storable_reader *r)
     return ETCP_STEP_ITEM;
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------------ */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 static int read_hook_class(etcp_storable_reader *r, unsigned flags, uint32_t *class_index)
 {
@@ -299,7 +299,7 @@ static int read_hook(etcp_storable_reader *r)
     return ETCP_STEP_ITEM;
 }
 
-/* ---- dispatch --------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 int etcp_storable_read_foreign(etcp_storable_reader *r, unsigned op)
 {

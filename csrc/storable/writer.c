@@ -51,7 +51,7 @@ int etcp_storable_begin(etcp_storable_writer *w, uint8_t minor)
     return 0;
 }
 
-/* ---- what was met before ------------------------------------------------------------------------ */
+/* ---- what was met before --------------------------------------------------------------------- */
 
 /* The slot that holds address in the current image, or the empty one where it belongs. */
 static etcp_storable_slot *find_slot(const etcp_storable_writer *w, const void *address)
@@ -115,7 +115,7 @@ int etcp_storable_meet(etcp_storable_writer *w, const void *address)
     return 1;
 }
 
-/* ---- items ---------------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static int put_digits(etcp_storable_writer *w, int is_negative, uint64_t magnitude)
 {
