@@ -28,7 +28,8 @@ static int prepare(evp_schedule *s, const EVP_CIPHER *cipher)
     s->state = EVP_CIPHER_CTX_new();
     if (!s->state)
         return ETCP_ENOMEM;
-    if (EVP_CipherInit_ex(s->state, cipher, NULL, NULL, NULL, 1) == 1)
+    if (EVP_CipherInit_ex(s->state, cipher, NULL, NULL, NULL, 1) == 1 &&
+        EVP_CIPHER_CTX_set_padding(s->state, 0) == 1)
         return 0;
     EVP_CIPHER_CTX_free(s->state);
     s->state = NULL;
@@ -68,8 +69,7 @@ static int start(evp_schedule *s, keyed_for direction, const uint8_t *iv)
     const uint8_t *key = s->keyed == direction ? NULL : s->key;
 
     s->keyed = UNKEYED;
-    if (EVP_CipherInit_ex(s->state, NULL, NULL, key, iv, direction == ENCRYPTION) != 1 ||
-        EVP_CIPHER_CTX_set_padding(s->state, 0) != 1)
+    if (EVP_CipherInit_ex(s->state, NULL, NULL, key, iv, direction == ENCRYPTION) != 1)
         return ETCP_ECRYPT;
     s->keyed = direction;
     return 0;
