@@ -24,7 +24,7 @@ static const uint8_t magic_randomiv[MAGIC_SIZE] = {'R', 'a', 'n', 'd', 'o', 'm',
 typedef struct cbc_ctx {
     const etcp_block_cipher *block;
     EVP_MD_CTX *md5;
-    void *schedule;          /* NULL until the first message: many contexts see none */
+    void *schedule;          /* NULL until it is needed: many contexts see no message */
     etcp_cipher_style keyed; /* RANDOMIV: the schedule's key is good for every such message */
     size_t passphrase_len;
     uint8_t passphrase[];
@@ -53,21 +53,36 @@ int etcp_cbc_new_ctx(const etcp_cipher *row, const uint8_t *key, size_t len, etc
     return 0;
 }
 
+static void drop_schedule(cbc_ctx *c)
+{
+    if (!c->schedule)
+        return;
+    if (c->block->release)
+        c->block->release(c->schedule);
+    etcp_wipe(c->schedule, c->block->schedule_size);
+    etcp_free(c->schedule);
+    c->schedule = NULL;
+    c->keyed = ETCP_STYLE_NONE;
+}
+
 void etcp_cbc_free_ctx(etcp_cipher_ctx *ctx)
 {
     cbc_ctx *c = own(ctx);
 
     if (!c)
         return;
-    if (c->schedule) {
-        if (c->block->release)
-            c->block->release(c->schedule);
-        etcp_wipe(c->schedule, c->block->schedule_size);
-        etcp_free(c->schedule);
-    }
+    drop_schedule(c);
     EVP_MD_CTX_free(c->md5);
     etcp_wipe(c->passphrase, c->passphrase_len);
     etcp_free(c);
+}
+
+/* The key of a "Salted__" message is good for no other. An idle connection need not keep four kilobytes
+ * for it, unless looking up OpenSSL's cipher again would cost more than the message did. */
+static void end_message(cbc_ctx *c)
+{
+    if (c->keyed != ETCP_STYLE_RANDOMIV && !c->block->release)
+        drop_schedule(c);
 }
 
 /* What only a context that is used needs. The digest is looked up once, which costs as much as
@@ -202,6 +217,7 @@ int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn 
         memcpy(at, bytes, len);
     memset(at + len, (int)padding, padding);
     rc = c->block->encrypt(c->schedule, iv, at, at, len + padding);
+    end_message(c);
     if (rc == 0)
         etcp_buf_commit(out, HEADER_SIZE + len + padding);
     return rc;
@@ -249,6 +265,7 @@ int etcp_cbc_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_b
     rc = derive(c, found, bytes + MAGIC_SIZE, iv);
     if (rc == 0)
         rc = c->block->decrypt(c->schedule, iv, bytes + HEADER_SIZE, etcp_buf_tail(out), body);
+    end_message(c);
     if (rc < 0)
         return rc;
     padding = padding_of(etcp_buf_tail(out) + body - block, block);

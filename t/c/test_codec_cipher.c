@@ -484,6 +484,31 @@ static void test_exhausted_memory(const etcp_cipher *row, etcp_cipher_style styl
     alloc_reset();
 }
 
+/* The schedule of a key that is used once goes with the message, where it can be made again
+ * quickly. */
+static void test_idle_memory(const etcp_cipher *row)
+{
+    etcp_cipher_ctx *ctx = NULL;
+    etcp_buf sealed;
+    uint8_t salt = 0;
+    long live;
+
+    etcp_buf_init(&sealed);
+    alloc_fail_at(0);
+    recorded_need(etcp_buf_reserve(&sealed, 1000) == 0 &&
+                      row->new_ctx(row, (const uint8_t *)key_string, row->key_length, &ctx) == 0,
+                  "no context");
+    live = alloc_live();
+    recorded_need(row->seal(ctx, ETCP_STYLE_SALTED, counting, &salt, (const uint8_t *)"message", 7,
+                            &sealed) == 0,
+                  "cannot seal");
+    tap_is_int(alloc_live() - live, row->block && row->block->release ? 1 : 0,
+               "%s: what an idle context keeps of a message", row->name);
+    row->free_ctx(ctx);
+    etcp_buf_deinit(&sealed);
+    alloc_reset();
+}
+
 static void test_exhausted_memory_for_keys(const etcp_cipher *row)
 {
     int rc, wrong = 0;
@@ -586,6 +611,7 @@ static void test_row(const etcp_cipher *row)
     }
     if (row->block)
         test_padding(row);
+    test_idle_memory(row);
     test_exhausted_memory_for_keys(row);
     test_new_keys(row);
     test_failing_source(row);
