@@ -51,7 +51,8 @@ ssize_t etcp_socket_read(int fd, void *bytes, size_t len);
 ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
 
 /* Waits for events (POLLIN, POLLOUT) on one descriptor; timeout_ms negative: for ever. Returns as
- * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included. */
+ * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included. Says EINTR once a second too: a signal
+ * that came just before the wait does not end it, and its handler must not wait for the peer. */
 int etcp_socket_wait(int fd, short events, int timeout_ms);
 
 /* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports

@@ -181,31 +181,44 @@ etcp_conn *world_dial(world *w)
     return rc == 0 ? c : NULL;
 }
 
-int world_send(etcp_conn *c, const char *text)
+int world_drain(etcp_conn *c, size_t mark)
 {
     uint64_t since = 0;
+    int rc;
+
+    do {
+        rc = etcp_conn_drain(c, mark, &since);
+    } while (rc == ETCP_EINTR);
+    return rc;
+}
+
+int world_send(etcp_conn *c, const char *text)
+{
     size_t mark;
     int rc = etcp_conn_send(c, 0, (const uint8_t *)text, strlen(text), NULL, NULL);
 
-    while (rc == 0 && etcp_conn_wants_drain(c, &mark)) {
-        rc = etcp_conn_drain(c, mark, &since);
-        if (rc == ETCP_EINTR)
-            rc = 0;
-    }
+    while (rc == 0 && etcp_conn_wants_drain(c, &mark))
+        rc = world_drain(c, mark);
+    return rc;
+}
+
+int world_wait(etcp_conn *c, unsigned timeout_ms, etcp_event *event)
+{
+    uint64_t since = 0;
+    int rc;
+
+    do {
+        rc = etcp_conn_receive(c, timeout_ms, &since, event);
+    } while (rc == ETCP_EINTR);
     return rc;
 }
 
 const char *world_receive(etcp_conn *c)
 {
     static char text[256];
-    uint64_t since = 0;
     etcp_event event;
-    int rc;
 
-    do {
-        rc = etcp_conn_receive(c, 1000, &since, &event);
-    } while (rc == ETCP_EINTR);
-    if (rc != 1)
+    if (world_wait(c, 1000, &event) != 1)
         return NULL;
     (void)snprintf(text, sizeof text, "%.*s", event.len > 200 ? 200 : (int)event.len,
                    (const char *)event.data);

@@ -49,6 +49,10 @@ int world_round(world *w);
 /* Forgets the log. */
 void world_forget(world *w);
 
+/* As etcp_conn_drain and etcp_conn_receive, calling again after ETCP_EINTR as the bridge does. */
+int world_drain(etcp_conn *c, size_t mark);
+int world_wait(etcp_conn *c, unsigned timeout_ms, etcp_event *event);
+
 /* Connects and negotiates. NULL on failure, with the error in world_error. */
 etcp_conn *world_dial(world *w);
 extern etcp_error world_error;
