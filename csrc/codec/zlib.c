@@ -7,18 +7,23 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-/* Compress::Zlib::compress() is not zlib's compress(): the latter's memory level is 8, and on larger
- * messages gives other bytes. Receivers do not care; recorded connections do. */
+/* Compress::Zlib::compress() is not zlib's compress(): the latter's memory level is 8, and on
+ * larger messages gives other bytes. Receivers do not care; recorded connections do. */
 enum { WINDOW_BITS = 15, MEMORY_LEVEL = 9 };
+
+/* Resetting a stream clears 128 KiB of hash table at that level, which takes longer than all else
+ * that is done to a short message. A lower level needs 8 KiB, and still gives the same bytes for
+ * messages that fit into one of its blocks. */
+enum { SHORT_MESSAGE = 2000, SHORT_MEMORY_LEVEL = 5 };
 
 /* One message of room at first, so that most messages need one call and one block of memory. */
 enum { SMALL_MESSAGE = 16384, LEAST_ROOM = 512 };
 
 /* Resetting a stream costs a tenth of making one, so each is made once and kept. */
 struct etcp_compressor_state {
-    z_stream deflater;
+    z_stream deflater[2]; /* for messages of any length, for short ones */
     z_stream inflater;
-    int has_deflater;
+    int has_deflater[2];
     int has_inflater;
 };
 
@@ -36,31 +41,41 @@ static void core_free(voidpf opaque, voidpf block)
     etcp_free(block);
 }
 
+static void prepare(z_stream *z)
+{
+    z->zalloc = core_alloc;
+    z->zfree = core_free;
+}
+
 static etcp_compressor_state *get_state(etcp_compressor_state **state)
 {
     if (*state)
         return *state;
     *state = etcp_zalloc(sizeof **state);
     if (*state) {
-        (*state)->deflater.zalloc = (*state)->inflater.zalloc = core_alloc;
-        (*state)->deflater.zfree = (*state)->inflater.zfree = core_free;
+        prepare(&(*state)->deflater[0]);
+        prepare(&(*state)->deflater[1]);
+        prepare(&(*state)->inflater);
     }
     return *state;
 }
 
-static z_stream *get_deflater(etcp_compressor_state **state)
+static z_stream *get_deflater(etcp_compressor_state **state, size_t len)
 {
     etcp_compressor_state *s = get_state(state);
+    const int is_short = len <= SHORT_MESSAGE;
+    z_stream *z;
 
     if (!s)
         return NULL;
-    if (s->has_deflater)
-        return deflateReset(&s->deflater) == Z_OK ? &s->deflater : NULL;
-    if (deflateInit2(&s->deflater, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL,
-                     Z_DEFAULT_STRATEGY) != Z_OK)
+    z = &s->deflater[is_short];
+    if (s->has_deflater[is_short])
+        return deflateReset(z) == Z_OK ? z : NULL;
+    if (deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS,
+                     is_short ? SHORT_MEMORY_LEVEL : MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
         return NULL;
-    s->has_deflater = 1;
-    return &s->deflater;
+    s->has_deflater[is_short] = 1;
+    return z;
 }
 
 static z_stream *get_inflater(etcp_compressor_state **state)
@@ -124,7 +139,7 @@ int etcp_zlib_compress(etcp_compressor_state **state, const uint8_t *bytes, size
                        etcp_buf *out)
 {
     const size_t before = etcp_buf_len(out);
-    z_stream *z = get_deflater(state);
+    z_stream *z = get_deflater(state, len);
     const int rc = z ? deflate_message(z, bytes, len, out) : ETCP_ENOMEM;
 
     if (rc != 0)
@@ -174,8 +189,8 @@ static int inflate_message(z_stream *z, const uint8_t *bytes, size_t len, size_t
     return 0;
 }
 
-int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
-                         etcp_buf *out)
+int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+                         size_t max, etcp_buf *out)
 {
     const size_t before = etcp_buf_len(out);
     z_stream *z = get_inflater(state);
@@ -190,8 +205,10 @@ void etcp_zlib_free_state(etcp_compressor_state *state)
 {
     if (!state)
         return;
-    if (state->has_deflater)
-        deflateEnd(&state->deflater);
+    if (state->has_deflater[0])
+        deflateEnd(&state->deflater[0]);
+    if (state->has_deflater[1])
+        deflateEnd(&state->deflater[1]);
     if (state->has_inflater)
         inflateEnd(&state->inflater);
     etcp_free(state);
