@@ -366,6 +366,7 @@ _thaw(image, mode = 0, classes = NULL)
     int mode
     AV *classes
 PREINIT:
+    static const etcp_thaw_policy all;
     etcp_policy *policy;
     SV *error = NULL;
     STRLEN len;
@@ -373,8 +374,9 @@ PREINIT:
     int rc;
 CODE:
     bytes = SvPVbyte(image, len);
-    policy = etcp_policy_new(aTHX_ mode, classes);
-    rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, &policy->rule, 1, &RETVAL, &error);
+    policy = mode ? etcp_policy_new(aTHX_ mode, classes) : NULL;
+    rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, policy ? &policy->rule : &all, 1, &RETVAL,
+                        &error);
     etcp_policy_unref(aTHX_ policy);
     if (rc != ETCP_THAW_OK)
         croak("%" SVf, SVfARG(error));

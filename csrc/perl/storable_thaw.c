@@ -97,14 +97,19 @@ static int hang_vstring(void *arg, void *string, const uint8_t *literal, size_t 
 static void *make_array(void *arg, size_t count)
 {
     dTHAWER;
-    AV *av = newAV();
+    AV *av;
 
     PERL_UNUSED_VAR(t);
-    if (count) {
-        /* Perl marks the new elements as absent. */
-        av_extend(av, (SSize_t)count - 1);
-        AvFILLp(av) = (SSize_t)count - 1;
-    }
+    if (!count)
+        return newAV();
+    /* Perl marks the new elements as absent. */
+#ifdef newAV_alloc_xz
+    av = newAV_alloc_xz((SSize_t)count);
+#else
+    av = newAV();
+    av_extend(av, (SSize_t)count - 1);
+#endif
+    AvFILLp(av) = (SSize_t)count - 1;
     return av;
 }
 
@@ -175,11 +180,9 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
 static void *make_reference(void *arg)
 {
     dTHAWER;
-    SV *rv = newSV(0);
 
     PERL_UNUSED_VAR(t);
-    sv_upgrade(rv, SVt_RV);
-    return rv;
+    return newSV_type(SVt_RV);
 }
 
 static int put_in_reference(void *arg, void *reference, void *value, etcp_storable_op op)
