@@ -1,3 +1,5 @@
+/* ppport.h brings it to perls before 5.14. */
+#define NEED_mg_findext
 #include "handle.h"
 
 #include <unistd.h>
@@ -77,7 +79,7 @@ void etcp_handle_offer(pTHX_ etcp_object *o)
     MAGIC *mg;
 
     o->slot = newSV(0);
-    mg = sv_magicext(o->slot, NULL, PERL_MAGIC_ext, &slot_vtbl, NULL, 0);
+    mg = sv_magicext(o->slot, NULL, PERL_MAGIC_ext, (MGVTBL *)&slot_vtbl, NULL, 0);
     mg->mg_obj = (SV *)o->hash; /* not counted: the hash holds the slot */
     etcp_object_slot(aTHX_ o, "_sock", SvREFCNT_inc_simple_NN(o->slot));
 }

@@ -1,5 +1,3 @@
-/* ppport.h brings it to perls before 5.14. */
-#define NEED_mg_findext
 #include "object.h"
 
 #include "handle.h"

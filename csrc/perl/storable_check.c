@@ -46,7 +46,7 @@ static int is_listed(pTHX_ HV *classes, const char *name, I32 len)
         return 0;
     if (hv_exists(classes, name, len))
         return 1;
-    return is_utf8_string((const U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
+    return is_utf8_string((U8 *)name, (STRLEN)len) && hv_exists(classes, name, -len);
 }
 
 int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storable_class *c)

@@ -239,7 +239,7 @@ static int has_overloading(pTHX_ HV *stash)
 
 static etcp_storable_op reference_op(pTHX_ const SV *rv)
 {
-    const SV *target = SvRV(rv);
+    const SV *target = SvRV((SV *)rv);
 
     if (SvOBJECT(target) && has_overloading(aTHX_ SvSTASH(target)))
         return SvWEAKREF(rv) ? ETCP_SX_WEAKOVERLOAD : ETCP_SX_OVERLOAD;
