@@ -87,9 +87,11 @@ start(self, idle = NULL, ...)
 PPCODE:
     SERVERS_ONLY(self, "start");
     PUTBACK;
+    if (idle)
+        SvGETMAGIC(idle);
     if (idle && !(SvROK(idle) && !SvOBJECT(SvRV(idle)) && SvTYPE(SvRV(idle)) == SVt_PVCV))
         idle = NULL;
-    if (!etcp_dispatch_start(aTHX_ self, idle ? sv_mortalcopy(idle) : NULL))
+    if (!etcp_dispatch_start(aTHX_ self, idle ? sv_2mortal(newRV_inc(SvRV(idle))) : NULL))
         XSRETURN_UNDEF;
     XSRETURN_YES;
 

@@ -174,6 +174,14 @@ is($server->do_one_loop, 1, 'the real server is unharmed');
         my $address = bless { code => sub { undef $own } }, 'My::Drop';
         is($own->$method($address, '127.0.0.1'), 1, "$method() of something that drops the server");
     }
+    {
+        require Tie::Hash;
+        tie my %table, 'Tie::StdHash';
+        %table = (data => sub { }, idle => sub { $_[0]->stop });
+        my ($tied) = new_server();
+        is($tied->setcallback(data => $table{data}), 1, 'setcallback() from a tied hash');
+        is($tied->start($table{idle}), 1, 'start() with code from a tied hash');
+    }
     my ($own) = new_server();
     my $key = bless { code => sub { undef $own } }, 'My::Drop';
     is($own->setcallback($key => sub { }, data => sub { }), 1, 'setcallback() of such a name');

@@ -63,6 +63,29 @@ foreach my $timeout ([], [60]) {
     $child->kill;
 }
 
+{
+    # A handler that drops the object whose method it interrupts.
+    my $child = spawn_peer(sub { $_[0]->hear }, version => '0.26');
+    my $doomed;
+    local $SIG{ALRM} = sub { undef $doomed };
+    foreach my $call ([ 'receive()' => sub { $doomed->receive(1) } ],
+        [ 'send()' => sub { $doomed->send('x' x 50_000_000) } ]) {
+        my ($name, $code) = @$call;
+        $doomed = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port},
+            donotcompress => 1, sendtimeout => 2) or die $@;
+        ring_soon();
+        is($code->(), undef, "$name of an object that a handler drops fails");
+        ok(!defined $doomed, 'it is gone');
+        $child->kill;
+        $child = spawn_peer(sub { $_[0]->hear }, version => '0.26');
+    }
+    $child->kill;
+    my ($server) = new_server();
+    $SIG{ALRM} = sub { undef $server };
+    ring_soon();
+    is($server->start(sub { $_[0]->stop if !defined $server }), 1, 'start() of a server that a handler drops');
+}
+
 # ---- handlers that return ----------------------------------------------------------------------
 
 # Signals all the time while messages travel: none is lost or torn.

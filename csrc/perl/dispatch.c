@@ -243,6 +243,7 @@ int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
     HV *table;
     SV **slot;
 
+    SvGETMAGIC(code);
     if (!SvROK(code) || SvOBJECT(SvRV(code)) || SvTYPE(SvRV(code)) != SVt_PVCV) {
         etcp_fail(aTHX_ "Callback %" SVf " %" SVf " does not exist", SVfARG(name), SVfARG(code));
         return 0;
@@ -263,6 +264,6 @@ int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
         sv_setsv(*slot, sv_2mortal(newRV_noinc((SV *)newHV())));
     table = slot ? (HV *)SvRV(*slot) : NULL;
     if (table)
-        (void)hv_store_ent(table, name, newSVsv(code), 0);
+        (void)hv_store_ent(table, name, newRV_inc(SvRV(code)), 0);
     return 1;
 }

@@ -182,6 +182,9 @@ static int wait_for_room(pTHX_ etcp_object *o)
     size_t mark;
     int rc;
 
+    if (!etcp_conn_wants_drain(o->conn, &mark))
+        return 1;
+    etcp_object_protect(aTHX_ o); /* a handler may drop it */
     while (etcp_conn_wants_drain(o->conn, &mark)) {
         /* It may have come while the message was compressed and encrypted. */
         if (PL_sig_pending) {

@@ -660,7 +660,13 @@ C<donotencryptwith> and C<donotcompresswith> are always honoured.
 
 =item *
 
-A C<disconnect> callback that dies is not called again.
+A C<disconnect> callback that dies is not called again. In a callback C<$_[0]> itself cannot be assigned to;
+copy it with C<shift>, as every example does.
+
+=item *
+
+An exception in a C<STORABLE_thaw> method ends the connection that the structure came from, with a text in
+C<$@>; it used to go through to the program.
 
 =item *
 
