@@ -26,7 +26,7 @@ END {
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 # A thousand connections need more descriptors than some systems allow at first.
-my $more = 'ulimit -n 4096 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null';
+my $more = 'ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null';
 my @MORE_DESCRIPTORS = ('sh', '-c', "$more; exec \"\$@\"", 'sh');
 
 # Returns its process id and a handle on what it prints.
