@@ -192,9 +192,8 @@ sub hidden_but {
 sub meet {
     my ($lib, $v, $scenario, %o) = @_;
     my $release = sprintf '0.%02d', $v;
-    my @show = grep { defined } @o{qw(cipher compressor)};
-    my @theirs = hidden_but(@show);
-    my @ours;
+    my @theirs = (hidden_but(grep { defined } @o{qw(cipher compressor show)}), @{ $o{their_options} || [] });
+    my @ours = @{ $o{our_options} || [] };
     push @theirs, "password=$o{theirs}" if defined $o{theirs};
     push @ours, password => $o{ours} if defined $o{ours};
     my $cipher = $o{cipher} || '-';
@@ -213,7 +212,7 @@ sub meet {
             : their_client($name, $v, $lib, \@theirs, \@ours, $want)) ? '+' : 'F';
         $NUMBER{ $row{$role} }++;
     }
-    note sprintf 'ROW %s %-26s %s %s', $release, $scenario, $row{server}, $row{client};
+    note sprintf 'ROW %s %-31s %s %s', $release, $scenario, $row{server}, $row{client};
     return;
 }
 
@@ -235,6 +234,14 @@ foreach my $lib (@libs) {
         my @with = (cipher => $cipher, $cipher eq 'Crypt::RSA' ? (compressor => 'Compress::Zlib') : ());
         meet($lib, $v, $cipher, @with);
         meet($lib, $v, "$cipher+password", @with, ours => 'sesame', theirs => 'sesame') if $crypt;
+    }
+    foreach my $module (grep { $have{$_} } 'Compress::Zlib', knows($v, 'Crypt::Blowfish') ? 'Crypt::Blowfish' : ()) {
+        my $what = $module =~ /Crypt/ ? 'encrypt' : 'compress';
+        meet($lib, $v, "$module, forbidden here", show => $module,
+            our_options => [ "donot${what}with" => $module ]);
+        meet($lib, $v, "no $what here", show => $module, our_options => [ "donot$what" => 1 ]);
+        # Before, some of them went on to name modules that they then did not use.
+        meet($lib, $v, "no $what there", show => $module, their_options => ["donot$what=1"]) if $v >= 10;
     }
     meet($lib, $v, 'Zlib+Blowfish+password', cipher => 'Crypt::Blowfish', compressor => 'Compress::Zlib',
         ours => 'sesame', theirs => 'sesame') if $crypt && $have{'Compress::Zlib'} && knows($v, 'Crypt::Blowfish');
