@@ -137,7 +137,10 @@ sub nested {
     my $connects = 0;
     $server->setcallback(connect => sub { $connects++ }, data => sub { $_[0]->send($_[0]->data) });
     my $idle = loop_of($server);
-    my $other = OldPeer->client(version => '0.19', port => $port, idle => $idle);
+    my $other;    # on a busy machine it may take longer itself
+    $other = OldPeer->client(version => '0.19', port => $port, idle => $idle) until $other;
+    run_until($server, sub { $connects });
+    $connects = 0;
     my $drip = raw_connect($port);
     my $bytes = packet(1, 'x' x 60_000);
     my $sent = 0;
@@ -153,7 +156,7 @@ sub nested {
     cmp_ok($sent, '>', 1, "negotiationtimeout ends one that drips ($sent bytes)");
     $other->send('alive');
     is($other->receive, 'alive', 'the others are served');
-    is($connects, 1, 'no callback for the stranger');
+    is($connects, 0, 'no callback for the stranger');
 }
 
 # ---- what is demanded ---------------------------------------------------------------------------
