@@ -22,7 +22,12 @@ sub nested_arrays { my ($levels) = @_; my $value = []; $value = [$value] for 2 .
 
 sub nested_hashes { my ($levels) = @_; my $value = {}; $value = { a => $value } for 2 .. $levels; return $value }
 
-sub nested_references { my ($levels) = @_; my $value = \1; $value = \(my $next = $value) for 2 .. $levels; return $value }
+sub nested_references {
+    my ($levels) = @_;
+    my $value = \1;
+    $value = \(my $next = $value) for 2 .. $levels;
+    return $value;
+}
 
 # ---- freezing ---------------------------------------------------------------------------------------
 

@@ -96,8 +96,8 @@ for my $name (sort keys %structure) {
 }
 no_leaks_ok { eval { $client->send([ sub { } ]) }; $@ = '' } 'code is not sent';
 for my $name (qw(object hook overloaded)) {
-    my $strict = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, %plain, allowclasses => 'none')
-        or die $@;
+    my $strict = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, %plain,
+        allowclasses => 'none') or die $@;
     no_leaks_ok { $strict->send($structure{$name}); $strict->receive; $@ = '' } "$name, refused";
 }
 $echo->kill('TERM');

@@ -33,8 +33,9 @@ void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len);
 /* Thaws the image data[0..len) under policy. ETCP_THAW_OK: *out is a new reference that the caller owns.
  * With may_run_perl == 0 no Perl code runs at all, neither hooks nor DESTROY, and what needs Storable
  * gives ETCP_THAW_NEEDS_PERL. Otherwise Storable::thaw is called, in an eval, for images that a bounded
- * scan found sound and free of classes that policy forbids; modules of classes may be loaded before. ETCP_THAW_FAILED and ETCP_THAW_REFUSED:
- * *error, a mortal, says why. $@ is left alone. Protocol.pod, "Structures". */
+ * scan found sound and free of classes that policy forbids; modules of classes may be loaded before.
+ * ETCP_THAW_FAILED and ETCP_THAW_REFUSED: *error, a mortal, says why. $@ is left alone. Protocol.pod,
+ * "Structures". */
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
                    int may_run_perl, SV **out, SV **error);
 
