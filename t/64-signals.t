@@ -10,8 +10,8 @@ use IO::Socket::INET;
 use POSIX ();
 use Net::EasyTCP;
 
-# Rings once, soon; alarm() itself counts in whole seconds.
-my $has_hires = eval { require Time::HiRes; Time::HiRes::alarm(0); 1 };
+# Rings once, soon; alarm() itself counts in whole seconds. That of perl 5.8.9's Time::HiRes may not ring.
+my $has_hires = eval { require Time::HiRes; Time::HiRes->VERSION('1.9719'); Time::HiRes::alarm(0); 1 };
 sub ring_soon { return $has_hires ? Time::HiRes::alarm(0.2) : alarm 1 }
 
 sub with_alarm {

@@ -231,8 +231,8 @@ foreach my $case ([ 'empty messages' => "\x05\x00" ], [ 'empty internal packets'
 SKIP: {
     skip 'no /proc to see memory with', 1 unless defined $before;
     my @peers = map { connected() } 1 .. 20;
-    $_->raw_send("\x05\x04\x7f\xff\xff\xf0" . 'x' x 10_000) foreach @peers;
-    healthy('twenty claims of 2 GiB', 21);
+    $_->raw_send("\x05\x04\x1f\xff\xff\xf0" . 'x' x 10_000) foreach @peers;
+    healthy('twenty claims of half a GiB', 21);
     my $grown = rss_kb($server->pid) - $before;
     cmp_ok($grown, '<', 300_000, "memory grows by what arrives, not by what is claimed ($grown KiB)");
 }

@@ -210,7 +210,7 @@ my %small = (maxmessage => 1_000_000);
     [ 'an LZF bomb'             => says(packet(0x15, lzf_bomb(2_000_001))), qr/could not be decoded: size/, ["CA\0002"], %small ],
     [ 'an LZF bomb that lies'   => says(packet(0x15, 'A' . substr lzf_bomb(2_000_001), 4)), qr/could not be decoded/, ["CA\0002"], %small ],
     [ 'half a packet'           => says_last("\x05\x02\xff\xff" . 'x' x 100), $CLOSED ],
-    [ 'a claim of 2 GiB'        => says_last("\x05\x04\x7f\xff\xff\xf0" . 'x' x 10_000), $CLOSED ],
+    [ 'a claim of half a GiB'        => says_last("\x05\x04\x1f\xff\xff\xf0" . 'x' x 10_000), $CLOSED ],
     [ 'a bad image'             => says(packet(7, 'not an image')), qr/^Error decoding received data/ ],
     [ 'an image of the future'  => says(packet(7, "\x67\x61\x08\x81")), qr/^Error decoding received data/ ],
     [ 'an image that claims'    => says(packet(7, "\x05\x0b\x02\x7f\xff\xff\xff")), qr/^Error decoding received data/ ],
