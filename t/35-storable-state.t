@@ -48,7 +48,7 @@ cmp_ok($compared, '>', 100, 'of enough values');
 
 {
     my $got = Net::EasyTCP::_thaw("\5\13\2\0\0\0\6\17\20\16\37\0\0\0\0\1\12\1x");
-    is(scalar(grep { readonly($_) } @$got), 0, 'elements are not read-only, constants in the image or not');
+    is(scalar(grep { readonly($got->[$_]) } 0 .. $#$got), 0, 'elements are not read-only, constants in the image or not');
     $_ = 'changed' for @$got;
     is_deeply($got, [ ('changed') x 6 ], 'and each may be changed on its own');
     my $hash = Net::EasyTCP::_thaw("\5\13\3\0\0\0\2\17\0\0\0\1a\0\0\0\0\1\0\0\0\1b");

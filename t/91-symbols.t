@@ -28,6 +28,8 @@ is_deeply([ grep { /^boot_/ } @names ], ['boot_Net__EasyTCP'], 'the boot functio
 
 SKIP: {
     my @perl_objects = grep { !/^boot_/ } @names;
+    # Before 5.16, what xsubpp made was not static.
+    @perl_objects = grep { !/^XS_Net__EasyTCP_/ } @perl_objects if $] < 5.016;
     skip 'this compiler cannot hide symbols', 1 if @perl_objects && !hides_symbols();
     is_deeply(\@perl_objects, [], 'nothing else is');
 }

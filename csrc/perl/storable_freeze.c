@@ -22,6 +22,8 @@ typedef struct freezer {
     HV *classes[MOST_CLASSES]; /* by class number */
 } freezer;
 
+enum { FIRST_MINOR_OF_VSTRINGS = 8 }; /* Storables before do not see that they are */
+
 static int freeze_item(pTHX_ freezer *z, SV *sv);
 
 /* ---- scalars --------------------------------------------------------------------------------- */
@@ -200,6 +202,9 @@ static int freeze_scalar(pTHX_ freezer *z, SV *sv)
 
     if (SvMAGICAL(sv) && has_meaningful_magic(sv)) {
         const MAGIC *literal = find_literal(sv);
+
+        if (literal && z->state->minor < FIRST_MINOR_OF_VSTRINGS)
+            return freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
         return literal ? freeze_vstring(z, sv, literal) : FOREIGN;
     }
     if (!SvOK(sv))
