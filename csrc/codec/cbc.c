@@ -12,6 +12,7 @@ enum {
     MAGIC_SIZE = 8,
     SALT_SIZE = 8, /* of the salt, or of the seed of the vector */
     HEADER_SIZE = MAGIC_SIZE + SALT_SIZE,
+    COPIED_BELOW = 4096,
     DIGEST_SIZE = 16,
     /* The longest key and vector together, rounded up to whole digests. */
     MATERIAL_SIZE =
@@ -191,6 +192,27 @@ static int derive(cbc_ctx *c, etcp_cipher_style style, const uint8_t *salt,
 
 /* ---- sealing -------------------------------------------------------------------------------- */
 
+/* Writes bytes and their padding, sealed, to at. A short message is copied there first, so that one call
+ * of the cipher is enough. */
+static int seal_blocks(cbc_ctx *c, const uint8_t *iv, const uint8_t *bytes, size_t len, uint8_t *at)
+{
+    size_t block = c->block->block_size;
+    size_t rest = len < COPIED_BELOW ? len : len % block;
+    size_t direct = len - rest;
+    size_t padding = block - rest % block;
+    int rc = 0;
+
+    if (direct) {
+        rc = c->block->encrypt(c->schedule, iv, bytes, at, direct);
+        at += direct;
+        iv = at - block;
+    }
+    if (rest)
+        memcpy(at, bytes + direct, rest);
+    memset(at + rest, (int)padding, padding);
+    return rc < 0 ? rc : c->block->encrypt(c->schedule, iv, at, at, rest + padding);
+}
+
 int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
                   void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out)
 {
@@ -212,11 +234,7 @@ int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn 
         rc = derive(c, style, at + MAGIC_SIZE, iv);
     if (rc < 0)
         return rc;
-    at += HEADER_SIZE;
-    if (len)
-        memcpy(at, bytes, len);
-    memset(at + len, (int)padding, padding);
-    rc = c->block->encrypt(c->schedule, iv, at, at, len + padding);
+    rc = seal_blocks(c, iv, bytes, len, at + HEADER_SIZE);
     end_message(c);
     if (rc == 0)
         etcp_buf_commit(out, HEADER_SIZE + len + padding);
