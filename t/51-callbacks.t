@@ -214,6 +214,32 @@ foreach my $where (qw(connect data)) {
     settle();
 }
 
+# Scripts say next or last where they mean return: the old loop was around every callback.
+{
+    no warnings 'exiting';
+    my ($own, $own_port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my @seen;
+    $own->setcallback(
+        connect => sub { push @seen, 'connect'; next; push @seen, 'not here' },
+        data => sub {
+            my $data = $_[0]->data;
+            foreach my $n (1 .. 3) { next if $n == 1; last }
+            next if $data eq 'next';
+            if ($data eq 'last') { last }
+            push @seen, $data;
+        },
+        disconnect => sub { push @seen, 'disconnect'; last },
+    );
+    my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own));
+    $peer->raw_send(join '', map { packet(5, $_) } qw(a next b last c));
+    run_until($own, sub { @seen >= 4 });
+    $peer->close;
+    run_until($own, sub { @seen >= 5 });
+    $own->do_one_loop;
+    is_deeply(\@seen, [qw(connect a b c disconnect)], 'next and last leave a callback as return does');
+    is($own->setcallback(data => \&{'not defined yet'}), 1, 'a subroutine that is defined later');
+}
+
 # Without any callback messages stay in the bucket.
 {
     my ($bare, $bare_port) = new_server(donotencrypt => 1, donotcompress => 1);

@@ -235,6 +235,49 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     return 1;
 }
 
+/* Whether an operation below o would leave the whole subroutine by next, last or redo. Those inside a loop
+ * of the subroutine's own stay in it. */
+static int leaves_sub(pTHX_ const OP *o, int in_loop)
+{
+    const OP *kid;
+
+    if (o->op_type == OP_NEXT || o->op_type == OP_LAST || o->op_type == OP_REDO)
+        return !(in_loop && o->op_flags & OPf_SPECIAL);
+    if (!(o->op_flags & OPf_KIDS))
+        return 0;
+    in_loop = in_loop || o->op_type == OP_LEAVELOOP;
+    for (kid = cUNOPx(o)->op_first; kid; kid = OpSIBLING(kid)) {
+        if (leaves_sub(aTHX_ kid, in_loop))
+            return 1;
+    }
+    return 0;
+}
+
+/* The subroutine to call for a callback: code itself, or code inside a block. The original called from
+ * within loops of its own, so that scripts could say next where they meant return. Returns a new
+ * reference to the subroutine. */
+static SV *callable(pTHX_ CV *code)
+{
+    SV *block = NULL;
+    dSP;
+
+    if (CvISXSUB(code) || !CvROOT(code) || !leaves_sub(aTHX_ CvROOT(code), 0))
+        return SvREFCNT_inc_simple_NN((SV *)code);
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newRV_inc((SV *)code)));
+    PUTBACK;
+    if (call_pv("Net::EasyTCP::_within_block", G_SCALAR) == 1) {
+        SPAGAIN;
+        block = SvREFCNT_inc(SvRV(POPs));
+        PUTBACK;
+    }
+    FREETMPS;
+    LEAVE;
+    return block;
+}
+
 int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
 {
     etcp_server_part *srv = server->srv;
@@ -256,7 +299,7 @@ int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
         place = &srv->on_disconnect;
     if (place) {
         SV *old = *place;
-        *place = SvREFCNT_inc(SvRV(code));
+        *place = callable(aTHX_ (CV *)SvRV(code));
         SvREFCNT_dec(old);
     }
     slot = hv_fetchs(server->hash, "_callbacks", 1);

@@ -127,6 +127,14 @@ sub _make_handle {
     return _handle($self, $handle);
 }
 
+# A callback that leaves itself by next or last, which needs a block to leave.
+sub _within_block {
+    my $code = shift;
+    return sub {
+        { &$code }
+    };
+}
+
 *callback = \&setcallback;
 
 1;
@@ -661,7 +669,8 @@ C<donotencryptwith> and C<donotcompresswith> are always honoured.
 =item *
 
 A C<disconnect> callback that dies is not called again. In a callback C<$_[0]> itself cannot be assigned to;
-copy it with C<shift>, as every example does.
+copy it with C<shift>, as every example does. C<next> or C<last> written in a callback still leaves it as
+C<return> does; in a subroutine that it calls, or with a label outside of it, they die now.
 
 =item *
 
