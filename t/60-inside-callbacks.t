@@ -151,6 +151,11 @@ foreach my $event (qw(connect data disconnect)) {
         elsif ($action eq 'die_object') {
             is($rest[0], 'died: My::Error 42, running: 1', "$name: the object comes out of start()");
         }
+        elsif ($action =~ /^(?:next|last)/) {
+            # They must not jump over the loop, which would wake up later with its work half done.
+            like($rest[0], qr/^died: (?:Can't "$action" outside a loop block|Label not found for "last ROUND") /,
+                "$name: does not leave the loop");
+        }
         elsif ($action =~ /^fork_/) {
             my %code = (fork_exit => 3, fork_die => 4, fork_close => 5);
             is($rest[0], "forked $code{$action} 0", "$name: the child ends as it wanted");
