@@ -22,7 +22,7 @@ typedef struct freezer {
     HV *classes[MOST_CLASSES]; /* by class number */
 } freezer;
 
-enum { FIRST_MINOR_OF_VSTRINGS = 8 }; /* Storables before do not see that they are */
+enum { FIRST_MINOR_OF_VSTRINGS = 9 }; /* Storables before do not see that they are */
 
 static int freeze_item(pTHX_ freezer *z, SV *sv);
 
