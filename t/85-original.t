@@ -151,7 +151,8 @@ sub listen_to {
     });
     my $client = spawn_original($lib, 'client', "port=$server->{port}", "messages=$messages", @$theirs);
     my @lines = $client->rest;
-    my $heard = join ' ', map { /^(?:UP|SAME) (.*)/ ? $1 : /^DIFF (.*)/ ? "($1)" : /^GONE/ ? 'gone' : () } @lines;
+    my $heard = join ' ',
+        map { /^(?:UP|SAME) (.*)/ ? $1 : /^DIFF (.*)/ ? "($1)" : /^GONE/ ? 'gone' : () } @lines;
     $heard = 'REJECTED' if grep { /^DOWN .*rejected supplied password/ } @lines;
     return ($heard, $server, @lines);
 }
@@ -235,7 +236,8 @@ foreach my $lib (@libs) {
         meet($lib, $v, $cipher, @with);
         meet($lib, $v, "$cipher+password", @with, ours => 'sesame', theirs => 'sesame') if $crypt;
     }
-    foreach my $module (grep { $have{$_} } 'Compress::Zlib', knows($v, 'Crypt::Blowfish') ? 'Crypt::Blowfish' : ()) {
+    foreach my $module ('Compress::Zlib', 'Crypt::Blowfish') {
+        next unless $module =~ /Crypt/ ? knows($v, $module) : $have{$module};
         my $what = $module =~ /Crypt/ ? 'encrypt' : 'compress';
         meet($lib, $v, "$module, forbidden here", show => $module,
             our_options => [ "donot${what}with" => $module ]);
@@ -243,8 +245,9 @@ foreach my $lib (@libs) {
         # Before, some of them went on to name modules that they then did not use.
         meet($lib, $v, "no $what there", show => $module, their_options => ["donot$what=1"]) if $v >= 10;
     }
-    meet($lib, $v, 'Zlib+Blowfish+password', cipher => 'Crypt::Blowfish', compressor => 'Compress::Zlib',
-        ours => 'sesame', theirs => 'sesame') if $crypt && $have{'Compress::Zlib'} && knows($v, 'Crypt::Blowfish');
+    next unless $crypt && $have{'Compress::Zlib'} && knows($v, 'Crypt::Blowfish');
+    meet($lib, $v, 'Zlib+Blowfish+password', cipher => 'Crypt::Blowfish',
+        compressor => 'Compress::Zlib', ours => 'sesame', theirs => 'sesame');
 }
 note join ', ', map { "$_: $NUMBER{$_}" } sort keys %NUMBER;
 done_testing();
