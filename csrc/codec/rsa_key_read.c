@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 enum {
-    DIGITS_MAX = 1240, /* of a 4096-bit number, a few to spare */
+    DIGITS_MAX = 320, /* of a 1024-bit number, a few to spare */
     ENTRIES_MAX = 16,
     IMAGE_MAX = 8192,
     TEXT_MAX = 65536

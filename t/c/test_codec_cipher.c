@@ -16,7 +16,7 @@
 enum {
     CBC_HEADER = 16,
     SABER_HEADER = 10,
-    LINE_MAX = 8192 /* of the file */
+    LINE_SIZE = 8192 /* of the file */
 };
 
 static const char key_string[] = "A key of many characters, fit for any of the ciphers here.";
@@ -187,7 +187,7 @@ static const etcp_cipher *row_named(const char *name)
  * before it. */
 static void test_recorded(const char *path)
 {
-    static char line[LINE_MAX];
+    static char line[LINE_SIZE];
     char last_key[100] = "";
     FILE *data = fopen(path, "r");
     fixture f;

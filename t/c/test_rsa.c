@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/bn.h>
+
 #include "alloc.h"
 #include "base/buf.h"
 #include "base/error.h"
@@ -10,7 +12,7 @@
 #include "codec/rsa.h"
 #include "tap.h"
 
-enum { LINE_MAX = 60000 };
+enum { LINE_SIZE = 60000 };
 
 /* ---- reading t/data/rsa.txt ----------------------------------------------------------------- */
 
@@ -102,7 +104,7 @@ static void check_message(const pair *keys, const char *at, int line)
 
 static void check_recorded(const char *path)
 {
-    static char text[LINE_MAX];
+    static char text[LINE_SIZE];
     FILE *file = fopen(path, "r");
     pair keys = {NULL, NULL};
     etcp_buf key;
@@ -280,6 +282,59 @@ static void check_bad_key(const char *text, size_t len, const char *what)
     etcp_rsa_free_ctx(ctx);
 }
 
+/* Makes a frozen public key of any numbers; n is short or 2^bits + plus. */
+static int read_public(unsigned bits, int plus, const char *e)
+{
+    static const char head[] = "\x05\x0b\x11\x17" "Crypt::RSA::Key::Public\x03\0\0\0\x02";
+    BIGNUM *n = BN_new();
+    etcp_cipher_ctx *ctx = NULL;
+    etcp_buf image;
+    char *digits;
+    int rc;
+
+    if (!n || (bits && !BN_set_bit(n, (int)bits)) ||
+        !(plus < 0 ? BN_sub_word(n, (BN_ULONG)-plus) : BN_add_word(n, (BN_ULONG)plus)))
+        abort();
+    digits = BN_bn2dec(n);
+    etcp_buf_init(&image);
+    if (!digits || etcp_buf_append(&image, head, sizeof head - 1) < 0 ||
+        etcp_buf_append(&image, "\x01\0\0", 3) < 0 ||
+        etcp_buf_append_byte(&image, (uint8_t)(strlen(digits) >> 8)) < 0 ||
+        etcp_buf_append_byte(&image, (uint8_t)strlen(digits)) < 0 ||
+        etcp_buf_append_str(&image, digits) < 0 ||
+        etcp_buf_append(&image, "\0\0\0\x01n\x0a", 6) < 0 ||
+        etcp_buf_append_byte(&image, (uint8_t)strlen(e)) < 0 || etcp_buf_append_str(&image, e) < 0 ||
+        etcp_buf_append(&image, "\0\0\0\x01" "e", 5) < 0)
+        abort();
+    rc = etcp_rsa_new_ctx(NULL, etcp_buf_bytes(&image), etcp_buf_len(&image), &ctx);
+    etcp_rsa_free_ctx(ctx);
+    etcp_buf_deinit(&image);
+    OPENSSL_free(digits);
+    BN_free(n);
+    return rc;
+}
+
+/* Numbers that would be no use, or would take long to compute with. */
+static void check_public_numbers(void)
+{
+    tap_is_int(read_public(512, -1, "65537"), 0, "an odd modulus of 512 bits");
+    tap_is_int(read_public(512, -2, "65537"), ETCP_EINVAL, "an even modulus");
+    tap_is_int(read_public(0, 0, "65537"), ETCP_EINVAL, "the modulus 0");
+    tap_is_int(read_public(0, 1, "65537"), ETCP_EINVAL, "the modulus 1");
+    tap_is_int(read_public(344, -1, "65537"), 0, "a modulus of 344 bits");
+    tap_is_int(read_public(343, -1, "65537"), ETCP_EINVAL, "a modulus of 343 bits");
+    tap_is_int(read_public(1024, -1, "65537"), 0, "a modulus of 1024 bits");
+    tap_is_int(read_public(1024, 1, "65537"), ETCP_EINVAL, "a modulus of 1025 bits");
+    tap_is_int(read_public(2048, -1, "65537"), ETCP_EINVAL, "a modulus of 2048 bits");
+    tap_is_int(read_public(512, -1, "0"), ETCP_EINVAL, "the exponent 0");
+    tap_is_int(read_public(512, -1, "1"), ETCP_EINVAL, "the exponent 1");
+    tap_is_int(read_public(512, -1, "65536"), ETCP_EINVAL, "an even exponent");
+    tap_is_int(read_public(512, -1, "4294967295"), 0, "an exponent of 32 bits");
+    tap_is_int(read_public(512, -1, "4294967297"), ETCP_EINVAL, "an exponent of 33 bits");
+    tap_is_int(read_public(512, -1, "-3"), ETCP_EINVAL, "a negative exponent");
+    tap_is_int(read_public(512, -1, ""), ETCP_EINVAL, "no exponent");
+}
+
 static void check_hostile(void)
 {
     static char digits[8000];
@@ -329,6 +384,7 @@ int main(int argc, char **argv)
     check_recorded(argc > 1 ? argv[1] : "t/data/rsa.txt");
     check_own_keys();
     check_hostile();
+    check_public_numbers();
     check_exhaustion();
     return tap_done();
 }
