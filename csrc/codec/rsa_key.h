@@ -9,9 +9,9 @@
 
 #include "base/buf.h"
 
-/* Sizes of moduli that are accepted, in bits: the least that can carry a byte (0.22 used 338), and twice
- * what any release makes. In a compatibility test a stranger chooses both the private key and how much is
- * opened with it: what the longest packet holds took 70 ms at this size, and 870 ms at 4096 bits. */
+/* Sizes of moduli that are accepted, in bits: the least that can carry a byte (0.22 used 338), and
+ * twice what any release makes. In a compatibility test a stranger chooses both the private key and
+ * how much is opened with it: the longest packet took 70 ms at this size, and 870 ms at 4096 bits. */
 enum { ETCP_RSA_BITS_MIN = 344, ETCP_RSA_BITS_MAX = 1024 };
 
 /* All numbers are owned. d, p, q, dp, dq, u are NULL in a public key. */

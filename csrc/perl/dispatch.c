@@ -235,8 +235,8 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     return 1;
 }
 
-/* Whether an operation below o would leave the whole subroutine by next, last or redo. Those inside a loop
- * of the subroutine's own stay in it. */
+/* Whether an operation below o would leave the whole subroutine by next, last or redo. Those inside a
+ * loop of the subroutine's own stay in it. */
 static int leaves_sub(pTHX_ const OP *o, int in_loop)
 {
     const OP *kid;
