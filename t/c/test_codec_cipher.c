@@ -266,7 +266,7 @@ static void test_lengths(const etcp_cipher *row)
 static void test_keys(const etcp_cipher *row)
 {
     static const size_t lengths[] = {1, 2, 15, 16, 17, 58, 255, 256, 257, 1000};
-    char key[1000];
+    char key[1001]; /* the other key begins one byte later */
     int wrong = 0, other = 0;
 
     for (size_t i = 0; i < sizeof key; i++)
