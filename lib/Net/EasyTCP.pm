@@ -670,7 +670,8 @@ C<donotencryptwith> and C<donotcompresswith> are always honoured.
 
 A C<disconnect> callback that dies is not called again. In a callback C<$_[0]> itself cannot be assigned to;
 copy it with C<shift>, as every example does. C<next> or C<last> written in a callback still leaves it as
-C<return> does; in a subroutine that it calls, or with a label outside of it, they die now.
+C<return> does; in a subroutine that it calls, with a label outside of it, or in the code given to C<start>,
+they die now.
 
 =item *
 
@@ -692,8 +693,8 @@ C<socket> gives a handle on a duplicate of the descriptor.
 
 =item *
 
-Of the private slots of an object only C<_mode>, C<_serial>, C<_remoteip>, C<_remoteport>, C<_sock> and
-C<_callbacks> remain, to be read.
+Of the private slots of an object only C<_mode>, C<_serial>, C<_remoteip>, C<_remoteport>, C<_sock> and, on
+servers, C<_callbacks> remain, to be read.
 
 =item *
 
