@@ -178,7 +178,8 @@ etcp_conn *world_dial(world *w)
     if (rc < 0)
         world_error = *etcp_dial_error(d);
     etcp_dial_free(d);
-    return rc == 0 ? c : NULL;
+    w->dialled = rc == 0 ? c : NULL;
+    return w->dialled;
 }
 
 int world_drain(etcp_conn *c, size_t mark)

@@ -21,6 +21,7 @@ struct world {
     /* Called with every event, after it was logged; may do anything, NULL: nothing. */
     void (*on_event)(world *w, etcp_server_event *event);
     void *arg;
+    etcp_conn *dialled;      /* the last one, uncounted: a forked child's copy is no leak */
     int rounds;              /* how often the loop went round */
     long serials;            /* given out */
     char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 ": the events, with the serial of the
