@@ -44,8 +44,9 @@ sub take_message {
     my $client = shift;
     my $data = $client->data;
     return unless defined $data;
-    if (!ref $data && $data =~ /^(last|flood|stats)(?: (\S+))?$/) {
+    if (!ref $data && $data =~ /^(last|forget|flood|stats)(?: (\S+))?$/) {
         return $client->send($last{$2} || 0) if $1 eq 'last';
+        return delete $last{$2} if $1 eq 'forget';
         return $client->send(join ' ', map { "$_=$count{$_}" } sort keys %count) if $1 eq 'stats';
         $client->send("$2 $_ " . 'f' x 20_000) foreach 1 .. $FLOOD;
         return;
@@ -67,6 +68,7 @@ my $port = $server->{port};
 # ---- the clients --------------------------------------------------------------------------------
 
 my ($me, %total);
+my $control;    # a connection for questions about the others
 my $text = join '', map { chr 32 + $_ % 90 } 1 .. 3000;
 
 sub fault {
@@ -92,9 +94,11 @@ sub connect_old {
     return $client->{conn};
 }
 
-# A new identity: its numbers start at 1.
+# A new identity: its numbers start at 1. The server forgets the old one, so that its memory shows what
+# connections leave behind and not what this test notes.
 sub renew {
     my $client = shift;
+    $control->send("forget $client->{id}") if defined $client->{id};
     $client->{id} = "$client->{base}." . ++$client->{epoch};
     $client->{sent} = $client->{acked} = 0;
     delete $client->{conn};
@@ -191,8 +195,6 @@ my %step = (
 );
 
 # Whether the server knows all that it has acknowledged to this client, and no more than was sent.
-my $control;
-
 sub check_known {
     my ($client, $sent) = @_;
     $control->send("last $client->{id}");
