@@ -42,18 +42,6 @@ sub healthy {
 
 sub connected { return OldPeer->client(version => '0.19', port => $port) || BAIL_OUT(OldPeer->error) }
 
-sub write_to {
-    my ($sock, $bytes) = @_;
-    local $SIG{PIPE} = 'IGNORE';
-    my $at = 0;
-    while ($at < length $bytes) {
-        my $n = syswrite $sock, $bytes, length($bytes) - $at, $at;
-        return 0 unless $n;
-        $at += $n;
-    }
-    return 1;
-}
-
 # Reads until the end; false if it does not come (the guard ends the test then).
 sub closes {
     my $sock = shift;

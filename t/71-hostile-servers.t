@@ -25,17 +25,6 @@ sub bystander_is_served {
 
 # ---- the villain --------------------------------------------------------------------------------
 
-sub write_to {
-    my ($sock, $bytes) = @_;
-    my $at = 0;
-    while ($at < length $bytes) {
-        my $n = syswrite $sock, $bytes, length($bytes) - $at, $at;
-        return 0 unless $n;
-        $at += $n;
-    }
-    return 1;
-}
-
 sub drain {
     my $sock = shift;
     1 while sysread $sock, my $bytes, 65536;

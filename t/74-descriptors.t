@@ -12,16 +12,6 @@ use POSIX ();
 my $limit = POSIX::sysconf(POSIX::_SC_OPEN_MAX());
 plan skip_all => 'no limit of descriptors that is quickly reached' unless defined $limit && $limit > 0 && $limit <= 70_000;
 
-# user + system seconds of another process
-sub cpu {
-    my $pid = shift;
-    open my $fh, '<', "/proc/$pid/stat" or return;
-    my $line = <$fh>;
-    $line =~ s/^.*\)\s+//s;
-    my @field = split ' ', $line;
-    return ($field[11] + $field[12]) / 100;
-}
-
 my (@taken, $gone);
 my $server = spawn_server(
     donotencrypt => 1, donotcompress => 1,
@@ -49,12 +39,12 @@ $clients[0]->send('clients');
 is($clients[0]->receive, 3, 'as many clients as there are descriptors');
 
 my @waiting = map { raw_connect($server->{port}) } 1 .. 10;
-my $before = cpu($server->pid);
+my $before = cpu_seconds($server->pid);
 my $select = IO::Select->new(@waiting);
 is_deeply([ $select->can_read(1) ], [], 'the others get no answer, and are not thrown out');
 SKIP: {
     skip 'no /proc to see processor time with', 1 unless defined $before;
-    my $used = cpu($server->pid) - $before;
+    my $used = cpu_seconds($server->pid) - $before;
     cmp_ok($used, '<=', 0.5, "waiting takes no processor time ($used s)");
 }
 foreach my $client (@clients) {

@@ -16,8 +16,8 @@ use vars qw(@ISA @EXPORT $Pid $Watchdog $Deadline %Children);
 @ISA    = qw(Exporter);
 @EXPORT = qw(
     spawn spawn_server spawn_peer spawn_original new_server free_port run_until loop_of
-    raw_connect raw_negotiate packet read_packet read_packets has_closed
-    manual_hash binary_2mb rss_kb threads_usable
+    raw_connect raw_negotiate write_to packet read_packet read_packets has_closed
+    manual_hash binary_2mb rss_kb cpu_seconds threads_usable
 );
 
 # ---- the guard ---------------------------------------------------------------------------------
@@ -352,6 +352,19 @@ sub raw_connect {
     return $sock;
 }
 
+# Writes all of it, waiting as needed; false if the other end has closed.
+sub write_to {
+    my ($sock, $bytes) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    my $at = 0;
+    while ($at < length $bytes) {
+        my $n = syswrite $sock, $bytes, length($bytes) - $at, $at;
+        return 0 unless $n;
+        $at += $n;
+    }
+    return 1;
+}
+
 sub packet {
     my ($flags, $payload) = @_;
     my $length = pack 'N', length $payload;
@@ -446,6 +459,16 @@ sub rss_kb {
 sub threads_usable {
     require Config;
     return $Config::Config{useithreads} && eval { require threads; 1 } ? 1 : 0;
+}
+
+# user + system seconds of another process
+sub cpu_seconds {
+    my $pid = shift;
+    open my $fh, '<', "/proc/$pid/stat" or return;
+    my $line = <$fh>;
+    $line =~ s/^.*\)\s+//s;
+    my @field = split ' ', $line;
+    return ($field[11] + $field[12]) / 100;
 }
 
 1;
