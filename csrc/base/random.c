@@ -1,11 +1,15 @@
 #include "random.h"
 
 #include <limits.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <openssl/rand.h>
 
 #include "error.h"
 #include "mem.h"
+
+enum { POOLED_MAX = 16 /* no salt or vector is longer */ };
 
 int etcp_random_bytes(void *arg, uint8_t *out, size_t len)
 {
@@ -13,6 +17,32 @@ int etcp_random_bytes(void *arg, uint8_t *out, size_t len)
     if (len > INT_MAX)
         return ETCP_EINVAL;
     return RAND_bytes(out, (int)len) == 1 ? 0 : ETCP_ECRYPT;
+}
+
+static int refill(etcp_random_pool *pool, long process)
+{
+    int rc = etcp_random_bytes(NULL, pool->bytes, sizeof pool->bytes);
+
+    pool->process = process;
+    pool->left = rc == 0 ? sizeof pool->bytes : 0;
+    return rc;
+}
+
+int etcp_random_pooled(void *arg, uint8_t *out, size_t len)
+{
+    etcp_random_pool *pool = arg;
+    long process;
+    int rc;
+
+    if (len > POOLED_MAX)
+        return etcp_random_bytes(NULL, out, len);
+    process = (long)getpid();
+    if ((pool->left < len || pool->process != process) && (rc = refill(pool, process)) < 0)
+        return rc;
+    pool->left -= len;
+    memcpy(out, pool->bytes + pool->left, len);
+    memset(pool->bytes + pool->left, 0, len);
+    return 0;
 }
 
 /* Draws from low..high by rejection, so that every character is equally likely. */

@@ -34,7 +34,8 @@ static void set_defaults(etcp_config *config)
     config->negotiation_packet_max = ETCP_NEGOTIATION_PACKET_MAX;
     config->message_max = ETCP_MESSAGE_MAX;
     config->payload_threshold = ETCP_PAYLOAD_THRESHOLD;
-    config->random = etcp_random_bytes;
+    config->random = etcp_random_pooled;
+    config->random_arg = &config->pool;
 }
 
 etcp_config *etcp_config_new(etcp_role role)
@@ -77,6 +78,9 @@ etcp_config *etcp_config_clone(const etcp_config *config)
         return NULL;
     *copy = *config;
     copy->references = 1;
+    memset(&copy->pool, 0, sizeof copy->pool); /* the same salts twice would be none */
+    if (config->random_arg == &config->pool)
+        copy->random_arg = &copy->pool;
     copy->class_name = NULL;
     copy->welcome = NULL;
     copy->password = NULL;
@@ -118,6 +122,7 @@ void etcp_config_unref(etcp_config *config)
     etcp_free(config->welcome);
     etcp_buf_wipe(&config->rsa_public);
     etcp_buf_wipe(&config->rsa_private);
+    etcp_wipe(&config->pool, sizeof config->pool);
     rows = etcp_compressors(&count);
     for (i = 0; i < count && i < ETCP_COMPRESSOR_ROWS_MAX; i++)
         rows[i].free_state(config->compressor_states[i]);

@@ -67,11 +67,12 @@ typedef struct etcp_config {
     uint32_t compressors; /* bit i: row i of etcp_compressors() may be used */
     size_t negotiation_packet_max;
     size_t message_max;                  /* payload bytes, on the wire and after decompression */
-    size_t payload_threshold;            /* plain messages of at least this size use payload_ops */
+    size_t payload_threshold;            /* messages of at least this size use payload_ops */
     const etcp_payload_ops *payload_ops; /* NULL: large messages stay in the session's buffer */
     void *payload_arg;
     etcp_random_fn random;
     void *random_arg;
+    etcp_random_pool pool; /* random_arg, unless a test brings its own source */
     etcp_buf rsa_public; /* the server's Crypt::RSA pair, empty until made */
     etcp_buf rsa_private;
     /* Working memory of the compressors, by row: lent to one call at a time, so that thousands of

@@ -2,6 +2,10 @@
 #include <string.h>
 
 #include "base/error.h"
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/random.h"
 #include "tap.h"
 
@@ -117,9 +121,56 @@ static void test_failure(void)
     tap_is_int(key[8], 'u', "nothing is written behind the end");
 }
 
+/* Whether the next eight bytes of a pool are others here than in a forked child. */
+static int child_has_others(etcp_random_pool *pool)
+{
+    uint8_t here[8], there[8] = {0};
+    int ends[2];
+    pid_t child;
+
+    if (pipe(ends) < 0 || (child = fork()) < 0)
+        return 0;
+    if (child == 0) {
+        (void)etcp_random_pooled(pool, there, sizeof there);
+        _exit(write(ends[1], there, sizeof there) != sizeof there);
+    }
+    (void)etcp_random_pooled(pool, here, sizeof here);
+    (void)!read(ends[0], there, sizeof there);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    (void)waitpid(child, NULL, 0);
+    return memcmp(here, there, sizeof here) != 0;
+}
+
+/* More than a pool holds, in sizes that do not divide it: nothing may come twice. */
+static void test_pool(void)
+{
+    enum { DRAWS = 205, EACH = 10 };
+    static uint8_t drawn[DRAWS][EACH];
+    etcp_random_pool pool = {0};
+    uint8_t key[64] = {0}, none[64] = {0};
+    int failed = 0, same = 0;
+    size_t left;
+
+    for (int i = 0; i < DRAWS; i++)
+        failed += etcp_random_pooled(&pool, drawn[i], EACH) != 0;
+    for (int i = 0; i < DRAWS; i++)
+        for (int j = 0; j < i; j++)
+            same += memcmp(drawn[i], drawn[j], EACH) == 0;
+    tap_is_int(failed, 0, "pooled bytes are drawn");
+    tap_is_int(same, 0, "each only once");
+    left = pool.left;
+    tap_ok(left > 8 && left < sizeof pool.bytes, "some are left");
+    tap_ok(memcmp(pool.bytes + left, none, EACH) == 0, "those given are wiped");
+    tap_is_int(etcp_random_pooled(&pool, key, sizeof key), 0, "a key");
+    tap_ok(memcmp(key, none, sizeof key) != 0 && pool.left == left, "does not come from the pool");
+    tap_ok(child_has_others(&pool), "a child draws its own");
+}
+
 int main(void)
 {
     test_bytes();
+    test_pool();
     test_distribution();
     test_first_character();
     test_letters();
