@@ -19,7 +19,7 @@ use Net::EasyTCP;
 
 my @CIPHERS = map { "Crypt::$_" } qw(Rijndael RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber RSA);
 my @COMPRESSORS = qw(Compress::Zlib Compress::LZF);
-my $LARGE = join '', map { chr((7 * $_ + ($_ >> 8)) & 255) } 0 .. 102399;
+my $LARGE = join '', map { chr((7 * $_ + ($_ >> 8)) & 255) } 0 .. 299999;
 my %NUMBER;    # cells of each kind, for the summary
 
 sub installed {

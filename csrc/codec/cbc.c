@@ -213,32 +213,66 @@ static int seal_blocks(cbc_ctx *c, const uint8_t *iv, const uint8_t *bytes, size
     return rc < 0 ? rc : c->block->encrypt(c->schedule, iv, at, at, rest + padding);
 }
 
-int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
-                  void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out)
+static size_t sealed_len(const etcp_cipher_ctx *ctx, size_t len)
 {
-    cbc_ctx *c = own(ctx);
-    size_t block = c->block->block_size;
-    size_t padding = block - len % block;
-    uint8_t iv[ETCP_BLOCK_MAX];
-    uint8_t *at;
-    int rc;
+    size_t block = ((const cbc_ctx *)(const void *)ctx)->block->block_size;
 
     if (len > SIZE_MAX - HEADER_SIZE - ETCP_BLOCK_MAX)
-        return ETCP_ETOOBIG;
-    if (etcp_buf_reserve(out, HEADER_SIZE + len + padding) < 0)
-        return ETCP_ENOMEM;
-    at = etcp_buf_tail(out);
+        return 0;
+    return HEADER_SIZE + len + block - len % block;
+}
+
+/* Writes a header to at, and sets key and vector for the message behind it. */
+static int begin(cbc_ctx *c, etcp_cipher_style style, etcp_random_fn source, void *source_arg,
+                 uint8_t *at, etcp_seal_run *run)
+{
+    int rc;
+
     memcpy(at, style == ETCP_STYLE_RANDOMIV ? magic_randomiv : magic_salted, MAGIC_SIZE);
     rc = source(source_arg, at + MAGIC_SIZE, SALT_SIZE);
     if (rc == 0)
-        rc = derive(c, style, at + MAGIC_SIZE, iv);
-    if (rc < 0)
-        return rc;
-    rc = seal_blocks(c, iv, bytes, len, at + HEADER_SIZE);
-    end_message(c);
-    if (rc == 0)
-        etcp_buf_commit(out, HEADER_SIZE + len + padding);
+        rc = derive(c, style, at + MAGIC_SIZE, run->chain);
+    run->begun = rc == 0;
     return rc;
+}
+
+static int seal_part(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
+                     void *source_arg, etcp_seal_run *run, const uint8_t *bytes, size_t len,
+                     int is_last, etcp_buf *out)
+{
+    cbc_ctx *c = own(ctx);
+    size_t block = c->block->block_size;
+    size_t header = run->begun ? 0 : HEADER_SIZE;
+    size_t sealed = is_last ? len + block - len % block : len;
+    uint8_t *at;
+    int rc = 0;
+
+    if (etcp_buf_reserve(out, header + sealed) < 0)
+        return ETCP_ENOMEM;
+    at = etcp_buf_tail(out);
+    if (header && (rc = begin(c, style, source, source_arg, at, run)) < 0)
+        return rc;
+    at += header;
+    if (is_last) {
+        rc = seal_blocks(c, run->chain, bytes, len, at);
+        end_message(c);
+    } else if (len) {
+        rc = c->block->encrypt(c->schedule, run->chain, bytes, at, len);
+        memcpy(run->chain, at + len - block, block);
+    }
+    if (rc == 0)
+        etcp_buf_commit(out, header + sealed);
+    return rc;
+}
+
+int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
+                  void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out)
+{
+    etcp_seal_run run = {0};
+
+    if (sealed_len(ctx, len) == 0)
+        return ETCP_ETOOBIG;
+    return seal_part(ctx, style, source, source_arg, &run, bytes, len, 1, out);
 }
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -264,33 +298,72 @@ static size_t padding_of(const uint8_t *last, size_t block)
     return bad ? 0 : size;
 }
 
-int etcp_cbc_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
-                  etcp_cipher_style *style)
+/* Whether a message may be this long. */
+static int has_blocks(const cbc_ctx *c, size_t len)
 {
-    cbc_ctx *c = own(ctx);
     size_t block = c->block->block_size;
-    etcp_cipher_style found;
+
+    return len >= HEADER_SIZE + block && (len - HEADER_SIZE) % block == 0;
+}
+
+/* Opens the message bytes[0..len), of a length that may be, to out, which has room for its blocks
+ * and is where they are or apart from them. Stores the length of the plain text. */
+static int open_to(cbc_ctx *c, const uint8_t *bytes, size_t len, uint8_t *out, size_t *plain_len,
+                   etcp_cipher_style *style)
+{
+    size_t block = c->block->block_size;
+    size_t body = len - HEADER_SIZE;
+    etcp_cipher_style found = style_of(bytes);
     uint8_t iv[ETCP_BLOCK_MAX];
-    size_t body, padding;
+    size_t padding;
     int rc;
 
-    if (len < HEADER_SIZE + block || (len - HEADER_SIZE) % block != 0 ||
-        (found = style_of(bytes)) == ETCP_STYLE_NONE)
+    if (found == ETCP_STYLE_NONE)
         return ETCP_ECRYPT;
-    body = len - HEADER_SIZE;
-    if (etcp_buf_reserve(out, body) < 0)
-        return ETCP_ENOMEM;
     rc = derive(c, found, bytes + MAGIC_SIZE, iv);
     if (rc == 0)
-        rc = c->block->decrypt(c->schedule, iv, bytes + HEADER_SIZE, etcp_buf_tail(out), body);
+        rc = c->block->decrypt(c->schedule, iv, bytes + HEADER_SIZE, out, body);
     end_message(c);
     if (rc < 0)
         return rc;
-    padding = padding_of(etcp_buf_tail(out) + body - block, block);
+    padding = padding_of(out + body - block, block);
     if (padding == 0)
         return ETCP_ECRYPT;
-    etcp_buf_commit(out, body - padding);
+    *plain_len = body - padding;
     if (style)
         *style = found;
     return 0;
 }
+
+int etcp_cbc_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
+                  etcp_cipher_style *style)
+{
+    cbc_ctx *c = own(ctx);
+    size_t plain_len;
+    int rc;
+
+    if (!has_blocks(c, len))
+        return ETCP_ECRYPT;
+    if (etcp_buf_reserve(out, len - HEADER_SIZE) < 0)
+        return ETCP_ENOMEM;
+    rc = open_to(c, bytes, len, etcp_buf_tail(out), &plain_len, style);
+    if (rc == 0)
+        etcp_buf_commit(out, plain_len);
+    return rc;
+}
+
+static int open_in_place(etcp_cipher_ctx *ctx, uint8_t *bytes, size_t len, size_t *plain_len,
+                         etcp_cipher_style *style)
+{
+    cbc_ctx *c = own(ctx);
+    int rc;
+
+    if (!has_blocks(c, len))
+        return ETCP_ECRYPT;
+    rc = open_to(c, bytes, len, bytes + HEADER_SIZE, plain_len, style);
+    if (rc == 0)
+        memmove(bytes, bytes + HEADER_SIZE, *plain_len);
+    return rc;
+}
+
+const etcp_large_ops etcp_cbc_large = {sealed_len, seal_part, open_in_place};

@@ -12,7 +12,7 @@ enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC 
 #define CBC_ROW(key, name, version, rank, key_length, block)                                       \
     {                                                                                              \
         key, name, version, CBC_FLAGS, rank, key_length, block, etcp_cbc_new_ctx,                  \
-            etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open                                        \
+            etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open, &etcp_cbc_large                       \
     }
 
 /* Rows stand in the order of the original manual, which is that of their offers to old peers. The
@@ -21,7 +21,7 @@ enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC 
  * comes last, because its keys can be tried through. */
 static const etcp_cipher rows[] = {
     {'B', "Crypt::RSA", "1.99", ETCP_CIPHER_ARMOURED, 0, 0, NULL, etcp_rsa_new_ctx,
-     etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open},
+     etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open, NULL},
     CBC_ROW('A', "Crypt::Rijndael", "1.16", 1, 32, &etcp_aes_256),
     CBC_ROW('9', "Crypt::RC6", "1.0", 3, 32, &etcp_rc6),
     CBC_ROW('4', "Crypt::Blowfish", "2.14", 5, 56, &etcp_blowfish),
@@ -32,7 +32,7 @@ static const etcp_cipher rows[] = {
     CBC_ROW('E', "Crypt::TEA", "1.25", 7, 16, &etcp_xtea),
     {'2', "Crypt::CipherSaber", "1.01", ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES, 8, 32, NULL,
      etcp_ciphersaber_new_ctx, etcp_ciphersaber_free_ctx, etcp_ciphersaber_seal,
-     etcp_ciphersaber_open},
+     etcp_ciphersaber_open, NULL},
 };
 
 const etcp_cipher *etcp_ciphers(size_t *count)
@@ -62,6 +62,13 @@ static int new_key_string(size_t len, etcp_random_fn source, void *source_arg, e
     (void)etcp_buf_append(private_key, etcp_buf_tail(public_key), len); /* has the room */
     etcp_buf_commit(public_key, len);
     return 0;
+}
+
+etcp_cipher_style etcp_cipher_least_style(const etcp_cipher *row)
+{
+    if (!row->block)
+        return ETCP_STYLE_NONE;
+    return row->block->block_size < 16 ? ETCP_STYLE_SALTED : ETCP_STYLE_RANDOMIV;
 }
 
 int etcp_cipher_new_keys(const etcp_cipher *row, etcp_random_fn source, void *source_arg,

@@ -35,6 +35,30 @@ typedef struct etcp_cipher etcp_cipher;
 
 struct etcp_block_cipher; /* block_cipher.h */
 
+/* Between the parts of a message that is sealed in parts. All zero before the first. */
+typedef struct etcp_seal_run {
+    int begun;
+    uint8_t chain[16]; /* the block that the next one depends on */
+} etcp_seal_run;
+
+/* What some rows can do so that a large message needs no second copy in memory. Return as seal and
+ * open of the row. */
+typedef struct etcp_large_ops {
+    /* The size of the sealed form of len bytes; 0: too large. */
+    size_t (*sealed_len)(const etcp_cipher_ctx *ctx, size_t len);
+
+    /* Appends the sealed form of the next part of a message to out. All parts but the last, which
+     * may be empty, are multiples of 16 bytes. Nothing else may be sealed in between. */
+    int (*seal_part)(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
+                     void *source_arg, etcp_seal_run *run, const uint8_t *bytes, size_t len,
+                     int is_last, etcp_buf *out);
+
+    /* Opens a message where it is: the plain text is in bytes[0..*plain_len) then. After a failure
+     * nobody knows what is in bytes. */
+    int (*open_in_place)(etcp_cipher_ctx *ctx, uint8_t *bytes, size_t len, size_t *plain_len,
+                         etcp_cipher_style *style);
+} etcp_large_ops;
+
 struct etcp_cipher {
     char key;            /* the module's identifier on the wire */
     const char *name;    /* the CPAN module it stands for */
@@ -64,6 +88,8 @@ struct etcp_cipher {
      * Returns 0, ETCP_ECRYPT, or ETCP_ENOMEM; out is unchanged on failure. */
     int (*open)(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                 etcp_cipher_style *style);
+
+    const etcp_large_ops *large; /* NULL: large messages are treated as others are */
 };
 
 /* The rows in the order of the original manual (Crypt::RSA first); *count receives their number. */
@@ -71,6 +97,12 @@ const etcp_cipher *etcp_ciphers(size_t *count);
 
 /* The row with this wire key, or NULL. */
 const etcp_cipher *etcp_cipher_by_key(char key);
+
+/* The style that costs least where both ends read them all and the key is of this connection alone.
+ * A "RandomIV" message needs no key of its own; but under one key, 64-bit blocks begin to repeat
+ * after some gigabytes, and ciphers with such blocks stay with "Salted__". ETCP_STYLE_NONE for rows
+ * without styles. */
+etcp_cipher_style etcp_cipher_least_style(const etcp_cipher *row);
 
 /* Makes a fresh key pair for the row, appending the public key to public_key and the private key to
  * private_key (the same string for symmetric rows), not armoured. A pair whose

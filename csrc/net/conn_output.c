@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/mem.h"
 #include "clock.h"
 
 enum {
@@ -178,6 +179,16 @@ static int after_queueing(etcp_conn *c)
     return etcp_conn_flush(c);
 }
 
+/* Half a packet is out and the rest is lost: nothing sensible can follow it. */
+static int break_off(etcp_conn *c, int code)
+{
+    (void)etcp_conn_set_error(c, code, etcp_code_text(code));
+    etcp_conn_silence(c);
+    if (c->server)
+        etcp_server_pend(c);
+    return code;
+}
+
 static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
 {
     size_t total = packet->header_len + packet->body_len;
@@ -199,14 +210,32 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
     if (rc == 0)
         return after_queueing(c);
     c->blocked = c->blocked && c->out.len > 0;
-    if (done) {
-        /* Half a packet is out and the rest is lost: nothing sensible can follow it. */
-        (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
-        etcp_conn_silence(c);
-        if (c->server)
-            etcp_server_pend(c);
-    }
+    return done ? break_off(c, rc) : rc;
+}
+
+/* Sends what the session made of a payload, which is not needed any more. The queue takes over what
+ * it would have to copy. */
+static int put_encoded(etcp_conn *c, const etcp_packet *packet)
+{
+    loan encoded = {etcp_free, etcp_session_encoded(c->session), 0};
+    int rc = put_packet(c, packet, &encoded);
+
+    if (encoded.taken)
+        etcp_session_give_encoded(c->session);
     return rc;
+}
+
+/* Sends the other parts of a packet. */
+static int put_rest(etcp_conn *c, etcp_packet *packet)
+{
+    int rc = 0;
+
+    while (rc == 0 && packet->rest_len) {
+        rc = etcp_session_encode_rest(c->session, packet);
+        if (rc == 0)
+            rc = put_encoded(c, packet);
+    }
+    return rc < 0 && !c->mute ? break_off(c, rc) : rc;
 }
 
 static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)
@@ -223,12 +252,10 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     rc = etcp_session_encode(c->session, flags, payload, len, &packet);
     if (rc < 0)
         return rc;
-    if (packet.body != payload) {
-        /* What travels is the session's: the caller's payload is not needed any more. */
-        loan none = {NULL, NULL, 0};
-        return put_packet(c, &packet, &none);
-    }
-    return put_packet(c, &packet, l);
+    if (packet.body == payload)
+        return put_packet(c, &packet, l);
+    rc = put_encoded(c, &packet);
+    return rc < 0 || !packet.rest_len ? rc : put_rest(c, &packet);
 }
 
 static int send_borrowed(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)

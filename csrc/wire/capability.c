@@ -127,6 +127,13 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
     n->offered = 1;
 }
 
+/* Agrees on this cipher, or NULL. Only 1.x peers come here, and they read every style. */
+static void use_cipher(etcp_session *s, const etcp_cipher *cipher)
+{
+    s->transform.cipher = cipher;
+    s->transform.style = cipher ? etcp_cipher_least_style(cipher) : ETCP_STYLE_NONE;
+}
+
 /* ---- the client's answer -------------------------------------------------------------------- */
 
 /* What the client makes of an offer. */
@@ -216,7 +223,7 @@ static int settle(etcp_session *s, const choice *chosen, const etcp_fields *f, e
     int rc = 0;
 
     etcp_negotiation_note_version(s, &f->at[OFFER_VERSION]);
-    s->transform.cipher = chosen->cipher;
+    use_cipher(s, chosen->cipher);
     s->transform.compressor = chosen->compressor;
     if (chosen->cipher)
         rc = take_server_key(s, &f->at[OFFER_KEY]);
@@ -333,7 +340,7 @@ int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field
         !find_compressor(s, &f->at[ANSWER_COMPRESSOR], &compressor))
         return contradicts(s);
     etcp_negotiation_note_version(s, &f->at[ANSWER_VERSION]);
-    s->transform.cipher = cipher;
+    use_cipher(s, cipher);
     s->transform.compressor = compressor;
     if (cipher)
         rc = open_key(s, &f->at[ANSWER_KEY]);

@@ -13,6 +13,7 @@ enum {
     PACKETS_MAX = 100,       /* of one negotiation; originals need some 30 with every module */
     COMPRESS_MIN = 32,       /* shorter messages hardly ever shrink */
     FIRST_WINDOW = 65536,    /* what a large payload gets before any of it has come */
+    PART = 131072,           /* of a large message: fits into the processor's cache */
     WINDOW_MIN = 4096,       /* below this, reading in place is not worth a call */
     SEALED_OVERHEAD_MAX = 64 /* header and padding of the containers */
 };
@@ -202,6 +203,12 @@ static int parse_frame(etcp_session *s, const uint8_t *bytes, size_t len, etcp_f
     return rc < 0 ? rc : check_frame(s, frame);
 }
 
+static int cannot_decode(etcp_session *s, int code)
+{
+    return etcp_error_set(&s->error, code, "A packet could not be decoded: %s",
+                          etcp_code_text(code));
+}
+
 /* Undoes what the packet's flags say, into s->decoded. *bytes and *len are replaced. */
 static int decode(etcp_session *s, unsigned flags, size_t max, const uint8_t **bytes, size_t *len)
 {
@@ -225,10 +232,7 @@ static int decode(etcp_session *s, unsigned flags, size_t max, const uint8_t **b
     etcp_buf_wipe(&opened);
     if (rc == 0 && *len > max)
         rc = ETCP_ETOOBIG;
-    if (rc < 0)
-        return etcp_error_set(&s->error, rc, "A packet could not be decoded: %s",
-                              etcp_code_text(rc));
-    return 0;
+    return rc < 0 ? cannot_decode(s, rc) : 0;
 }
 
 static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
@@ -282,11 +286,13 @@ static int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *
 
 /* ---- large payloads ------------------------------------------------------------------------- */
 
+/* Plain messages are what arrives; many ciphers can open one where it lies. */
 static int wants_own_memory(const etcp_session *s, const etcp_frame *frame)
 {
-    return s->config->payload_ops && frame->len >= s->config->payload_threshold &&
-           (frame->flags & ETCP_FLAG_REAL) &&
-           !(frame->flags & (ETCP_FLAG_ENCRYPTED | ETCP_FLAG_COMPRESSED));
+    if (!s->config->payload_ops || frame->len < s->config->payload_threshold ||
+        !(frame->flags & ETCP_FLAG_REAL) || (frame->flags & ETCP_FLAG_COMPRESSED))
+        return 0;
+    return !(frame->flags & ETCP_FLAG_ENCRYPTED) || s->transform.cipher->large;
 }
 
 static int begin_incoming(etcp_session *s, const etcp_frame *frame, size_t available)
@@ -329,6 +335,26 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Hands out the large payload, which is whole. */
+static int take_incoming(etcp_session *s, etcp_event *event)
+{
+    etcp_incoming *in = s->incoming;
+
+    if (in->flags & ETCP_FLAG_ENCRYPTED) {
+        int rc = etcp_transform_open_in_place(&s->transform, in->data, in->len, &in->len);
+
+        if (rc == 0 && in->len > s->config->message_max)
+            rc = ETCP_ETOOBIG;
+        if (rc < 0)
+            return cannot_decode(s, rc);
+    }
+    (void)take_message(s, in->flags & ETCP_FLAG_COMPLEX, in->data, in->len, event);
+    event->payload = in->handle;
+    in->handle = NULL;
+    free_incoming(s);
+    return 1;
+}
+
 /* Takes input into the large payload; hands it out when it is whole. */
 static int feed_incoming(etcp_session *s, const uint8_t **input, const uint8_t *end,
                          etcp_event *event)
@@ -346,13 +372,7 @@ static int feed_incoming(etcp_session *s, const uint8_t **input, const uint8_t *
         in->have += part;
         *input += part;
     }
-    if (in->have < in->len)
-        return 0;
-    (void)take_message(s, in->flags, in->data, in->len, event);
-    event->payload = in->handle;
-    in->handle = NULL;
-    free_incoming(s);
-    return 1;
+    return in->have < in->len ? 0 : take_incoming(s, event);
 }
 
 /* ---- input ---------------------------------------------------------------------------------- */
@@ -451,7 +471,7 @@ static void drop_transformed(etcp_session *s)
     if (s->decoded.data)
         etcp_buf_wipe(&s->decoded);
     if (s->encoded.data)
-        etcp_buf_wipe(&s->encoded);
+        etcp_buf_deinit(&s->encoded); /* what everybody could read on the wire */
 }
 
 int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event)
@@ -587,29 +607,68 @@ static int try_compress(etcp_session *s, const uint8_t *payload, size_t len, etc
     return rc < 0 ? rc : etcp_buf_len(out) < len;
 }
 
-/* Transforms payload into s->encoded; *flags tells what was done. */
-static int transform(etcp_session *s, unsigned *flags, const uint8_t **payload, size_t *len)
+/* Seals payload into s->encoded: all of it, or the first part of a large one. Stores the length of
+ * the whole sealed form. */
+static int seal(etcp_session *s, const uint8_t *payload, size_t len, int may_leave_rest,
+                etcp_packet *packet, size_t *sealed_len)
+{
+    const etcp_cipher *cipher = s->transform.cipher;
+    int rc;
+
+    if (!may_leave_rest || len < 2 * PART || !cipher->large) {
+        rc = etcp_transform_seal(&s->transform, s->config, payload, len, &s->encoded);
+        *sealed_len = etcp_buf_len(&s->encoded);
+        return rc;
+    }
+    *sealed_len = cipher->large->sealed_len(s->transform.seal, len);
+    if (*sealed_len == 0)
+        return ETCP_ETOOBIG;
+    packet->rest = payload;
+    packet->rest_len = len;
+    return etcp_session_encode_rest(s, packet);
+}
+
+/* Transforms payload into s->encoded, for the packet's body. *flags tells what was done, *len how
+ * long it becomes. */
+static int transform(etcp_session *s, unsigned *flags, const uint8_t *payload, size_t *len,
+                     etcp_packet *packet)
 {
     etcp_buf compressed;
     int rc;
 
     etcp_buf_init(&compressed);
-    rc = try_compress(s, *payload, *len, s->transform.seal ? &compressed : &s->encoded);
+    rc = try_compress(s, payload, *len, s->transform.seal ? &compressed : &s->encoded);
     if (rc == 1) {
         const etcp_buf *from = s->transform.seal ? &compressed : &s->encoded;
 
         *flags |= ETCP_FLAG_COMPRESSED;
-        *payload = etcp_buf_bytes(from);
+        payload = etcp_buf_bytes(from);
         *len = etcp_buf_len(from);
-        rc = 0;
     }
-    if (rc == 0 && s->transform.seal) {
-        rc = etcp_transform_seal(&s->transform, s->config, *payload, *len, &s->encoded);
+    if (rc >= 0 && s->transform.seal) {
         *flags |= ETCP_FLAG_ENCRYPTED;
-        *payload = etcp_buf_bytes(&s->encoded);
-        *len = etcp_buf_len(&s->encoded);
+        rc = seal(s, payload, *len, rc == 0, packet, len);
+        payload = etcp_buf_bytes(&s->encoded);
     }
     etcp_buf_wipe(&compressed);
+    packet->body = payload;
+    packet->body_len = packet->rest_len ? etcp_buf_len(&s->encoded) : *len;
+    return rc < 0 ? rc : 0;
+}
+
+int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
+{
+    size_t len = packet->rest_len < 2 * PART ? packet->rest_len : PART;
+    int rc;
+
+    etcp_buf_clear(&s->encoded);
+    rc = etcp_transform_seal_part(&s->transform, s->config, &packet->run, packet->rest, len,
+                                  len == packet->rest_len, &s->encoded);
+    packet->rest += len;
+    packet->rest_len -= len;
+    packet->header_len = 0;
+    packet->body = etcp_buf_bytes(&s->encoded);
+    packet->body_len = etcp_buf_len(&s->encoded);
     return rc;
 }
 
@@ -623,23 +682,35 @@ int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload,
     if (len > s->config->message_max)
         return ETCP_ETOOBIG;
     s->gap = 0;
+    packet->body = payload;
+    packet->body_len = len;
+    packet->rest_len = 0;
+    packet->run.begun = 0;
     if ((s->transform.seal || s->transform.compressor) && !must_go_plain(s, payload, len)) {
         int rc;
 
         etcp_buf_clear(&s->encoded);
-        rc = transform(s, &wire_flags, &payload, &len);
+        rc = transform(s, &wire_flags, payload, &len, packet);
         if (rc < 0)
             return rc;
     }
     if (len > 0xffffffffu)
         return ETCP_ETOOBIG;
-    packet->body = payload;
-    packet->body_len = len;
     if (s->config->role == ETCP_ROLE_SERVER && etcp_session_peer_is_old(s))
         packet->header_len = etcp_frame_encode_uneven(packet->header, wire_flags, len);
     else
         packet->header_len = etcp_frame_encode(packet->header, wire_flags, len);
     return 0;
+}
+
+void *etcp_session_encoded(const etcp_session *s)
+{
+    return s->encoded.data;
+}
+
+void etcp_session_give_encoded(etcp_session *s)
+{
+    etcp_buf_init(&s->encoded);
 }
 
 void etcp_session_end_of_input(etcp_session *s)

@@ -35,6 +35,9 @@ typedef struct etcp_packet {
     size_t header_len;
     const uint8_t *body; /* the caller's own payload, or the session's until its next call */
     size_t body_len;
+    const uint8_t *rest; /* what of the caller's payload is not in body yet, in any form */
+    size_t rest_len;     /* 0: the packet is whole */
+    etcp_seal_run run;
 } etcp_packet;
 
 /* Makes a session, taking a reference on config. A server's first packet is already in the output.
@@ -79,10 +82,22 @@ etcp_buf *etcp_session_output(etcp_session *s);
 
 /* Encodes one application message with the transforms in effect. flags is 0 or
  * ETCP_MESSAGE_COMPLEX. payload stays the caller's and must live until the packet is written or
- * copied. Returns 0, ETCP_EINVAL (before READY), ETCP_ETOOBIG, ETCP_ECRYPT (nothing may be sent
- * then: never falls back to clear text), or ETCP_ENOMEM. These are not sticky. */
+ * copied. Parts of the packet may remain to be encoded. Returns 0, ETCP_EINVAL (before READY),
+ * ETCP_ETOOBIG, ETCP_ECRYPT (nothing may be sent then: never falls back to clear text), or
+ * ETCP_ENOMEM. These are not sticky. */
 int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
                         etcp_packet *packet);
+
+/* Encodes the next part of a packet that is not whole: header_len is 0 then, and the body follows
+ * the one before. Large payloads come in parts, so that the peer receives the first while the last
+ * is worked on, and memory for one is enough. Nothing else may be encoded in between. Returns 0,
+ * ETCP_ECRYPT or ETCP_ENOMEM; the packet cannot be completed then. */
+int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet);
+
+/* The block with the body of the packet encoded last, if that body is not the caller's own payload;
+ * and the session's word that whoever has it now frees it, with etcp_free. */
+void *etcp_session_encoded(const etcp_session *s);
+void etcp_session_give_encoded(etcp_session *s);
 
 /* Tells that the peer closed its sending side, so that an unfinished negotiation gets its error. */
 void etcp_session_end_of_input(etcp_session *s);

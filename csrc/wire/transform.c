@@ -142,22 +142,43 @@ int etcp_transform_clone(const etcp_transform *t, etcp_transform *copy)
     return rc;
 }
 
+static etcp_cipher_style own_style(const etcp_transform *t)
+{
+    if (t->style == ETCP_STYLE_NONE && (t->cipher->flags & ETCP_CIPHER_CBC))
+        return ETCP_STYLE_SALTED;
+    return t->style;
+}
+
 int etcp_transform_seal(etcp_transform *t, const etcp_config *config, const uint8_t *bytes,
                         size_t len, etcp_buf *out)
 {
-    etcp_cipher_style style = t->style;
-
     if (!t->seal)
         return ETCP_ECRYPT;
-    if (style == ETCP_STYLE_NONE && (t->cipher->flags & ETCP_CIPHER_CBC))
-        style = ETCP_STYLE_SALTED;
-    return t->cipher->seal(t->seal, style, config->random, config->random_arg, bytes, len, out);
+    return t->cipher->seal(t->seal, own_style(t), config->random, config->random_arg, bytes, len,
+                           out);
+}
+
+int etcp_transform_seal_part(etcp_transform *t, const etcp_config *config, etcp_seal_run *run,
+                             const uint8_t *bytes, size_t len, int is_last, etcp_buf *out)
+{
+    return t->cipher->large->seal_part(t->seal, own_style(t), config->random, config->random_arg,
+                                       run, bytes, len, is_last, out);
 }
 
 int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etcp_buf *out)
 {
     etcp_cipher_style style = ETCP_STYLE_NONE;
     int rc = t->cipher->open(t->open, bytes, len, out, &style);
+
+    if (rc == 0)
+        t->style = style;
+    return rc;
+}
+
+int etcp_transform_open_in_place(etcp_transform *t, uint8_t *bytes, size_t len, size_t *plain_len)
+{
+    etcp_cipher_style style = ETCP_STYLE_NONE;
+    int rc = t->cipher->large->open_in_place(t->open, bytes, len, plain_len, &style);
 
     if (rc == 0)
         t->style = style;

@@ -48,9 +48,17 @@ int etcp_transform_clone(const etcp_transform *t, etcp_transform *copy);
 int etcp_transform_seal(etcp_transform *t, const etcp_config *config, const uint8_t *bytes,
                         size_t len, etcp_buf *out);
 
+/* The same for a part of a large message, of the ciphers that can; see etcp_large_ops. */
+int etcp_transform_seal_part(etcp_transform *t, const etcp_config *config, etcp_seal_run *run,
+                             const uint8_t *bytes, size_t len, int is_last, etcp_buf *out);
+
 /* Appends what the message bytes[0..len) holds to out and notes its style. Returns 0, ETCP_ECRYPT
  * or ETCP_ENOMEM; out unchanged on failure. */
 int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etcp_buf *out);
+
+/* The same in place, for large messages of the ciphers that can: leaves what the message holds in
+ * bytes[0..*plain_len). */
+int etcp_transform_open_in_place(etcp_transform *t, uint8_t *bytes, size_t len, size_t *plain_len);
 
 /* The same for the agreed compressor; max bounds what is produced. Return as the compressor's own
  * functions. */

@@ -599,6 +599,111 @@ static void test_table(void)
     tap_ok(etcp_cipher_by_key('\0') == NULL, "nor NUL");
 }
 
+/* ---- large messages ------------------------------------------------------------------------- */
+
+/* Seals the message in parts of that size, with the random bytes of the first seal() of a fixture.
+ */
+static int seal_in_parts(fixture *f, etcp_cipher_style style, size_t part, etcp_buf *out)
+{
+    const uint8_t *at = etcp_buf_bytes(&f->message);
+    size_t left = etcp_buf_len(&f->message);
+    etcp_seal_run run = {0};
+    uint8_t salt = 0;
+    int rc;
+
+    for (;;) {
+        size_t len = left < part ? left : part;
+        int is_last = len < part;
+
+        rc = f->row->large->seal_part(f->ctx, style, counting, &salt, &run, at, len, is_last, out);
+        if (rc < 0 || is_last)
+            return rc;
+        at += len;
+        left -= len;
+    }
+}
+
+static void test_parts(const etcp_cipher *row, etcp_cipher_style style, const char *spec)
+{
+    static const size_t sizes[] = {16, 4096, 131072, 1 << 20};
+    fixture f;
+
+    fixture_init(&f, row, key_string, row->key_length);
+    recorded_make(&f.message, spec);
+    (void)seal(&f, style);
+    tap_is_int((long long)row->large->sealed_len(f.ctx, etcp_buf_len(&f.message)),
+               (long long)etcp_buf_len(&f.sealed), "%s, %s: the size is known before", row->name,
+               spec);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        etcp_buf_clear(&f.out);
+        tap_is_int(seal_in_parts(&f, style, sizes[i], &f.out), 0, "%s, %s, by %lu: sealed",
+                   row->name, spec, (unsigned long)sizes[i]);
+        tap_ok(recorded_is_content(&f.out, &f.sealed), "to the same bytes as in one");
+    }
+    fixture_deinit(&f);
+}
+
+/* Opens a copy of bytes where it lies. */
+static int open_in_place(fixture *f, const uint8_t *bytes, size_t len, etcp_cipher_style *style)
+{
+    uint8_t *exact = malloc(len ? len : 1);
+    size_t plain_len = 0;
+    int rc;
+
+    recorded_need(exact != NULL, "out of memory");
+    if (len)
+        memcpy(exact, bytes, len);
+    rc = f->row->large->open_in_place(f->ctx, exact, len, &plain_len, style);
+    etcp_buf_clear(&f->out);
+    if (rc == 0)
+        recorded_need(etcp_buf_append(&f->out, exact, plain_len) == 0, "out of memory");
+    free(exact);
+    return rc;
+}
+
+static void test_in_place(const etcp_cipher *row, etcp_cipher_style style)
+{
+    etcp_cipher_style found = ETCP_STYLE_NONE;
+    int right = 0, refused = 0;
+    fixture f;
+
+    fixture_init(&f, row, key_string, row->key_length);
+    for (int len = 0; len < 40; len++) {
+        char spec[20];
+
+        snprintf(spec, sizeof spec, "plen:%d", len);
+        recorded_make(&f.message, spec);
+        (void)seal(&f, style);
+        right +=
+            open_in_place(&f, etcp_buf_bytes(&f.sealed), etcp_buf_len(&f.sealed), &found) == 0 &&
+            found == style && recorded_is_content(&f.out, &f.message);
+    }
+    tap_is_int(right, 40, "%s: opened in place", row->name);
+    for (size_t len = 0; len < etcp_buf_len(&f.sealed); len++)
+        if (len < CBC_HEADER + row->block->block_size || len % row->block->block_size)
+            refused += open_in_place(&f, etcp_buf_bytes(&f.sealed), len, NULL) == ETCP_ECRYPT;
+        else
+            refused += is_harmless(&f, open_in_place(&f, etcp_buf_bytes(&f.sealed), len, NULL));
+    tap_is_int(refused, (long long)etcp_buf_len(&f.sealed), "%s: and not when cut short",
+               row->name);
+    fixture_deinit(&f);
+}
+
+static void test_large_ops(const etcp_cipher *row)
+{
+    fixture f;
+
+    fixture_init(&f, row, key_string, row->key_length);
+    tap_is_int((long long)row->large->sealed_len(f.ctx, SIZE_MAX - 8), 0, "%s: too large",
+               row->name);
+    fixture_deinit(&f);
+    for (int i = 0; i < 2; i++) {
+        test_parts(row, styles_of(row)[i], "plarge:300001");
+        test_parts(row, styles_of(row)[i], "plarge:262144");
+        test_in_place(row, styles_of(row)[i]);
+    }
+}
+
 static void test_row(const etcp_cipher *row)
 {
     const etcp_cipher_style *styles = styles_of(row);
@@ -611,8 +716,10 @@ static void test_row(const etcp_cipher *row)
         test_flipped_bits(row, styles[i]);
         test_exhausted_memory(row, styles[i]);
     }
-    if (row->block)
+    if (row->block) {
         test_padding(row);
+        test_large_ops(row);
+    }
     test_idle_memory(row);
     test_exhausted_memory_for_keys(row);
     test_new_keys(row);

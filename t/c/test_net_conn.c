@@ -377,6 +377,12 @@ static void holder_destroy(void *arg, void *handle)
     free(h);
 }
 
+static void encrypt(world *w)
+{
+    w->server_config->flags &= ~(unsigned)ETCP_DONOT_ENCRYPT;
+    w->client_config->flags &= ~(unsigned)ETCP_DONOT_ENCRYPT;
+}
+
 static void keep_large(world *w, etcp_server_event *e)
 {
     etcp_event *m = &e->message;
@@ -394,7 +400,7 @@ static void keep_large(world *w, etcp_server_event *e)
         holder_destroy(w->arg, m->payload);
 }
 
-static void test_large(size_t len)
+static void test_large(size_t len, int encrypted)
 {
     static const etcp_payload_ops ops = {holder_create, holder_grow, holder_destroy};
     uint8_t *payload = malloc(len + 1);
@@ -407,6 +413,8 @@ static void test_large(size_t len)
     for (i = 0; i < len; i++)
         payload[i] = (uint8_t)(i * 31 + i / 256);
     world_start(&w, NULL);
+    if (encrypted)
+        encrypt(&w);
     w.server_config->payload_ops = &ops;
     w.server_config->payload_arg = &live;
     w.server_config->payload_threshold = 20001;
@@ -425,7 +433,7 @@ static void test_large(size_t len)
     tap_is_int(live, 0, "nothing is left of it");
     /* A peer that goes in the middle leaves nothing behind either. */
     c = world_dial(&w);
-    (void)!write(etcp_conn_fd(c), "\x05\x04\x10\0\0\0abc", 9);
+    (void)!write(etcp_conn_fd(c), encrypted ? "\x0d\x04\x10\0\0\0abc" : "\x05\x04\x10\0\0\0abc", 9);
     world_pump(&w);
     etcp_conn_unref(c);
     world_pump(&w);
@@ -905,6 +913,72 @@ static void test_out_of_memory(void)
     alloc_reset();
 }
 
+/* A write that takes what fits into a small window, and every third time nothing. */
+static ssize_t sluggish(int fd, const struct msghdr *m, int flags)
+{
+    static long results[] = {50000, 70000, -EAGAIN};
+
+    if (take_step == take_steps)
+        script(3, results);
+    return scripted_sendmsg(fd, m, flags);
+}
+
+/* Sends a large encrypted message, and a small one behind it, while the n-th allocation of the
+ * large one fails. Whatever becomes of it: the server gets whole messages or none. Returns whether
+ * none failed. */
+static int break_off_once(long n, const uint8_t *payload, size_t len)
+{
+    char whole[48];
+    uint64_t since = 0;
+    etcp_conn *c;
+    int sent;
+    int tried;
+    int then;
+    world w;
+
+    alloc_fail_at(0);
+    world_start(&w, NULL);
+    encrypt(&w);
+    c = world_dial(&w);
+    world_pump(&w);
+    world_forget(&w);
+    world_calls.sendmsg = sluggish;
+    script(0, takes);
+    alloc_fail_at(n);
+    sent = etcp_conn_send(c, 0, payload, len, NULL, NULL);
+    tried = alloc_count() < n;
+    alloc_fail_at(0);
+    then = etcp_conn_send(c, 0, bytes("after"), 5, NULL, NULL);
+    (void)etcp_conn_drain(c, 0, &since);
+    world_pump(&w);
+    (void)snprintf(whole, sizeof whole, "%s%s", sent == 0 ? "M1(" : "",
+                   sent == 0 ? (const char *)payload : "");
+    tap_ok(strncmp(w.log, whole, strlen(whole)) == 0 &&
+               (strstr(w.log, "M1(after)") != NULL) == (then == 0),
+           "allocation %ld: sent %d, then %d: %s", n, sent, then, w.log);
+    etcp_conn_unref(c);
+    world_pump(&w);
+    world_stop(&w);
+    tap_is_int(alloc_live(), 0, "nothing is left");
+    return tried;
+}
+
+static void test_broken_off(void)
+{
+    enum { LEN = 1000000 };
+    uint8_t *payload = malloc(LEN);
+    long n = 0;
+
+    memset(payload, 'x', LEN);
+    payload[40] = '\0';
+    do {
+        n++;
+    } while (!break_off_once(n, payload, LEN) && n < 100);
+    tap_ok(n > 4 && n < 100, "%ld failures in a large message were tried", n - 1);
+    alloc_reset();
+    free(payload);
+}
+
 int main(void)
 {
     test_dial_failures();
@@ -915,10 +989,12 @@ int main(void)
     test_signals();
     test_timeouts();
     test_cuts();
-    test_large(19999);
-    test_large(20001);
-    test_large(300000);
-    test_large(3000000);
+    test_large(19999, 0);
+    test_large(20001, 0);
+    test_large(300000, 0);
+    test_large(3000000, 0);
+    test_large(300000, 1);
+    test_large(3000000, 1);
     test_buffered_before_end();
     test_short_writes();
     test_release();
@@ -930,5 +1006,6 @@ int main(void)
     test_hand_over();
     test_abandon();
     test_out_of_memory();
+    test_broken_off();
     return tap_done();
 }

@@ -105,9 +105,15 @@ static inline int peer_say(peer *from, peer *to, unsigned flags, const void *dat
     if (rc < 0)
         return rc;
     (void)peer_feed_step(to, packet.header, packet.header_len, step);
-    if (packet.body_len)
-        (void)peer_feed_step(to, packet.body, packet.body_len, step);
-    return 0;
+    for (;;) {
+        if (packet.body_len)
+            (void)peer_feed_step(to, packet.body, packet.body_len, step);
+        if (packet.rest_len == 0)
+            return 0;
+        rc = etcp_session_encode_rest(from->s, &packet);
+        if (rc < 0)
+            return rc;
+    }
 }
 
 /* Appends a packet made by hand. */
