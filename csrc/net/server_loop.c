@@ -327,6 +327,8 @@ static int timeout_until(uint64_t at)
 static int wait_once(etcp_server *s, uint64_t until)
 {
     uint64_t wake = earlier(until, next_deadline_at(s));
+    int timeout_ms;
+    int is_slice;
     int count;
     int i;
 
@@ -334,7 +336,12 @@ static int wait_once(etcp_server *s, uint64_t until)
         etcp_server_resume(s);
     if (s->accept_resume_ms)
         wake = earlier(wake, s->accept_resume_ms);
-    count = s->poller->ops->wait(s->poller, timeout_until(wake), s->ready, ETCP_READY_MAX);
+    timeout_ms = timeout_until(wake);
+    is_slice = etcp_socket_wait_is_long(timeout_ms);
+    count = s->poller->ops->wait(s->poller, is_slice ? ETCP_SLICE_MS : timeout_ms, s->ready,
+                                 ETCP_READY_MAX);
+    if (count == 0 && is_slice)
+        return ETCP_EINTR;
     if (count < 0)
         return errno == EINTR ? ETCP_EINTR : ETCP_ESYSTEM;
     s->ready_next = 0;

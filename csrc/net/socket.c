@@ -22,8 +22,6 @@ enum { SEND_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
 enum { SEND_FLAGS = MSG_DONTWAIT };
 #endif
 
-enum { SLICE_MS = 1000 }; /* the longest that a signal's handler waits for a peer */
-
 #if defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK)
 #define HAVE_SOCKET_FLAGS 1
 #else
@@ -155,14 +153,14 @@ ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
 
 int etcp_socket_wait(int fd, short events, int timeout_ms)
 {
-    int is_slice = timeout_ms < 0 || timeout_ms > SLICE_MS;
+    int is_slice = etcp_socket_wait_is_long(timeout_ms);
     struct pollfd one;
     int ready;
 
     one.fd = fd;
     one.events = events;
     one.revents = 0;
-    ready = etcp_sys->poll(&one, 1, is_slice ? SLICE_MS : timeout_ms);
+    ready = etcp_sys->poll(&one, 1, is_slice ? ETCP_SLICE_MS : timeout_ms);
     if (ready == 0 && is_slice) {
         errno = EINTR;
         return -1;
