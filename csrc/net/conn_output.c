@@ -121,24 +121,6 @@ static int send_error(const etcp_conn *c)
     return e->code ? e->code : ETCP_ECLOSED;
 }
 
-/* Writes header and body by one call. Returns how much the kernel took, or -1 with errno. */
-static ssize_t write_packet(int fd, const etcp_packet *packet)
-{
-    struct iovec pieces[2];
-    union {
-        const uint8_t *in;
-        void *out;
-    } header, body; /* struct iovec has no const */
-
-    header.in = packet->header;
-    body.in = packet->body;
-    pieces[0].iov_base = header.out;
-    pieces[0].iov_len = packet->header_len;
-    pieces[1].iov_base = body.out;
-    pieces[1].iov_len = packet->body_len;
-    return etcp_socket_write(fd, pieces, packet->body_len ? 2 : 1);
-}
-
 /* Who keeps a payload in place, and whether the queue took it over. */
 typedef struct loan {
     etcp_release_fn release;
@@ -196,7 +178,8 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
     int rc;
 
     if (c->out.len == 0 && !c->holding) {
-        ssize_t n = write_packet(c->fd, packet);
+        ssize_t n = etcp_socket_write_two(c->fd, packet->header, packet->header_len, packet->body,
+                                          packet->body_len);
 
         if (n < 0)
             return write_failed(c, errno);

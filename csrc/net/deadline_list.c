@@ -42,13 +42,6 @@ void etcp_deadline_stop(etcp_deadline *d)
     d->list = NULL;
 }
 
-uint64_t etcp_deadline_list_next(const etcp_deadline_list *l)
-{
-    if (!l->head || !l->timeout_ms)
-        return UINT64_MAX;
-    return l->head->since_ms + l->timeout_ms;
-}
-
 etcp_deadline *etcp_deadline_list_expired(const etcp_deadline_list *l, uint64_t now_ms)
 {
     return etcp_deadline_list_next(l) <= now_ms ? l->head : NULL;

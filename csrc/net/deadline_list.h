@@ -31,7 +31,12 @@ void etcp_deadline_start(etcp_deadline_list *l, etcp_deadline *d, uint64_t now_m
 void etcp_deadline_stop(etcp_deadline *d);
 
 /* When the first one expires; UINT64_MAX: never. */
-uint64_t etcp_deadline_list_next(const etcp_deadline_list *l);
+static inline uint64_t etcp_deadline_list_next(const etcp_deadline_list *l)
+{
+    if (!l->head || !l->timeout_ms)
+        return UINT64_MAX;
+    return l->head->since_ms + l->timeout_ms;
+}
 
 /* The first one if it has expired, still in the list; NULL otherwise. */
 etcp_deadline *etcp_deadline_list_expired(const etcp_deadline_list *l, uint64_t now_ms);

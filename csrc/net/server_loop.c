@@ -326,7 +326,8 @@ static int timeout_until(uint64_t at)
 /* Notes what the poller says. Returns the number of things to do, or a negative code. */
 static int wait_once(etcp_server *s, uint64_t until)
 {
-    uint64_t wake = earlier(until, next_deadline_at(s));
+    uint64_t deadline = next_deadline_at(s);
+    uint64_t wake = earlier(until, deadline);
     int timeout_ms;
     int is_slice;
     int count;
@@ -349,7 +350,7 @@ static int wait_once(etcp_server *s, uint64_t until)
     for (i = 0; i < count; i++)
         if (s->ready[i].tag != s)
             (void)etcp_conn_ref(s->ready[i].tag);
-    s->deadlines_due = is_past(next_deadline_at(s));
+    s->deadlines_due = is_past(deadline);
     return count + s->deadlines_due;
 }
 

@@ -36,6 +36,8 @@ static void set_descriptor_flags(int fd)
 }
 #endif
 
+enum { COPIED_MAX = 1024 };
+
 static int system_accept(int fd, struct sockaddr *address, socklen_t *len)
 {
 #ifdef HAVE_SOCKET_FLAGS
@@ -83,6 +85,11 @@ static ssize_t system_sendmsg(int fd, const struct msghdr *message, int flags)
     return sendmsg(fd, message, flags);
 }
 
+static ssize_t system_send(int fd, const void *bytes, size_t len, int flags)
+{
+    return send(fd, bytes, len, flags);
+}
+
 static int system_connect(int fd, const struct sockaddr *address, socklen_t len)
 {
     return connect(fd, address, len);
@@ -101,6 +108,7 @@ static int system_getaddrinfo(const char *host, const char *port, const struct a
 
 const etcp_syscalls etcp_system_calls = {
     .recv = system_recv,
+    .send = system_send,
     .sendmsg = system_sendmsg,
     .accept = system_accept,
     .connect = system_connect,
@@ -146,9 +154,38 @@ ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
     do {
         n = etcp_sys->sendmsg(fd, &message, SEND_FLAGS);
     } while (n < 0 && errno == EINTR);
-    if (n < 0 && is_transient(errno))
-        return 0;
-    return n;
+    return n < 0 && is_transient(errno) ? 0 : n;
+}
+
+/* Copying a short message costs the process less than a second piece costs the kernel. */
+ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, const uint8_t *body,
+                              size_t body_len)
+{
+    uint8_t together[COPIED_MAX];
+    ssize_t n;
+
+    if (head_len + body_len > sizeof together) {
+        struct iovec pieces[2];
+        union {
+            const uint8_t *in;
+            void *out;
+        } bytes; /* struct iovec has no const */
+
+        bytes.in = head;
+        pieces[0].iov_base = bytes.out;
+        pieces[0].iov_len = head_len;
+        bytes.in = body;
+        pieces[1].iov_base = bytes.out;
+        pieces[1].iov_len = body_len;
+        return etcp_socket_write(fd, pieces, 2);
+    }
+    memcpy(together, head, head_len);
+    if (body_len)
+        memcpy(together + head_len, body, body_len);
+    do {
+        n = etcp_sys->send(fd, together, head_len + body_len, SEND_FLAGS);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 && is_transient(errno) ? 0 : n;
 }
 
 int etcp_socket_wait(int fd, short events, int timeout_ms)

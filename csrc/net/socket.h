@@ -15,6 +15,7 @@
 /* Each behaves as the system call of its name, errno included. */
 typedef struct etcp_syscalls {
     ssize_t (*recv)(int fd, void *bytes, size_t len, int flags);
+    ssize_t (*send)(int fd, const void *bytes, size_t len, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     int (*accept)(int fd, struct sockaddr *address,
                   socklen_t *len); /* non-blocking, close-on-exec */
@@ -49,6 +50,10 @@ ssize_t etcp_socket_read(int fd, void *bytes, size_t len);
  * signals. (count has a type that fits msg_iovlen on every system.) Returns the bytes written (0:
  * the kernel takes nothing now) or -1 with errno. */
 ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
+
+/* The same for head and body, which may be empty. */
+ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, const uint8_t *body,
+                              size_t body_len);
 
 /* No wait is longer than this: a signal that came just before does not end it, and its handler must not wait
  * for a peer. */

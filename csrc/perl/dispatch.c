@@ -12,8 +12,8 @@
 
 /* ---- calling Perl ---------------------------------------------------------------------------- */
 
-/* Callbacks run on a Perl stack of their own, one for all that happens between two waits: it keeps
- * `last` and friends from jumping over C frames that would wake up later. */
+/* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from jumping
+ * over C frames that would wake up later. */
 static void enter_callbacks(pTHX)
 {
     dSP;
@@ -181,54 +181,68 @@ static int loop_failed(pTHX_ int rc)
     return 0;
 }
 
-int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
+/* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an error. */
+static int go_round(pTHX_ etcp_object *server, int timeout_ms)
 {
+    const I32 scope = PL_savestack_ix;
     etcp_server_event event;
-    int rc;
+    int rc = etcp_server_poll(server->srv->core, timeout_ms);
 
-    etcp_object_protect(aTHX_ server);
-    rc = etcp_server_poll(server->srv->core, timeout_ms);
     if (rc == ETCP_EINTR) {
         PERL_ASYNC_CHECK();
         return 1;
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
-    enter_callbacks(aTHX);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;
     }
-    leave_callbacks(aTHX);
+    LEAVE_SCOPE(scope); /* each call saved PL_op */
     if (rc < 0)
         return loop_failed(aTHX_ rc);
     return renew_rsa_when_due(aTHX_ server);
 }
 
+int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
+{
+    int ok;
+
+    etcp_object_protect(aTHX_ server);
+    enter_callbacks(aTHX);
+    ok = go_round(aTHX_ server, timeout_ms);
+    leave_callbacks(aTHX);
+    return ok;
+}
+
+static int go_on(pTHX_ etcp_object *server, SV *idle)
+{
+    const I32 scope = PL_savestack_ix;
+    int ok = go_round(aTHX_ server, idle ? TICK_MS : -1);
+
+    PERL_ASYNC_CHECK();
+    if (ok && idle) {
+        call_with(aTHX_ idle, sv_2mortal(newRV_inc((SV *)server->hash)));
+        LEAVE_SCOPE(scope);
+    }
+    FREETMPS;
+    return ok;
+}
+
 int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
 {
     etcp_server_part *srv = server->srv;
+    int ok = 1;
 
     etcp_object_protect(aTHX_ server);
     srv->running = 1;
     srv->stop_requested = 0;
-    while (!srv->stop_requested) {
-        int ok;
-
-        ENTER;
-        SAVETMPS;
-        ok = etcp_dispatch_loop(aTHX_ server, idle ? TICK_MS : -1);
-        PERL_ASYNC_CHECK();
-        if (!ok)
-            return 0; /* the caller's scope is the end of ours */
-        if (idle) {
-            enter_callbacks(aTHX);
-            call_with(aTHX_ idle, sv_2mortal(newRV_inc((SV *)server->hash)));
-            leave_callbacks(aTHX);
-        }
-        FREETMPS;
-        LEAVE;
-    }
+    enter_callbacks(aTHX);
+    while (ok && !srv->stop_requested)
+        ok = go_on(aTHX_ server, idle);
+    leave_callbacks(aTHX);
+    if (!ok)
+        return 0;
     etcp_server_flush(srv->core);
     srv->running = 0;
     srv->stop_requested = 0;

@@ -494,6 +494,12 @@ int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end
     return 0;
 }
 
+int etcp_session_is_at_rest(const etcp_session *s)
+{
+    return !s->input.data && !s->incoming && !s->decoded.data && !s->encoded.data &&
+           !s->error.code;
+}
+
 /* ---- reading in place ----------------------------------------------------------------------- */
 
 /* How many bytes of the packet in s->input are missing; 0 when even its header is not whole. */

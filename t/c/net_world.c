@@ -74,6 +74,25 @@ etcp_server_options world_options(void)
     return o;
 }
 
+/* So that a test that changes sendmsg sees all that is written. */
+static ssize_t send_by_sendmsg(int fd, const void *bytes, size_t len, int flags)
+{
+    struct msghdr message;
+    struct iovec piece;
+    union {
+        const void *in;
+        void *out;
+    } all;
+
+    all.in = bytes;
+    piece.iov_base = all.out;
+    piece.iov_len = len;
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    return world_calls.sendmsg(fd, &message, flags);
+}
+
 void world_start(world *w, const etcp_server_options *options)
 {
     etcp_server_options defaults = world_options();
@@ -84,6 +103,7 @@ void world_start(world *w, const etcp_server_options *options)
     now_us = 1000000;
     etcp_clock_replace(world_clock);
     world_calls = etcp_system_calls;
+    world_calls.send = send_by_sendmsg;
     world_calls.poll = poll_in_world;
     etcp_sys = &world_calls;
     w->server_config = etcp_config_new(ETCP_ROLE_SERVER);
