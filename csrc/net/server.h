@@ -67,8 +67,8 @@ typedef struct etcp_server_event {
 
 /* Waits until something is ready or a deadline passes, at most timeout_ms (negative: for ever), and
  * notes what is. Does not wait when noted work is left from before. Flushes coalesced output first.
- * Returns the number of ready things (0: timeout), ETCP_EINTR (a signal, or a second has passed in which one
- * may have come unnoticed), or ETCP_ESYSTEM. */
+ * Returns the number of ready things (0: timeout), ETCP_EINTR (a signal came, or may have come
+ * unnoticed five seconds ago), or ETCP_ESYSTEM. */
 int etcp_server_poll(etcp_server *s, int timeout_ms);
 
 /* Takes the next event of what poll noted; never waits. May be called again from user code that

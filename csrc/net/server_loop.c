@@ -338,7 +338,7 @@ static int wait_once(etcp_server *s, uint64_t until)
     if (s->accept_resume_ms)
         wake = earlier(wake, s->accept_resume_ms);
     timeout_ms = timeout_until(wake);
-    is_slice = etcp_socket_wait_is_long(timeout_ms);
+    is_slice = timeout_ms < 0 || timeout_ms > ETCP_SLICE_MS;
     count = s->poller->ops->wait(s->poller, is_slice ? ETCP_SLICE_MS : timeout_ms, s->ready,
                                  ETCP_READY_MAX);
     if (count == 0 && is_slice)

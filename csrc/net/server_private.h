@@ -21,7 +21,8 @@ enum {
     ETCP_ACCEPT_MAX = 64,           /* accepted in one round */
     ETCP_ACCEPT_PAUSE_MS = 100,     /* after running out of descriptors or memory */
     ETCP_HALF_OPEN_GRACE_MS = 5000, /* how long a negotiation is safe from newcomers */
-    ETCP_DISCARD_MS = 2000          /* how often a closing connection is looked at */
+    ETCP_DISCARD_MS = 2000,         /* how often a closing connection is looked at */
+    ETCP_SLICE_MS = 5000 /* the longest wait: a signal that came just before does not end it */
 };
 
 struct etcp_server {

@@ -36,7 +36,10 @@ static void set_descriptor_flags(int fd)
 }
 #endif
 
-enum { COPIED_MAX = 1024 };
+enum {
+    SLICE_MS = 1000, /* the longest that a signal's handler waits for a peer */
+    COPIED_MAX = 1024
+};
 
 static int system_accept(int fd, struct sockaddr *address, socklen_t *len)
 {
@@ -190,14 +193,14 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
 
 int etcp_socket_wait(int fd, short events, int timeout_ms)
 {
-    int is_slice = etcp_socket_wait_is_long(timeout_ms);
+    int is_slice = timeout_ms < 0 || timeout_ms > SLICE_MS;
     struct pollfd one;
     int ready;
 
     one.fd = fd;
     one.events = events;
     one.revents = 0;
-    ready = etcp_sys->poll(&one, 1, is_slice ? ETCP_SLICE_MS : timeout_ms);
+    ready = etcp_sys->poll(&one, 1, is_slice ? SLICE_MS : timeout_ms);
     if (ready == 0 && is_slice) {
         errno = EINTR;
         return -1;

@@ -55,17 +55,9 @@ ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
 ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, const uint8_t *body,
                               size_t body_len);
 
-/* No wait is longer than this: a signal that came just before does not end it, and its handler must not wait
- * for a peer. */
-enum { ETCP_SLICE_MS = 1000 };
-
-static inline int etcp_socket_wait_is_long(int timeout_ms)
-{
-    return timeout_ms < 0 || timeout_ms > ETCP_SLICE_MS;
-}
-
 /* Waits for events (POLLIN, POLLOUT) on one descriptor; timeout_ms negative: for ever. Returns as
- * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included, which it also says after ETCP_SLICE_MS. */
+ * poll(2): 1, 0 (timeout), or -1 with errno, EINTR included. Says EINTR once a second too: a signal
+ * that came just before the wait does not end it, and its handler must not wait for the peer. */
 int etcp_socket_wait(int fd, short events, int timeout_ms);
 
 /* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports
