@@ -12,8 +12,8 @@
 
 /* ---- calling Perl ---------------------------------------------------------------------------- */
 
-/* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from jumping
- * over C frames that would wake up later. */
+/* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from
+ * jumping over C frames that would wake up later. */
 static void enter_callbacks(pTHX)
 {
     dSP;
@@ -181,7 +181,8 @@ static int loop_failed(pTHX_ int rc)
     return 0;
 }
 
-/* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an error. */
+/* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an
+ * error. */
 static int go_round(pTHX_ etcp_object *server, int timeout_ms)
 {
     const I32 scope = PL_savestack_ix;
