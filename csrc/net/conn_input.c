@@ -30,12 +30,8 @@ static int end_by_session(etcp_conn *c, int code)
 
 int etcp_conn_parse(etcp_conn *c, etcp_event *event)
 {
-    int rc;
+    int rc = etcp_session_next(c->session, &c->view, c->view_end, event);
 
-    /* Most calls only find out that the last message was the last. */
-    if (!etcp_conn_has_view(c) && !c->held && etcp_session_is_at_rest(c->session))
-        return 0;
-    rc = etcp_session_next(c->session, &c->view, c->view_end, event);
     if (rc > 0)
         return rc; /* the event may point into what the view is in: nothing is freed yet */
     etcp_conn_drop_view(c);

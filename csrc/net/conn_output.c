@@ -241,32 +241,32 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     return rc < 0 || !packet.rest_len ? rc : put_rest(c, &packet);
 }
 
-static int send_borrowed(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)
+static void end_loan(etcp_conn *c, const loan *l)
 {
-    int saved;
-    int rc;
+    int saved = errno;
 
-    (void)etcp_conn_ref(c); /* the release may drop what others hold */
-    rc = send_message(c, flags, payload, len, l);
-    saved = errno;
     if (!l->taken)
         l->release(l->owner);
     etcp_conn_unref(c);
     errno = saved;
-    return rc;
 }
 
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner)
 {
     loan l;
+    int rc;
 
     l.release = release;
     l.owner = owner;
     l.taken = 0;
     etcp_conn_check(c);
-    return release ? send_borrowed(c, flags, payload, len, &l)
-                   : send_message(c, flags, payload, len, &l);
+    if (release)
+        (void)etcp_conn_ref(c); /* the release may drop what others hold */
+    rc = send_message(c, flags, payload, len, &l);
+    if (release)
+        end_loan(c, &l);
+    return rc;
 }
 
 /* ---- waiting for the peer -------------------------------------------------------------------- */

@@ -105,7 +105,7 @@ int etcp_server_ensure_poller(etcp_server *s)
     rewatch_list(&s->clients);
     rewatch_list(&s->delivering);
     rewatch_list(&s->discarding);
-    return 0;
+    return 1;
 }
 
 /* ---- notes for the loop ---------------------------------------------------------------------- */

@@ -19,7 +19,6 @@ enum { FAST_CALLBACK_US = 100 };
  * others. */
 static void note_callback_time(etcp_server *s)
 {
-    s->now_us = 0;
     if (s->given_us) {
         s->now_us = etcp_clock_us();
         s->fast = s->now_us - s->given_us < FAST_CALLBACK_US;
@@ -30,12 +29,10 @@ static void note_callback_time(etcp_server *s)
         etcp_server_flush(s);
 }
 
-/* What the event given out last left to be done, now that its receiver has had his turn. */
-static void finish_event(etcp_server *s)
+static void let_go(etcp_server *s)
 {
     etcp_conn *c;
 
-    note_callback_time(s);
     if ((c = s->ending) != NULL) {
         s->ending = NULL;
         if (c->server == s)
@@ -48,6 +45,16 @@ static void finish_event(etcp_server *s)
         c->session = NULL;
         etcp_conn_unref(c);
     }
+}
+
+/* What the event given out last left to be done, now that its receiver has had his turn. */
+static void finish_event(etcp_server *s)
+{
+    s->now_us = 0;
+    if (s->given_us || s->unflushed)
+        note_callback_time(s);
+    if (s->ending || s->forgotten)
+        let_go(s);
 }
 
 static int give(etcp_server_event *event, etcp_server_event_type type, etcp_conn *c)
@@ -84,7 +91,7 @@ static void hold(etcp_server *s, etcp_conn *c)
 
 static int give_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
-    int more = etcp_conn_has_message(c);
+    int more = etcp_conn_has_view(c) && etcp_conn_has_message(c);
 
     c->holding = 0;
     if (more && s->options.coalesce) {
@@ -153,12 +160,18 @@ static int advance(etcp_conn *c, etcp_event *event)
     return rc;
 }
 
+/* Most looks at a connection only find that its last message was the last. */
+static int is_at_rest(const etcp_conn *c)
+{
+    return !etcp_conn_has_view(c) && !c->held && etcp_session_is_at_rest(c->session);
+}
+
 /* Works for c until it has an event. Returns 1 (*event), or 0: its turn is over. */
 static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     etcp_conn_check(c);
     for (;;) {
-        if (advance(c, &event->message) > 0)
+        if (!is_at_rest(c) && advance(c, &event->message) > 0)
             return give_event(s, c, event);
         if (c->end_code)
             return end_client(s, c, event);
@@ -171,7 +184,8 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 static void end_turn(etcp_server *s)
 {
     s->current = NULL;
-    etcp_server_flush(s);
+    if (s->unflushed)
+        etcp_server_flush(s);
 }
 
 /* ---- choosing whose turn it is --------------------------------------------------------------- */
@@ -360,15 +374,17 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
     int rc;
 
     finish_event(s);
-    etcp_server_flush(s);
+    if (s->unflushed)
+        etcp_server_flush(s);
     do {
         rc = noted_work(s);
         if (rc > 0)
             return rc;
-        if (etcp_server_ensure_poller(s) < 0)
+        rc = etcp_server_ensure_poller(s);
+        if (rc < 0)
             return ETCP_ESYSTEM;
-        if (noted_work(s) > 0)
-            continue; /* not every connection could be watched */
+        if (rc > 0 && (rc = noted_work(s)) > 0)
+            return rc; /* not every connection could be watched */
         rc = wait_once(s, until);
     } while (rc == 0 && etcp_clock_ms() < until);
     return rc;

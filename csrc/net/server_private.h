@@ -70,7 +70,8 @@ static inline etcp_conn *etcp_conn_at(etcp_deadline *place)
     return (etcp_conn *)(void *)place;
 }
 
-/* Makes the poller fit the process and the connections. Returns 0 or -1 with errno. */
+/* Makes the poller fit the process and the connections. Returns 0 (it did), 1 (made anew, which may
+ * have left work to be done), or -1 with errno. */
 int etcp_server_ensure_poller(etcp_server *s);
 
 /* Watches the listening socket, or stops. */

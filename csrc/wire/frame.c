@@ -34,6 +34,8 @@ static unsigned length_bytes(size_t len)
 {
     unsigned n = 0;
 
+    if (len < 256)
+        return len != 0;
     while (len) {
         len >>= 8;
         n++;

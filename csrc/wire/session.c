@@ -497,7 +497,7 @@ int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end
 int etcp_session_is_at_rest(const etcp_session *s)
 {
     return !s->input.data && !s->incoming && !s->decoded.data && !s->encoded.data &&
-           !s->error.code;
+           !s->output.data && !s->error.code;
 }
 
 /* ---- reading in place ----------------------------------------------------------------------- */

@@ -65,8 +65,8 @@ int etcp_session_clone(const etcp_session *s, etcp_session **out);
 int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end,
                       etcp_event *event);
 
-/* Whether nothing is left of earlier input: without new bytes, etcp_session_next would return 0 and free
- * nothing. */
+/* Whether nothing is left to be done: no output, and without new bytes etcp_session_next would
+ * return 0 and free nothing. */
 int etcp_session_is_at_rest(const etcp_session *s);
 
 /* While a large payload is arriving: where its next bytes belong and how many fit, so that they can
