@@ -230,11 +230,13 @@ $server->kill('TERM');
 
 # ---- with modules and a password ----------------------------------------------------------------
 
+my $zlib = grep { $_ eq '1' } OldPeer->usable_compressors;    # perl 5.8.9 came without Compress::Zlib
 SKIP: {
     my %usable = map { $_ => 1 } OldPeer->usable_ciphers;
     skip 'no Crypt::Blowfish and Crypt::CBC', 1 unless $usable{4};
     my $locked = spawn_server(password => 'sesame', negotiationtimeout => 600);
-    my %o = (version => '0.26', port => $locked->{port}, ciphers => ['4'], compressors => ['1'], password => 'sesame');
+    my %o = (version => '0.26', port => $locked->{port}, ciphers => ['4'], password => 'sesame');
+    $o{compressors} = ['1'] if $zlib;
     my $good = OldPeer->client(%o) or BAIL_OUT(OldPeer->error);
     my %garbage = (
         'CBC garbage'             => packet(0x0d, 'Salted__' . 'saltsalt' . 'x' x 64),
@@ -246,7 +248,7 @@ SKIP: {
         'CBC of the other kind'   => packet(0x0d, 'RandomIV' . 'x' x 40),
         'CBC, only a header'      => packet(0x0d, 'RandomIV'),
         'zlib garbage'            => packet(0x15, 'x' x 100),
-        'zlib cut short'          => packet(0x15, substr(OldPeer::_deflate({ compressor => '1' }, 'x' x 1000), 0, 12)),
+        'zlib cut short'          => packet(0x15, "x\x9c\xab\xa8\x18\x05\xa3\x60\x14\x0c\x77\0"),
         'zlib of nothing'         => packet(0x15, ''),
         'a complex one in it'     => packet(0x1f, 'Salted__' . 'x' x 56),
     );
@@ -292,7 +294,7 @@ SKIP: {
     $locked->kill('TERM');
 }
 SKIP: {
-    skip 'no Compress::Zlib', 2 unless OldPeer->usable_compressors;
+    skip 'no Compress::Zlib', 2 unless $zlib;
     my $small = spawn_server(donotencrypt => 1, maxmessage => 1_000_000);
     my $peer = OldPeer->client(version => '0.26', port => $small->{port}, compressors => ['1']) or BAIL_OUT(OldPeer->error);
     my $was = rss_kb($small->pid);
