@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { KEY_MAX = 32, BLOCK_MAX = 16, CHUNK = 1 << 30 /* OpenSSL counts in int */ };
+enum { KEY_MAX = 32, CHUNK = 1 << 30 /* OpenSSL counts in int */ };
 
 typedef enum keyed_for { UNKEYED = 0, ENCRYPTION, DECRYPTION } keyed_for;
 
@@ -109,8 +109,8 @@ static int encrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t
  * the other. */
 static int push_out(evp_schedule *s, uint8_t *last, size_t block)
 {
-    static const uint8_t more[BLOCK_MAX];
-    uint8_t given[2 * BLOCK_MAX];
+    static const uint8_t more[ETCP_BLOCK_MAX];
+    uint8_t given[2 * ETCP_BLOCK_MAX];
     int got;
 
     if (EVP_CipherUpdate(s->state, given, &got, more, (int)block) != 1 || got != (int)block)
