@@ -495,7 +495,8 @@ options; do not read or write it. It has a descriptor of its own.
 
 Runs the server until L</stop> is called, then returns true. C<idle>, if given, is called with the server
 after every loop, which is at least a hundred times a second. Without it, a server with nothing to do
-uses no processor time. The server's socket stays open: C<start> may be called again.
+sleeps, five seconds at a time. A signal's handler runs at once, or, if the signal comes in the very moment
+before such a sleep, after it. The server's socket stays open: C<start> may be called again.
 
 =head2 stop
 
