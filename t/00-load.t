@@ -13,7 +13,7 @@ diag("Net::EasyTCP $Net::EasyTCP::VERSION, perl $], $^O, Storable $Storable::VER
 
 is_deeply(\@warnings, [], 'loading it warns of nothing');
 ok(eval { Net::EasyTCP->VERSION(0.26); 1 }, 'it passes for 0.26') or diag($@);
-ok(eval { Net::EasyTCP->VERSION(1.00); 1 }, 'and for 1.00') or diag($@);
+ok(eval { Net::EasyTCP->VERSION(1.10); 1 }, 'and for 1.10') or diag($@);
 ok(!eval { Net::EasyTCP->VERSION(99); 1 }, 'but not for 99');
 is_deeply([ @Net::EasyTCP::EXPORT, do { no warnings 'once'; @Net::EasyTCP::EXPORT_OK } ], [], 'it exports nothing');
 

@@ -28,7 +28,7 @@ static void set_defaults(etcp_config *config)
     if (count > ETCP_COMPRESSOR_ROWS_MAX)
         count = ETCP_COMPRESSOR_ROWS_MAX;
     config->compressors = all_bits(count);
-    memcpy(config->version, "1.00", sizeof "1.00");
+    memcpy(config->version, "1.10", sizeof "1.10");
     memcpy(config->storable_version, "3.26", sizeof "3.26");
     config->storable_minor = 11;
     config->negotiation_packet_max = ETCP_NEGOTIATION_PACKET_MAX;

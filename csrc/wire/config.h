@@ -56,7 +56,7 @@ typedef struct etcp_config {
     unsigned references;
     etcp_role role;
     unsigned flags;
-    char version[16];          /* what VE announces, a decimal number: "1.00" */
+    char version[16];          /* what VE announces, a decimal number: "1.10" */
     char storable_version[16]; /* of the Storable beside us, for SVE: "3.26" */
     uint8_t storable_minor;    /* of the images that Storable writes */
     char *class_name;          /* of the server object, for the welcome packet */

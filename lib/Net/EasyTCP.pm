@@ -14,7 +14,7 @@ our ($VERSION, @ISA, @EXPORT, $PACKETSIZE, $_SERIAL);
 our (%_COMPRESS_AVAILABLE, %_ENCRYPT_AVAILABLE, %_MISC_AVAILABLE);
 
 BEGIN {
-    $VERSION    = '1.00';
+    $VERSION    = '1.10';
     @ISA        = qw(Exporter);
     @EXPORT     = ();
     $PACKETSIZE = 4096;

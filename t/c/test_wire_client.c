@@ -32,8 +32,8 @@ static const struct exchange {
     const char *error;
 } exchanges[] = {
     {"welcome", 0, "\r\n::  HELLO  ::", DID_NOT, 0, ""},
-    {"version", 0, "VE|0.26", "VE|1.00", 0, ""},
-    {"version with more fields", 0, "VE|0.27|EXT|more", "VE|1.00", 0, ""},
+    {"version", 0, "VE|0.26", "VE|1.10", 0, ""},
+    {"version with more fields", 0, "VE|0.27|EXT|more", "VE|1.10", 0, ""},
     {"unknown tag", 0, "XYZ|1", DID_NOT, 0, ""},
     {"lower case is another tag", 0, "en", DID_NOT, 0, ""},
     {"NO", 0, "NO|Already negotiated through compatability", DID_NOT, 0, ""},
@@ -242,7 +242,7 @@ static void test_password(void)
     check_hash("0.15", "secret", 0, 1);
     check_hash("0.26", "secret", 0, 1);
     check_hash("0.26", NULL, 0, 1);
-    check_hash("1.00", "", 0, 1);
+    check_hash("1.10", "", 0, 1);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -286,7 +286,7 @@ static void test_end(void)
     check_end("EN", 5, 1, "0.06 and older");
     check_end("VE|0.07\nEN", 4096, 1, "0.07");
     check_end("VE|0.26\nEN", 4096, 1, "0.26");
-    check_end("VE|1.00\nEN", 5, 0, "1.00");
+    check_end("VE|1.10\nEN", 5, 0, "1.10");
     check_end("VE|0.26\nEA|4\nEK|0123456789\nEN", 4096, 1, "0.26, Blowfish");
     check_end("VE|0.26\nEA|A\nEK|0123456789\nEN", 4096, 1, "0.26, Rijndael");
     check_end("VE|0.26\nEA|2\nEK|0123456789\nEN", 4096, 1, "0.26, CipherSaber");
@@ -348,7 +348,7 @@ static void test_version_counts_once(void)
 
     (void)peer_init(&p, config);
     (void)peer_command(&p, "VE|0.26");
-    (void)peer_command(&p, "VE|1.00");
+    (void)peer_command(&p, "VE|1.10");
     tap_is_str(etcp_session_peer_version_text(p.s), "0.26", "VE: the first one counts");
     tap_ok(etcp_session_peer_version(p.s) == ETCP_VERSION(0, 26), "VE: as a number");
     peer_deinit(&p);

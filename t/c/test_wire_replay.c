@@ -398,8 +398,8 @@ static struct difference {
     const char *reason;
     unsigned used;
 } differences[] = {
-    {ALWAYS, "01 VE|*", "01 VE|*", "01 VE|1.00", "our own version", 0},
-    {ALWAYS, "01 VE|*", "01 NO", "01 VE|1.00", "0.02 to 0.06 know no VE", 0},
+    {ALWAYS, "01 VE|*", "01 VE|*", "01 VE|1.10", "our own version", 0},
+    {ALWAYS, "01 VE|*", "01 NO", "01 VE|1.10", "0.02 to 0.06 know no VE", 0},
     {ALWAYS, "*", "0? NO", "0? NO|I don't understand you", "releases before 0.23 give no reasons",
      0},
     {ALWAYS, "01 COS|*", "01 NO", "@", "releases before 0.20 know no COS", 0},

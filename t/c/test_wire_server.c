@@ -79,15 +79,15 @@ static void test_welcome(void)
                         "::  HELLO  ::  Net::EasyTCP VERSION 0.26  ::  SERVER READY  ::\r\n::\r\n"
                         "-----END CLEARTEXT WELCOME MESSAGE-----\r\n",
                   "none");
-    check_welcome("My::Server", "1.00", "Hi there",
+    check_welcome("My::Server", "1.10", "Hi there",
                   CRLF8 "-----BEGIN CLEARTEXT WELCOME MESSAGE-----\r\n::\r\n"
-                        "::  HELLO  ::  My::Server VERSION 1.00  ::  SERVER READY  ::\r\n::\r\n"
+                        "::  HELLO  ::  My::Server VERSION 1.10  ::  SERVER READY  ::\r\n::\r\n"
                         "::  Hi there\r\n::\r\n"
                         "-----END CLEARTEXT WELCOME MESSAGE-----\r\n",
                   "subclass and text");
-    check_welcome(NULL, "1.00", "",
+    check_welcome(NULL, "1.10", "",
                   CRLF8 "-----BEGIN CLEARTEXT WELCOME MESSAGE-----\r\n::\r\n"
-                        "::  HELLO  ::  Net::EasyTCP VERSION 1.00  ::  SERVER READY  ::\r\n::\r\n"
+                        "::  HELLO  ::  Net::EasyTCP VERSION 1.10  ::  SERVER READY  ::\r\n::\r\n"
                         "-----END CLEARTEXT WELCOME MESSAGE-----\r\n",
                   "empty");
 }
@@ -106,65 +106,65 @@ static const struct dialogue {
     const char *cipher;
     const char *compressor;
 } dialogues[] = {
-    {"0.26, nothing", "", "", NULL, "NO|x>VE|1.00\nVE|0.26>EN\nEN>", 0, 1, NULL, NULL},
-    {"0.02, nothing", "", "", NULL, "NO>VE|1.00\nNO>EN\nEN>", 0, 1, NULL, NULL},
-    {"0.26, compression", "", "12", NULL, "NO>VE|1.00\nVE|0.26>CA|1|2\nCU|1|2.0>EN\nEN>", 0, 1,
+    {"0.26, nothing", "", "", NULL, "NO|x>VE|1.10\nVE|0.26>EN\nEN>", 0, 1, NULL, NULL},
+    {"0.02, nothing", "", "", NULL, "NO>VE|1.10\nNO>EN\nEN>", 0, 1, NULL, NULL},
+    {"0.26, compression", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|1|2.0>EN\nEN>", 0, 1,
      NULL, "Compress::Zlib"},
-    {"0.26, second choice", "", "12", NULL, "NO>VE|1.00\nVE|0.26>CA|1|2\nCU|2|2.0>EN\nEN>", 0, 1,
+    {"0.26, second choice", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|2|2.0>EN\nEN>", 0, 1,
      NULL, "Compress::LZF"},
-    {"0.26, no compression", "", "12", NULL, "NO>VE|1.00\nVE|0.26>CA|1|2\nCU||>EN\nEN>", 0, 1, NULL,
+    {"0.26, no compression", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU||>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"0.05, no compression", "", "12", NULL, "NO>VE|1.00\nNO>CA|1|2\nCU|>EN\nEN>", 0, 1, NULL,
+    {"0.05, no compression", "", "12", NULL, "NO>VE|1.10\nNO>CA|1|2\nCU|>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"0.26, never offered", "", "1", NULL, "NO>VE|1.00\nVE|0.26>CA|1\nCU|2|2.0>EN\nEN>", 0, 1, NULL,
+    {"0.26, never offered", "", "1", NULL, "NO>VE|1.10\nVE|0.26>CA|1\nCU|2|2.0>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"0.26, unknown choice", "", "1", NULL, "NO>VE|1.00\nVE|0.26>CA|1\nCU|17|2.0>EN\nEN>", 0, 1,
+    {"0.26, unknown choice", "", "1", NULL, "NO>VE|1.10\nVE|0.26>CA|1\nCU|17|2.0>EN\nEN>", 0, 1,
      NULL, NULL},
     {"0.26, believes it has it", "4", "1", NULL,
-     "NO>VE|1.00\nVE|0.26>EA|4\nEU|4|>CA|1\nCU|1|>EN\nEN>", 0, 1, NULL, NULL},
-    {"0.07 names no versions", "", "1", NULL, "NO>VE|1.00\nVE|0.07>CA|1\nCU|1>EN\nEN>", 0, 1, NULL,
+     "NO>VE|1.10\nVE|0.26>EA|4\nEU|4|>CA|1\nCU|1|>EN\nEN>", 0, 1, NULL, NULL},
+    {"0.07 names no versions", "", "1", NULL, "NO>VE|1.10\nVE|0.07>CA|1\nCU|1>EN\nEN>", 0, 1, NULL,
      "Compress::Zlib"},
-    {"no cipher in common", "4A", "", NULL, "NO>VE|1.00\nVE|0.26>EA|A|4\nEU||>EN\nEN>", 0, 1, NULL,
+    {"no cipher in common", "4A", "", NULL, "NO>VE|1.10\nVE|0.26>EA|A|4\nEU||>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"cipher never offered", "4", "", NULL, "NO>VE|1.00\nVE|0.26>EA|4\nEU|A|1.0>EN\nEN>", 0, 1,
+    {"cipher never offered", "4", "", NULL, "NO>VE|1.10\nVE|0.26>EA|4\nEU|A|1.0>EN\nEN>", 0, 1,
      NULL, NULL},
-    {"any reply is a reply", "4", "1", NULL, "HELLO>VE|1.00\nNO>EA|4\nWHAT|4>CA|1\nEU|4>EN\nEN>", 0,
+    {"any reply is a reply", "4", "1", NULL, "HELLO>VE|1.10\nNO>EA|4\nWHAT|4>CA|1\nEU|4>EN\nEN>", 0,
      1, NULL, NULL},
-    {"EN comes too early", "", "1", NULL, "EN>VE|1.00\nEN>CA|1\nEN>EN\nEN>", 0, 1, NULL, NULL},
-    {"CP comes too early", "", "1", "x", "CP|*0>VE|1.00\nVE|0.26>CA|1\nCP|*0>CS|ab\nCP|*0>PF",
+    {"EN comes too early", "", "1", NULL, "EN>VE|1.10\nEN>CA|1\nEN>EN\nEN>", 0, 1, NULL, NULL},
+    {"CP comes too early", "", "1", "x", "CP|*0>VE|1.10\nVE|0.26>CA|1\nCP|*0>CS|ab\nCP|*0>PF",
      ETCP_EREJECTED, 0, NULL, NULL},
-    {"something else than EN", "", "", NULL, "NO>VE|1.00\nVE|0.26>EN\nNO>\nVE|0.26>\nEN>", 0, 1,
+    {"something else than EN", "", "", NULL, "NO>VE|1.10\nVE|0.26>EN\nNO>\nVE|0.26>\nEN>", 0, 1,
      NULL, NULL},
-    {"empty replies are none", "", "", NULL, ">\n0>\n|VE>\nNO>VE|1.00\n>\nVE|0.26>EN\nEN>", 0, 1,
+    {"empty replies are none", "", "", NULL, ">\n0>\n|VE>\nNO>VE|1.10\n>\nVE|0.26>EN\nEN>", 0, 1,
      NULL, NULL},
     {"key missing", "2", "", NULL,
-     "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
+     "NO>VE|1.10\nVE|0.09>EA|2\nEU|2|1>EK|"
      "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nEK|>",
      ETCP_EPROTO, 0, NULL, NULL},
     {"key refused", "2", "", NULL,
-     "NO>VE|1.00\nVE|0.09>EA|2\nEU|2|1>EK|"
+     "NO>VE|1.10\nVE|0.09>EA|2\nEU|2|1>EK|"
      "!\"!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\nNO>",
      ETCP_EPROTO, 0, NULL, NULL},
-    {"Crypt::RSA without a key pair", "B", "", NULL, "NO>VE|1.00\nVE|0.26>EN\nEN>", 0, 1, NULL,
+    {"Crypt::RSA without a key pair", "B", "", NULL, "NO>VE|1.10\nVE|0.26>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"password, 0.06", "", "", "x", "NO>VE|1.00\nNO>", ETCP_EREJECTED, 0, NULL, NULL},
-    {"empty password, 0.06", "", "", "", "NO>VE|1.00\nNO>EN\nEN>", 0, 1, NULL, NULL},
-    {"password, refused", "", "", "x", "NO>VE|1.00\nVE|0.26>CS|ab\nNO>PF", ETCP_EREJECTED, 0, NULL,
+    {"password, 0.06", "", "", "x", "NO>VE|1.10\nNO>", ETCP_EREJECTED, 0, NULL, NULL},
+    {"empty password, 0.06", "", "", "", "NO>VE|1.10\nNO>EN\nEN>", 0, 1, NULL, NULL},
+    {"password, refused", "", "", "x", "NO>VE|1.10\nVE|0.26>CS|ab\nNO>PF", ETCP_EREJECTED, 0, NULL,
      NULL},
-    {"password, empty hash", "", "", "x", "NO>VE|1.00\nVE|0.26>CS|ab\nCP>PF", ETCP_EREJECTED, 0,
+    {"password, empty hash", "", "", "x", "NO>VE|1.10\nVE|0.26>CS|ab\nCP>PF", ETCP_EREJECTED, 0,
      NULL, NULL},
     {"password, long hash", "", "", "x",
-     "NO>VE|1.00\nVE|0.26>CS|ab\nCP|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx>PF", ETCP_EREJECTED, 0,
+     "NO>VE|1.10\nVE|0.26>CS|ab\nCP|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx>PF", ETCP_EREJECTED, 0,
      NULL, NULL},
-    {"password, hash with more behind", "", "", "secret", "NO>VE|1.00\nVE|0.14>CS|ab\nCP|#0>PF",
+    {"password, hash with more behind", "", "", "secret", "NO>VE|1.10\nVE|0.14>CS|ab\nCP|#0>PF",
      ETCP_EREJECTED, 0, NULL, NULL},
-    {"password, 0.14", "", "", "secret", "NO>VE|1.00\nVE|0.14>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
+    {"password, 0.14", "", "", "secret", "NO>VE|1.10\nVE|0.14>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"password, 0.15", "", "", "secret", "NO>VE|1.00\nVE|0.15>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
+    {"password, 0.15", "", "", "secret", "NO>VE|1.10\nVE|0.15>CS|ab\nCP|@>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"password, 0.07", "", "", "secret", "NO>VE|1.00\nVE|0.07>CS|&?\nCP|@>EN\nEN>", 0, 1, NULL,
+    {"password, 0.07", "", "", "secret", "NO>VE|1.10\nVE|0.07>CS|&?\nCP|@>EN\nEN>", 0, 1, NULL,
      NULL},
-    {"not munged by 0.15", "", "", "secret", "NO>VE|1.00\nVE|0.15>CS|ab\nCP|#>PF", ETCP_EREJECTED,
+    {"not munged by 0.15", "", "", "secret", "NO>VE|1.10\nVE|0.15>CS|ab\nCP|#>PF", ETCP_EREJECTED,
      0, NULL, NULL},
 };
 
