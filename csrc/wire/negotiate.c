@@ -88,15 +88,9 @@ static int queue_packet(etcp_session *s, unsigned flags, const etcp_buf *payload
 {
     uint8_t header[ETCP_FRAME_HEADER_MAX];
     size_t len = etcp_buf_len(payload);
-    size_t header_len;
-    int rc;
+    size_t header_len = etcp_session_frame(s, header, flags, len);
+    int rc = etcp_buf_reserve(&s->output, header_len + len);
 
-    /* Only clients of 0.26 need it, but the first packets go out before the version is known. */
-    if (s->config->role == ETCP_ROLE_SERVER && etcp_session_peer_is_old(s))
-        header_len = etcp_frame_encode_uneven(header, flags, len);
-    else
-        header_len = etcp_frame_encode(header, flags, len);
-    rc = etcp_buf_reserve(&s->output, header_len + len);
     if (rc < 0)
         return rc;
     (void)etcp_buf_append(&s->output, header, header_len);

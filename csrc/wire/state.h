@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "frame.h"
 #include "negotiate.h"
 #include "session.h"
 #include "transform.h"
@@ -48,5 +49,18 @@ static inline int etcp_session_peer_is_old(const etcp_session *s)
 {
     return s->peer_version < ETCP_FIRST_NEW_VERSION;
 }
+
+/* Writes the header of a packet to this peer; returns its size. Only clients of 0.26 need the
+ * uneven one, but the first packets go out before the version is known. */
+static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_FRAME_HEADER_MAX],
+                                        unsigned flags, size_t len)
+{
+    if (s->config->role == ETCP_ROLE_SERVER && etcp_session_peer_is_old(s))
+        return etcp_frame_encode_uneven(out, flags, len);
+    return etcp_frame_encode(out, flags, len);
+}
+
+/* Frees the large payload that is under way, if there is one (session_input.c). */
+void etcp_session_drop_incoming(etcp_session *s);
 
 #endif

@@ -1,4 +1,4 @@
-/* csrc/wire/session.c: messages in and out once the negotiation is over. */
+/* csrc/wire/session*.c: messages in and out once the negotiation is over. */
 #include "wire_peer.h"
 
 #include "alloc.h"

@@ -1,0 +1,140 @@
+/* What a session makes of messages that go out: packets, compressed and sealed as was agreed. */
+#include "session.h"
+
+#include "codec/noise.h"
+#include "frame.h"
+#include "state.h"
+#include "transform.h"
+
+enum {
+    COMPRESS_MIN = 32, /* shorter messages hardly ever shrink */
+    PART = 131072      /* of a large message: fits into the processor's cache */
+};
+
+/* Originals from here on take a decoded "" or "0" for a failure and drop it. */
+#define FIRST_DROPPING_VERSION ETCP_VERSION(0, 23)
+
+/* "" and "0" are false in Perl: originals lose them when they come out of a transform, and
+ * Crypt::RSA cannot carry them at all. An original sends them in clear to be understood, and so do
+ * we then. */
+static int must_go_plain(const etcp_session *s, const uint8_t *payload, size_t len)
+{
+    if (len > 1 || (len == 1 && payload[0] != '0') || !etcp_session_peer_is_old(s))
+        return 0;
+    return s->peer_version >= FIRST_DROPPING_VERSION ||
+           (s->transform.cipher && !(s->transform.cipher->flags & ETCP_CIPHER_SYMMETRIC));
+}
+
+/* Compresses into out if that saves anything. Returns 1 if it did, 0 or an error. */
+static int try_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out)
+{
+    int rc;
+
+    if (!s->transform.compressor || len < COMPRESS_MIN || etcp_is_noise(payload, len))
+        return 0;
+    rc = etcp_transform_compress(&s->transform, s->config, payload, len, out);
+    return rc < 0 ? rc : etcp_buf_len(out) < len;
+}
+
+/* Seals payload into s->encoded: all of it, or the first part of a large one. Stores the length of
+ * the whole sealed form. */
+static int seal(etcp_session *s, const uint8_t *payload, size_t len, int may_leave_rest,
+                etcp_packet *packet, size_t *sealed_len)
+{
+    const etcp_cipher *cipher = s->transform.cipher;
+    int rc;
+
+    if (!may_leave_rest || len < 2 * PART || !cipher->large) {
+        rc = etcp_transform_seal(&s->transform, s->config, payload, len, &s->encoded);
+        *sealed_len = etcp_buf_len(&s->encoded);
+        return rc;
+    }
+    *sealed_len = cipher->large->sealed_len(s->transform.seal, len);
+    if (*sealed_len == 0)
+        return ETCP_ETOOBIG;
+    packet->rest = payload;
+    packet->rest_len = len;
+    return etcp_session_encode_rest(s, packet);
+}
+
+/* Transforms payload into s->encoded, for the packet's body. *flags tells what was done, *len how
+ * long it becomes. */
+static int transform(etcp_session *s, unsigned *flags, const uint8_t *payload, size_t *len,
+                     etcp_packet *packet)
+{
+    etcp_buf compressed;
+    int rc;
+
+    etcp_buf_init(&compressed);
+    rc = try_compress(s, payload, *len, s->transform.seal ? &compressed : &s->encoded);
+    if (rc == 1) {
+        const etcp_buf *from = s->transform.seal ? &compressed : &s->encoded;
+
+        *flags |= ETCP_FLAG_COMPRESSED;
+        payload = etcp_buf_bytes(from);
+        *len = etcp_buf_len(from);
+    }
+    if (rc >= 0 && s->transform.seal) {
+        *flags |= ETCP_FLAG_ENCRYPTED;
+        rc = seal(s, payload, *len, rc == 0, packet, len);
+        payload = etcp_buf_bytes(&s->encoded);
+    }
+    etcp_buf_wipe(&compressed);
+    packet->body = payload;
+    packet->body_len = packet->rest_len ? etcp_buf_len(&s->encoded) : *len;
+    return rc < 0 ? rc : 0;
+}
+
+int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
+{
+    size_t len = packet->rest_len < 2 * PART ? packet->rest_len : PART;
+    int rc;
+
+    etcp_buf_clear(&s->encoded);
+    rc = etcp_transform_seal_part(&s->transform, s->config, &packet->run, packet->rest, len,
+                                  len == packet->rest_len, &s->encoded);
+    packet->rest += len;
+    packet->rest_len -= len;
+    packet->header_len = 0;
+    packet->body = etcp_buf_bytes(&s->encoded);
+    packet->body_len = etcp_buf_len(&s->encoded);
+    return rc;
+}
+
+int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
+                        etcp_packet *packet)
+{
+    unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
+
+    if (s->negotiation)
+        return ETCP_EINVAL;
+    if (len > s->config->message_max)
+        return ETCP_ETOOBIG;
+    s->gap = 0;
+    packet->body = payload;
+    packet->body_len = len;
+    packet->rest_len = 0;
+    packet->run.begun = 0;
+    if ((s->transform.seal || s->transform.compressor) && !must_go_plain(s, payload, len)) {
+        int rc;
+
+        etcp_buf_clear(&s->encoded);
+        rc = transform(s, &wire_flags, payload, &len, packet);
+        if (rc < 0)
+            return rc;
+    }
+    if (len > 0xffffffffu)
+        return ETCP_ETOOBIG;
+    packet->header_len = etcp_session_frame(s, packet->header, wire_flags, len);
+    return 0;
+}
+
+void *etcp_session_encoded(const etcp_session *s)
+{
+    return s->encoded.data;
+}
+
+void etcp_session_give_encoded(etcp_session *s)
+{
+    etcp_buf_init(&s->encoded);
+}
