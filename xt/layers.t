@@ -11,8 +11,9 @@ my %may_include = (
     codec    => [qw(base)],
     storable => [qw(base)],
     wire     => [qw(base codec storable)],
-    net      => [qw(base codec wire)],
-    perl     => [qw(base codec storable wire net)],
+    tls      => [qw(base)],
+    net      => [qw(base codec wire tls)],
+    perl     => [qw(base codec storable wire tls net)],
 );
 
 for my $layer (sort keys %may_include) {
@@ -25,6 +26,7 @@ for my $layer (sort keys %may_include) {
             my ($included) = $line =~ /^\s*#\s*include\s*["<]([^">]+)[">]/ or next;
             push @wrong, $included if $included =~ m{\A(\w+)/} && $may_include{$1} && !$allowed{$1};
             push @wrong, $included if $included =~ /\.c\z/;
+            push @wrong, $included if $layer ne 'tls' && $included eq 'openssl/ssl.h';
             push @wrong, $included
                 if $layer ne 'perl' && $included =~ /\A(?:EXTERN|perl|XSUB|ppport)\.h\z/;
         }

@@ -68,6 +68,8 @@ refuses('no zlib', [ qr/zlib with its headers is needed/, qr/Debian\s+zlib1g-dev
         qr/zlib\.h: No such file/ ], args => [ without('zlib.h') ]);
 refuses('no OpenSSL', [ qr/OpenSSL 1\.1\.1 or later with its headers is needed/, qr/Debian\s+libssl-dev/,
         qr/EASYTCP_OPENSSL_PREFIX/, qr/evp\.h: No such file/ ], args => [ without('openssl/evp.h') ]);
+refuses('no part of OpenSSL for TLS', [ qr/OpenSSL .* is needed/, qr/Debian\s+libssl-dev/, qr/ssl\.h: No such file/ ],
+    args => [ without('openssl/ssl.h') ]);
 
 # What the user names is taken or nothing is.
 for my $library ([ 'zlib', 'ZLIB' ], [ 'OpenSSL', 'OPENSSL' ]) {
@@ -78,7 +80,7 @@ for my $library ([ 'zlib', 'ZLIB' ], [ 'OpenSSL', 'OPENSSL' ]) {
 
 # An OpenSSL that is too old is no OpenSSL.
 mkpath("$temp/old/include/openssl");
-for my $header (qw(bn crypto evp opensslv rand)) {
+for my $header (qw(bn crypto evp opensslv rand ssl)) {
     open my $fh, '>', "$temp/old/include/openssl/$header.h" or die "Cannot write: $!";
     print {$fh} "#define OPENSSL_VERSION_NUMBER 0x1000214fL\n";
     close $fh or die "Cannot write: $!";

@@ -16,11 +16,12 @@ for my $phase (qw(configure build test runtime)) {
 
 my %files = (
     configure => [ 'Makefile.PL', glob 'inc/*/*.pm' ],
-    runtime   => [ glob 'lib/Net/*.pm' ],
+    runtime   => [ map { glob } qw(lib/Net/*.pm lib/Net/*/*.pm) ],
     test      => [ glob 't/*.t t/lib/*.p[lm]' ],
 );
 # Of the distribution itself.
-my %own = map { $_ => 1 } qw(Net::EasyTCP EasyTCP::Probe), map { m{/(\w+)\.pm\z} } glob 't/lib/*.pm';
+my %own = map { (my $name = $_) =~ s{\A(?:lib|inc|t/lib)/(.*)\.pm\z}{$1}; $name =~ s{/}{::}g; ($name => 1) }
+    map { glob } qw(lib/Net/*.pm lib/Net/*/*.pm inc/*/*.pm t/lib/*.pm);
 
 for my $phase (sort keys %files) {
     my %used;

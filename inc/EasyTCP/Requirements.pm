@@ -1,0 +1,130 @@
+package EasyTCP::Requirements;
+
+# What has to be on the machine before anything is built: a compiler, zlib, OpenSSL. What is missing
+# ends Makefile.PL with the reason and the packages that help. Used by Makefile.PL only.
+
+use strict;
+use warnings;
+
+# Looks for everything with an EasyTCP::Probe. Returns what find_library gives for zlib and OpenSSL, or
+# does not return.
+sub find {
+    my $probe = shift;
+    _require_compiler($probe);
+    return (zlib => _zlib($probe), openssl => _openssl($probe));
+}
+
+# Ends Makefile.PL: without a Makefile and with status 0, which those who test CPAN take for "not
+# applicable here", not for "failed".
+sub _give_up {
+    my ($what, $reason) = @_;
+    $reason =~ s/^/    /mg;
+    print "\n$what\n\n$reason\n";
+    unlink 'Makefile';
+    exit 0;
+}
+
+sub _packages {
+    my %packages = @_;
+    my @names = grep { $packages{$_} } qw(Debian Fedora Alpine FreeBSD macOS);
+    return join "\n", map { sprintf '    %-8s  %s', $_, $packages{$_} } @names;
+}
+
+sub _require_compiler {
+    my $probe = shift;
+    return if $probe->has_compiler;
+    _give_up("A C compiler is needed ($probe->{cc} does not work). Packages that have one:\n"
+          . _packages(Debian => 'gcc libc6-dev make', Fedora => 'gcc make', Alpine => 'gcc musl-dev make',
+            FreeBSD => 'part of the base system', macOS => 'xcode-select --install'),
+        $probe->{output});
+}
+
+my @homebrew = qw(/opt/homebrew /usr/local /opt/local);
+
+sub _zlib {
+    my $probe = shift;
+    my $found = $probe->find_library(
+        name            => 'zlib',
+        header          => 'zlib.h',
+        prefix_variable => 'EASYTCP_ZLIB_PREFIX',
+        pkg             => 'zlib',
+        libs            => '-lz',
+        prefixes        => [ (map { "$_/opt/zlib" } @homebrew), @homebrew ],
+        source          => <<'C',
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+int main(void)
+{
+    z_stream z;
+    if (zlibVersion()[0] != ZLIB_VERSION[0]) {
+        printf("header %s, library %s\n", ZLIB_VERSION, zlibVersion());
+        return 1;
+    }
+    memset(&z, 0, sizeof z);
+    if (deflateInit2(&z, -1, Z_DEFLATED, 15, 9, Z_DEFAULT_STRATEGY) != Z_OK)
+        return 1;
+    deflateEnd(&z);
+    printf("%s\n", zlibVersion());
+    return 0;
+}
+C
+    );
+    return $found || _give_up("zlib with its headers is needed. Packages that have it:\n"
+          . _packages(Debian => 'zlib1g-dev', Fedora => 'zlib-devel', Alpine => 'zlib-dev',
+            FreeBSD => 'part of the base system', macOS => 'brew install zlib')
+          . "\nIf it is in an unusual place, set EASYTCP_ZLIB_PREFIX.",
+        $probe->{output});
+}
+
+# Both of its libraries: libcrypto for ciphers, libssl for TLS. LibreSSL calls itself 2.0.0 and has what
+# is used here, so it may pass.
+sub _openssl {
+    my $probe = shift;
+    my $found = $probe->find_library(
+        name            => 'OpenSSL',
+        header          => 'openssl/ssl.h',
+        prefix_variable => 'EASYTCP_OPENSSL_PREFIX',
+        pkg             => 'openssl',
+        libs            => '-lssl -lcrypto',
+        prefixes        => [ (map { ("$_/opt/openssl\@3", "$_/opt/openssl\@1.1", "$_/opt/openssl") } @homebrew),
+            @homebrew ],
+        source => <<'C',
+#include <stdio.h>
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/opensslv.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#if OPENSSL_VERSION_NUMBER < 0x10101000L
+#error OpenSSL 1.1.1 or later is needed
+#endif
+int main(void)
+{
+    unsigned char bytes[16], digest[EVP_MAX_MD_SIZE];
+    BIGNUM *n = BN_new();
+    SSL_CTX *tls = SSL_CTX_new(TLS_method());
+    if (OpenSSL_version_num() >> 28 != OPENSSL_VERSION_NUMBER >> 28) {
+        printf("header %s, library %s\n", OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
+        return 1;
+    }
+    if (!n || !tls || RAND_bytes(bytes, (int)sizeof bytes) != 1 ||
+        EVP_Digest(bytes, sizeof bytes, digest, NULL, EVP_md5(), NULL) != 1)
+        return 1;
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    SSL_CTX_free(tls);
+    BN_free(n);
+    printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
+    return 0;
+}
+C
+    );
+    return $found || _give_up("OpenSSL 1.1.1 or later with its headers is needed. Packages that have it:\n"
+          . _packages(Debian => 'libssl-dev', Fedora => 'openssl-devel', Alpine => 'openssl-dev',
+            FreeBSD => 'part of the base system (or the port openssl)', macOS => 'brew install openssl@3')
+          . "\nIf it is in an unusual place, set EASYTCP_OPENSSL_PREFIX.",
+        $probe->{output});
+}
+
+1;
