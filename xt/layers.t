@@ -41,7 +41,89 @@ for my $layer (sort keys %may_include) {
         is_deeply(long_functions($text), [], "$file: every function fits a screen") if $file =~ /\.c\z/;
     }
 }
+# Within csrc/net/, each module may use those before it only.
+my @net_order = qw(
+    clock process socket deadline_list poller_epoll poller_kqueue poller_poll poller output_queue
+    loop listener conn conn_output conn_input conn_close dial
+    server_accept server_clients server server_loop
+);
+
+my %text = map { $_ => code_of($_) } glob 'csrc/*/*.[ch]';
+my %uses = uses(\%text);
+
+my %place;
+@place{ map { "net/$_" } @net_order } = 1 .. @net_order;
+my %modules = map { module($_) => 1 } grep { m{^csrc/net/} } keys %text;
+is_deeply([ sort keys %modules ], [ sort keys %place ], 'every module of csrc/net has its place');
+for my $module (grep { $place{$_} } sort keys %uses) {
+    my @upwards = grep { $place{$_} && $place{$_} > $place{$module} } sort keys %{ $uses{$module} };
+    is_deeply(\@upwards, [], "$module calls nothing above it");
+}
+for my $file (sort grep { m{^csrc/net/(?!server)} } keys %text) {
+    unlike($text{$file}, qr/#include "(?:net\/)?server/, "$file knows no server");
+}
+
+is_deeply([ circles(\%uses) ], [], 'no modules call each other in a circle');
 done_testing();
+
+# A module is a source file with its headers.
+sub module {
+    my $file = shift;
+    $file =~ s{\Acsrc/}{};
+    $file =~ s{(?:_private)?\.[ch]\z}{};
+    return $file;
+}
+
+# A file without its comments.
+sub code_of {
+    my $file = shift;
+    open my $fh, '<', $file or die "Cannot read $file: $!";
+    my $code = do { local $/ = undef; <$fh> };
+    $code =~ s{/\*.*?\*/}{}gs;
+    return $code;
+}
+
+# Module => { module => 1 }: whose functions and tables each uses, in its source or in the inline
+# functions of its headers.
+sub uses {
+    my $files = shift;
+    my (%owner, %used);
+    for my $file (grep { /\.c\z/ } keys %$files) {
+        my $code = $files->{$file};
+        $owner{$1} = module($file)
+            while $code =~ /^(?!static)[a-z][^\n;{}=]*?\b(etcp_\w+)\([^;{]*\)\s*\n\{/gm;
+        $owner{$1} = module($file)
+            while $code =~ /^(?!static|extern)[a-z][\w *]*?\b(etcp_\w+)(?:\[\])?\s*=/gm;
+    }
+    for my $file (keys %$files) {
+        my $code = $files->{$file};
+        $code = join '', $code =~ /^static inline.*?^\}/gms if $file =~ /\.h\z/;
+        while ($code =~ /\b(etcp_\w+)\b/g) {
+            my $owner = $owner{$1} or next;
+            $used{ module($file) }{$owner} = 1 if $owner ne module($file);
+        }
+    }
+    return %used;
+}
+
+# Every pair of modules that reach each other. Two knots are still to be undone.
+sub circles {
+    my $used = shift;
+    my %known = map { $_ => 1 } 'perl/handle and perl/object', 'storable/reader and storable/scan';
+    my %reach;
+    for my $start (keys %$used) {
+        my @todo = keys %{ $used->{$start} };
+        while (defined(my $module = shift @todo)) {
+            push @todo, keys %{ $used->{$module} || {} } if !$reach{$start}{$module}++;
+        }
+    }
+    my @found;
+    for my $one (sort keys %reach) {
+        my @others = grep { $_ gt $one && $reach{$_} && $reach{$_}{$one} } sort keys %{ $reach{$one} };
+        push @found, map { "$one and $_" } @others;
+    }
+    return grep { !$known{$_} } @found;
+}
 
 # Functions of more than 80 lines.
 sub long_functions {

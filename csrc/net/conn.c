@@ -24,8 +24,8 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
     if (!c)
         return NULL;
     etcp_process_watch();
-    c->references = 1;
-    c->fd = fd;
+    c->entry.references = 1;
+    c->entry.fd = fd;
     c->session = session;
     c->limits = *limits;
     c->state = (uint8_t)state;
@@ -38,21 +38,13 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
 
 etcp_conn *etcp_conn_ref(etcp_conn *c)
 {
-    c->references++;
+    c->entry.references++;
     return c;
 }
 
-void etcp_conn_unref(etcp_conn *c)
+void etcp_conn_free(etcp_conn *c)
 {
-    if (!c)
-        return;
-    if (c->references > 1) {
-        c->references--;
-        return;
-    }
-    /* Closing delivers queued output; it may take and drop references itself. */
-    etcp_conn_close(c);
-    etcp_conn_drop_view(c);
+    etcp_conn_release_fd(c);
     etcp_session_free(c->session);
     etcp_free(c->error);
     etcp_free(c);
@@ -92,15 +84,15 @@ static int copy_state(const etcp_conn *from, etcp_conn *to)
     to->peer = from->peer;
     to->serial = from->serial;
     to->sharing = 0;
-    to->mute = from->mute || from->out.len > 0;
+    to->output_ended = from->output_ended || from->out.len > 0;
     to->end_code = from->end_code;
     if (len == 0)
         return 0;
-    to->held = etcp_memdup(from->view, len);
-    if (!to->held)
+    to->kept = etcp_memdup(from->view, len);
+    if (!to->kept)
         return ETCP_ENOMEM;
-    to->view = to->held;
-    to->view_end = to->held + len;
+    to->view = to->kept;
+    to->view_end = to->kept + len;
     return 0;
 }
 
@@ -112,7 +104,7 @@ etcp_conn *etcp_conn_clone(const etcp_conn *c)
 
     if (c->state != ETCP_CONN_OPEN)
         return NULL;
-    fd = etcp_socket_dup(c->fd);
+    fd = etcp_socket_dup(c->entry.fd);
     if (fd < 0)
         return NULL;
     if (etcp_session_clone(c->session, &session) == 0)
@@ -124,7 +116,7 @@ etcp_conn *etcp_conn_clone(const etcp_conn *c)
     }
     etcp_process_share();
     if (copy_state(c, copy) < 0) {
-        etcp_conn_unref(copy);
+        etcp_conn_free(copy);
         return NULL;
     }
     return copy;
@@ -170,7 +162,7 @@ const etcp_error *etcp_conn_error(const etcp_conn *c)
     return c->error_lost ? &lost : &none;
 }
 
-int etcp_conn_end(etcp_conn *c, int code)
+int etcp_conn_end_input(etcp_conn *c, int code)
 {
     if (!c->end_code)
         c->end_code = (int8_t)code;
@@ -182,19 +174,76 @@ void etcp_conn_fail(etcp_conn *c)
     if (c->state != ETCP_CONN_OPEN)
         return;
     (void)etcp_conn_set_error(c, ETCP_EDECODE, etcp_code_text(ETCP_EDECODE));
-    (void)etcp_conn_end(c, ETCP_EDECODE);
+    (void)etcp_conn_end_input(c, ETCP_EDECODE);
     etcp_conn_drop_view(c);
-    if (c->server) {
-        etcp_server_watch(c);
-        etcp_server_pend(c);
-    }
+    etcp_conn_watch(c);
+    etcp_conn_pend(c);
 }
 
-/* ---- forks and foreign hands ----------------------------------------------------------------- */
+/* ---- input and output ------------------------------------------------------------------------ */
+
+static const uint8_t nothing[1];
+
+void etcp_conn_drop_view(etcp_conn *c)
+{
+    etcp_loop *l = c->entry.loop;
+
+    c->view = c->view_end = nothing;
+    etcp_free(c->kept);
+    c->kept = NULL;
+    if (l && l->scratch->owner == &c->entry)
+        l->scratch->owner = NULL;
+}
+
+void etcp_conn_end_output(etcp_conn *c)
+{
+    c->output_ended = 1;
+    c->blocked = 0;
+    etcp_output_drop(&c->out);
+}
+
+static unsigned wanted(const etcp_conn *c)
+{
+    switch ((etcp_conn_state)c->state) {
+    case ETCP_CONN_NEGOTIATING:
+        /* A peer that does not read its commands is not read either: it cannot make us pile up
+         * more. */
+        return c->out.len ? ETCP_POLL_WRITE : ETCP_POLL_READ;
+    case ETCP_CONN_OPEN:
+        return (c->end_code ? 0u : (unsigned)ETCP_POLL_READ) |
+               (c->blocked ? (unsigned)ETCP_POLL_WRITE : 0u);
+    case ETCP_CONN_DELIVERING: return ETCP_POLL_WRITE;
+    case ETCP_CONN_DISCARDING: return ETCP_POLL_READ;
+    case ETCP_CONN_CLOSED: break;
+    }
+    return 0;
+}
+
+void etcp_conn_watch(etcp_conn *c)
+{
+    unsigned now;
+
+    if (!c->entry.loop)
+        return;
+    now = wanted(c);
+    /* A number whose socket is gone may belong to another connection by now: hands off. */
+    if (now != c->entry.interest && !etcp_conn_has_socket(c))
+        etcp_loop_mistrust(c->entry.loop);
+    etcp_loop_watch(&c->entry, now);
+}
+
+void etcp_conn_unwatch(etcp_conn *c)
+{
+    if (c->entry.interest && !etcp_conn_has_socket(c))
+        etcp_loop_mistrust(c->entry.loop);
+    etcp_loop_watch(&c->entry, 0);
+}
+
+/* ---- what happens outside: forks, and owners of the handle ----------------------------------- */
 
 int etcp_conn_has_socket(const etcp_conn *c)
 {
-    return c->fd >= 0 && (!c->on_close || etcp_socket_identity(c->fd) == c->identity);
+    return c->entry.fd >= 0 && (!c->on_close || etcp_socket_identity(c->entry.fd) == c->identity);
 }
 
 int etcp_conn_is_sole_owner(const etcp_conn *c)
@@ -212,63 +261,44 @@ static void adopt(etcp_conn *c)
         return;
     (void)etcp_conn_set_error(c, ETCP_ECLOSED,
                               "the parent process was still sending when this one was forked");
-    etcp_conn_silence(c);
+    etcp_conn_end_output(c);
 }
 
 static void lose_socket(etcp_conn *c)
 {
-    if (c->mute && c->end_code)
+    if (c->output_ended && c->end_code)
         return;
     (void)etcp_conn_set_errno(c, EBADF, "handle");
-    (void)etcp_conn_end(c, ETCP_ECLOSED);
-    etcp_conn_silence(c);
-    if (c->server)
-        etcp_server_pend(c);
+    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
+    etcp_conn_end_output(c);
+    etcp_conn_pend(c);
 }
 
 void etcp_conn_check_closely(etcp_conn *c)
 {
     if (c->generation != etcp_process_generation())
         adopt(c);
-    if (c->on_close && c->fd >= 0 && !etcp_conn_has_socket(c))
+    if (c->on_close && c->entry.fd >= 0 && !etcp_conn_has_socket(c))
         lose_socket(c);
 }
 
-/* ---- closing --------------------------------------------------------------------------------- */
+/* ---- the descriptor -------------------------------------------------------------------------- */
 
 void etcp_conn_release_fd(etcp_conn *c)
 {
     void (*on_close)(void *owner) = c->on_close;
-    int fd = c->fd;
+    int fd = c->entry.fd;
 
     etcp_conn_drop_view(c);
     c->state = ETCP_CONN_CLOSED;
-    c->fd = -1;
+    c->entry.fd = -1;
     c->on_close = NULL;
-    etcp_output_clear(&c->out);
+    etcp_output_drop(&c->out);
+    etcp_output_release(&c->out);
     if (on_close)
         on_close(c->on_close_owner);
     else if (fd >= 0)
         etcp_socket_close(fd);
-}
-
-void etcp_conn_close(etcp_conn *c)
-{
-    etcp_conn_check(c);
-    if (c->state == ETCP_CONN_CLOSED)
-        return;
-    if (c->server) {
-        etcp_server_close_client(c);
-        return;
-    }
-    (void)etcp_conn_ref(c);
-    (void)etcp_conn_flush(c);
-    /* Closing a socket with unread input resets the connection, which destroys what the peer's
-     * kernel has not acknowledged yet. */
-    if (!c->end_code && etcp_conn_is_sole_owner(c) && etcp_sys->unread(c->fd) > 0)
-        (void)etcp_conn_discard(c);
-    etcp_conn_release_fd(c);
-    etcp_conn_unref(c);
 }
 
 void etcp_conn_outlive_server(etcp_conn *c)
@@ -276,23 +306,13 @@ void etcp_conn_outlive_server(etcp_conn *c)
     c->outlives = 1;
 }
 
-void etcp_conn_abandon(etcp_conn *c)
-{
-    if (c->state == ETCP_CONN_CLOSED)
-        return;
-    if (c->server)
-        etcp_server_abandon_client(c);
-    else
-        etcp_conn_release_fd(c);
-}
-
 void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *owner)
 {
-    if (c->fd < 0)
+    if (c->entry.fd < 0)
         return;
     c->on_close = on_close;
     c->on_close_owner = owner;
-    c->identity = etcp_socket_identity(c->fd);
+    c->identity = etcp_socket_identity(c->entry.fd);
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */
@@ -304,7 +324,7 @@ int etcp_conn_is_open(const etcp_conn *c)
 
 int etcp_conn_fd(const etcp_conn *c)
 {
-    return etcp_conn_is_open(c) ? c->fd : -1;
+    return etcp_conn_is_open(c) ? c->entry.fd : -1;
 }
 
 size_t etcp_conn_queued(const etcp_conn *c)

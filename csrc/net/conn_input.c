@@ -10,13 +10,14 @@
 
 static const uint8_t nothing[1];
 
-void etcp_conn_drop_view(etcp_conn *c)
+/* Bytes came: the time until the peer counts as idle begins anew. */
+static void touch(etcp_conn *c)
 {
-    c->view = c->view_end = nothing;
-    etcp_free(c->held);
-    c->held = NULL;
-    if (c->server)
-        etcp_server_scratch_left(c);
+    etcp_loop *l = c->entry.loop;
+
+    if (l && l->lists[ETCP_LIST_CLIENTS].timeout_ms &&
+        c->entry.place.list == &l->lists[ETCP_LIST_CLIENTS])
+        etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, etcp_clock_ms());
 }
 
 /* Keeps the session's own words about a failure. */
@@ -25,7 +26,7 @@ static int end_by_session(etcp_conn *c, int code)
     const etcp_error *why = etcp_session_error(c->session);
 
     (void)etcp_conn_set_error(c, code, why && why->code ? why->text : etcp_code_text(code));
-    return etcp_conn_end(c, code);
+    return etcp_conn_end_input(c, code);
 }
 
 int etcp_conn_parse(etcp_conn *c, etcp_event *event)
@@ -42,18 +43,19 @@ static etcp_fill end_of_stream(etcp_conn *c)
 {
     etcp_session_end_of_input(c->session);
     (void)etcp_conn_set_error(c, ETCP_ECLOSED, "Socket closed when attempted reading");
-    (void)etcp_conn_end(c, ETCP_ECLOSED);
+    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
     return ETCP_FILL_ENDED;
 }
 
 static etcp_fill read_failed(etcp_conn *c, int error)
 {
     /* When writing failed before, the same cause is told as the end of the stream by most systems,
-     * but nothing promises it: a mute connection that has nothing to read is over. */
-    if (error == EAGAIN && !c->mute)
+     * but nothing promises it: a connection whose output has ended and that has nothing to read is
+     * over. */
+    if (error == EAGAIN && !c->output_ended)
         return ETCP_FILL_NONE;
     (void)etcp_conn_set_errno(c, error, "Failed to read from socket");
-    (void)etcp_conn_end(c, ETCP_ESYSTEM);
+    (void)etcp_conn_end_input(c, ETCP_ESYSTEM);
     return ETCP_FILL_ENDED;
 }
 
@@ -67,7 +69,7 @@ etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
     assert(!etcp_conn_has_view(c));
     if (room > ETCP_WINDOW_READ_MAX)
         room = ETCP_WINDOW_READ_MAX;
-    n = etcp_socket_read(c->fd, window ? where : bytes, room);
+    n = etcp_socket_read(c->entry.fd, window ? where : bytes, room);
     if (n == 0)
         return end_of_stream(c);
     if (n < 0)
@@ -80,8 +82,7 @@ etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
     }
     c->gap_since_ms = 0;
     c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
-    if (c->server)
-        etcp_server_touch(c);
+    touch(c);
     return (size_t)n == room ? ETCP_FILL_MORE : ETCP_FILL_SOME;
 }
 
@@ -95,9 +96,9 @@ static int keep_from(etcp_conn *c, const uint8_t *from)
     etcp_conn_drop_view(c);
     if (!copy) {
         (void)etcp_conn_set_error(c, ETCP_ENOMEM, etcp_code_text(ETCP_ENOMEM));
-        return etcp_conn_end(c, ETCP_ENOMEM);
+        return etcp_conn_end_input(c, ETCP_ENOMEM);
     }
-    c->held = copy;
+    c->kept = copy;
     c->view = copy + skip;
     c->view_end = copy + len;
     return 0;
@@ -105,7 +106,7 @@ static int keep_from(etcp_conn *c, const uint8_t *from)
 
 int etcp_conn_keep_view(etcp_conn *c)
 {
-    return etcp_conn_has_view(c) && !c->held ? keep_from(c, c->view) : 0;
+    return etcp_conn_has_view(c) && !c->kept ? keep_from(c, c->view) : 0;
 }
 
 /* bytes[0..size) is about to vanish: copies what is still needed of it, the event's message and the
@@ -123,8 +124,23 @@ static int keep_event(etcp_conn *c, etcp_event *event, const uint8_t *bytes, siz
     }
     if (keep_from(c, event->data) < 0)
         return ETCP_ENOMEM;
-    event->data = c->held;
+    event->data = c->kept;
     return 1;
+}
+
+etcp_scratch *etcp_conn_scratch(etcp_conn *c)
+{
+    etcp_scratch *scratch = c->entry.loop->scratch;
+
+    if (scratch->owner && scratch->owner != &c->entry) {
+        etcp_conn *owner = etcp_conn_of(scratch->owner);
+
+        (void)etcp_conn_keep_view(owner);
+        if (etcp_conn_has_view(owner) || owner->end_code)
+            etcp_conn_pend(owner);
+    }
+    scratch->owner = &c->entry;
+    return scratch;
 }
 
 int etcp_conn_discard(etcp_conn *c)
@@ -133,7 +149,7 @@ int etcp_conn_discard(etcp_conn *c)
     size_t left = ETCP_READ_BUDGET;
 
     while (left >= sizeof bytes) {
-        ssize_t n = etcp_socket_read(c->fd, bytes, sizeof bytes);
+        ssize_t n = etcp_socket_read(c->entry.fd, bytes, sizeof bytes);
 
         if (n == 0 || (n < 0 && errno != EAGAIN))
             return 0;
@@ -160,12 +176,12 @@ static int wait_for_input(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_si
     left = etcp_clock_left(*waited_since, timeout_ms, now);
     if (left == 0)
         return ETCP_ETIMEOUT;
-    ready = etcp_socket_wait(c->fd, events, etcp_clock_as_timeout(left));
+    ready = etcp_socket_wait(c->entry.fd, events, etcp_clock_as_timeout(left));
     if (ready < 0 && errno == EINTR)
         return ETCP_EINTR;
     if (ready < 0) {
         (void)etcp_conn_set_errno(c, errno, "poll");
-        return etcp_conn_end(c, ETCP_ESYSTEM);
+        return etcp_conn_end_input(c, ETCP_ESYSTEM);
     }
     if (ready == 0)
         return ETCP_ETIMEOUT;
@@ -219,9 +235,9 @@ static int receive_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_sinc
     }
 }
 
-/* Kept out of its caller, so that only a client's receive needs the stack. */
-static int receive_as_client(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
-                             etcp_event *event)
+/* Kept out of its caller, so that only a receive without a loop needs the stack. */
+static int receive_alone(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
+                         etcp_event *event)
 {
     uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
     int rc = receive_into(c, timeout_ms, waited_since, event, bytes, sizeof bytes);
@@ -229,19 +245,20 @@ static int receive_as_client(etcp_conn *c, unsigned timeout_ms, uint64_t *waited
     return rc == 1 ? keep_event(c, event, bytes, sizeof bytes) : rc;
 }
 
-/* What the loop must still do for this client is noted: parse the rest, tell that it ended. */
-static int receive_in_server(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
-                             etcp_event *event)
+/* What the loop must still do for this connection is noted: parse the rest, tell that it ended. */
+static int receive_in_loop(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
+                           etcp_event *event)
 {
     etcp_scratch *scratch;
     int rc;
 
     if (timeout_ms)
-        etcp_server_flush(c->server); /* whoever waits for these replies must not wait with us */
-    scratch = etcp_server_scratch(c);
+        etcp_conn_flush_gathered(
+            c->entry.loop); /* whoever waits for these replies must not wait with us */
+    scratch = etcp_conn_scratch(c);
     rc = receive_into(c, timeout_ms, waited_since, event, scratch->bytes, sizeof scratch->bytes);
     if (etcp_conn_has_view(c) || c->end_code)
-        etcp_server_pend(c);
+        etcp_conn_pend(c);
     return rc;
 }
 
@@ -252,8 +269,8 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
         return ETCP_EINVAL;
     if (c->state != ETCP_CONN_OPEN)
         return ETCP_ECLOSED;
-    return c->server ? receive_in_server(c, timeout_ms, waited_since, event)
-                     : receive_as_client(c, timeout_ms, waited_since, event);
+    return c->entry.loop ? receive_in_loop(c, timeout_ms, waited_since, event)
+                         : receive_alone(c, timeout_ms, waited_since, event);
 }
 
 int etcp_conn_has_message(const etcp_conn *c)

@@ -10,48 +10,84 @@
 
 enum {
     RETRY_STEP = 256 << 10, /* while blocked, writing is tried anyway after so many more bytes */
-    HOLD_MAX = 64 << 10,    /* held back at most */
+    GATHER_MAX = 64 << 10,  /* gathered at most */
     BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
     GAP_MIN_MS = 5,
     GAP_MAX_MS = 50
 };
 
-void etcp_conn_silence(etcp_conn *c)
-{
-    c->mute = 1;
-    c->blocked = 0;
-    etcp_output_clear(&c->out);
-}
-
 static int write_failed(etcp_conn *c, int error)
 {
     (void)etcp_conn_set_errno(c, error, "write");
-    etcp_conn_silence(c);
-    if (c->server) {
-        etcp_server_watch(c);
-        etcp_server_pend(c);
-    }
+    etcp_conn_end_output(c);
+    etcp_conn_watch(c);
+    etcp_conn_pend(c);
     errno = error;
     return ETCP_ESYSTEM;
 }
 
+/* Releases the payloads that are not needed any more, which may drop the connection: the last thing
+ * that a call does. */
+static void release_finished(etcp_conn *c)
+{
+    int saved = errno;
+
+    if (!c->out.finished)
+        return;
+    etcp_output_release(&c->out);
+    errno = saved;
+}
+
+static int flush_queue(etcp_conn *c)
+{
+    if (!c->out.head || c->entry.fd < 0)
+        return 0;
+    if (etcp_output_flush(&c->out, c->entry.fd) < 0)
+        return write_failed(c, errno);
+    c->blocked = c->out.len > 0;
+    c->retry_at = c->out.len + RETRY_STEP;
+    etcp_conn_watch(c);
+    return 0;
+}
+
 int etcp_conn_flush(etcp_conn *c)
 {
-    int rc = 0;
+    int rc = flush_queue(c);
 
-    if (!c->out.head || c->fd < 0)
-        return 0;
-    (void)etcp_conn_ref(c); /* releases may drop what we hold on to */
-    if (etcp_output_flush(&c->out, c->fd) < 0) {
-        rc = write_failed(c, errno);
-    } else {
-        c->blocked = c->out.len > 0;
-        c->retry_at = c->out.len + RETRY_STEP;
-        if (c->server)
-            etcp_server_watch(c);
-    }
-    etcp_conn_unref(c);
+    release_finished(c);
     return rc;
+}
+
+/* ---- gathering ------------------------------------------------------------------------------- */
+
+void etcp_conn_flush_gathered(etcp_loop *l)
+{
+    etcp_conn *c;
+
+    if (!l->gatherer)
+        return;
+    c = etcp_conn_of(l->gatherer);
+    l->gatherer = NULL;
+    c->gathering = 0;
+    etcp_process_unhook(&l->before_fork);
+    (void)etcp_conn_flush(c);
+}
+
+static void flush_before_fork(etcp_fork_hook *h)
+{
+    etcp_conn_flush_gathered((etcp_loop *)(void *)h);
+}
+
+void etcp_conn_gather(etcp_conn *c)
+{
+    etcp_loop *l = c->entry.loop;
+
+    if (!l->gatherer) {
+        l->before_fork.run = flush_before_fork;
+        etcp_process_hook(&l->before_fork);
+    }
+    l->gatherer = &c->entry;
+    c->gathering = 1;
 }
 
 /* ---- negotiation packets --------------------------------------------------------------------- */
@@ -61,7 +97,7 @@ int etcp_conn_push_session(etcp_conn *c)
     etcp_buf *from = etcp_session_output(c->session);
     int rc;
 
-    if (etcp_buf_len(from) == 0 || c->mute || c->fd < 0)
+    if (etcp_buf_len(from) == 0 || c->output_ended || c->entry.fd < 0)
         return 0;
     if (c->out.len == 0) {
         struct iovec piece;
@@ -69,7 +105,7 @@ int etcp_conn_push_session(etcp_conn *c)
 
         piece.iov_base = from->data + from->start;
         piece.iov_len = etcp_buf_len(from);
-        n = etcp_socket_write(c->fd, &piece, 1);
+        n = etcp_socket_write(c->entry.fd, &piece, 1);
         if (n < 0)
             return write_failed(c, errno);
         etcp_buf_consume(from, (size_t)n);
@@ -81,11 +117,11 @@ int etcp_conn_push_session(etcp_conn *c)
     rc = etcp_output_append(&c->out, etcp_buf_bytes(from), etcp_buf_len(from), NULL, 0);
     if (rc < 0) {
         (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
-        etcp_conn_silence(c);
+        etcp_conn_end_output(c);
         return rc;
     }
     etcp_buf_deinit(from);
-    return etcp_conn_flush(c);
+    return flush_queue(c); /* nothing of a negotiation is borrowed */
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -103,9 +139,9 @@ static void wait_for_gap(etcp_conn *c)
     for (round = 0; c->gap_since_ms && round < GAP_MAX_MS; round++) {
         uint64_t passed = etcp_clock_ms() - c->gap_since_ms;
 
-        if (passed >= GAP_MAX_MS || etcp_sys->unread(c->fd) > 0)
+        if (passed >= GAP_MAX_MS || etcp_sys->unread(c->entry.fd) > 0)
             break;
-        if (passed >= GAP_MIN_MS && etcp_sys->unacked(c->fd) == 0)
+        if (passed >= GAP_MIN_MS && etcp_sys->unacked(c->entry.fd) == 0)
             break;
         (void)etcp_sys->poll(NULL, 0, 1);
     }
@@ -121,15 +157,15 @@ static int send_error(const etcp_conn *c)
     return e->code ? e->code : ETCP_ECLOSED;
 }
 
-/* Who keeps a payload in place, and whether the queue took it over. */
-typedef struct loan {
+/* Who keeps a payload in place, and whether the queue borrows it. */
+typedef struct lender {
     etcp_release_fn release;
     void *owner;
-    int taken;
-} loan;
+    int is_queued;
+} lender;
 
 /* Queues a packet without its first done bytes. */
-static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, loan *l)
+static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, lender *l)
 {
     size_t skip_header = done < packet->header_len ? done : packet->header_len;
     size_t skip_body = done - skip_header;
@@ -145,41 +181,39 @@ static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, loan
         return etcp_output_append(&c->out, header, header_len, body, body_len);
     rc = etcp_output_append_borrowed(&c->out, header, header_len, body, body_len, l->release,
                                      l->owner);
-    l->taken = rc == 0;
+    l->is_queued = rc == 0;
     return rc;
 }
 
 static int after_queueing(etcp_conn *c)
 {
-    if (c->holding && c->out.len < HOLD_MAX)
+    if (c->gathering && c->out.len < GATHER_MAX)
         return 0;
     if (c->blocked && c->out.len < c->retry_at) {
-        if (c->server)
-            etcp_server_watch(c);
+        etcp_conn_watch(c);
         return 0;
     }
-    return etcp_conn_flush(c);
+    return flush_queue(c);
 }
 
 /* Half a packet is out and the rest is lost: nothing sensible can follow it. */
 static int break_off(etcp_conn *c, int code)
 {
     (void)etcp_conn_set_error(c, code, etcp_code_text(code));
-    etcp_conn_silence(c);
-    if (c->server)
-        etcp_server_pend(c);
+    etcp_conn_end_output(c);
+    etcp_conn_pend(c);
     return code;
 }
 
-static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
+static int put_packet(etcp_conn *c, const etcp_packet *packet, lender *l)
 {
     size_t total = packet->header_len + packet->body_len;
     size_t done = 0;
     int rc;
 
-    if (c->out.len == 0 && !c->holding) {
-        ssize_t n = etcp_socket_write_two(c->fd, packet->header, packet->header_len, packet->body,
-                                          packet->body_len);
+    if (c->out.len == 0 && !c->gathering) {
+        ssize_t n = etcp_socket_write_two(c->entry.fd, packet->header, packet->header_len,
+                                          packet->body, packet->body_len);
 
         if (n < 0)
             return write_failed(c, errno);
@@ -200,10 +234,10 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, loan *l)
  * it would have to copy. */
 static int put_encoded(etcp_conn *c, const etcp_packet *packet)
 {
-    loan encoded = {etcp_free, etcp_session_encoded(c->session), 0};
+    lender encoded = {etcp_free, etcp_session_encoded(c->session), 0};
     int rc = put_packet(c, packet, &encoded);
 
-    if (encoded.taken)
+    if (encoded.is_queued)
         etcp_session_give_encoded(c->session);
     return rc;
 }
@@ -218,17 +252,17 @@ static int put_rest(etcp_conn *c, etcp_packet *packet)
         if (rc == 0)
             rc = put_encoded(c, packet);
     }
-    return rc < 0 && !c->mute ? break_off(c, rc) : rc;
+    return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
 }
 
-static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, loan *l)
+static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, lender *l)
 {
     etcp_packet packet;
     int rc;
 
-    if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->fd < 0)
+    if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->entry.fd < 0)
         return ETCP_ECLOSED;
-    if (c->mute)
+    if (c->output_ended)
         return send_error(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
@@ -241,31 +275,24 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     return rc < 0 || !packet.rest_len ? rc : put_rest(c, &packet);
 }
 
-static void end_loan(etcp_conn *c, const loan *l)
-{
-    int saved = errno;
-
-    if (!l->taken)
-        l->release(l->owner);
-    etcp_conn_unref(c);
-    errno = saved;
-}
-
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner)
 {
-    loan l;
+    lender l;
+    int saved;
     int rc;
 
     l.release = release;
     l.owner = owner;
-    l.taken = 0;
+    l.is_queued = 0;
     etcp_conn_check(c);
-    if (release)
-        (void)etcp_conn_ref(c); /* the release may drop what others hold */
     rc = send_message(c, flags, payload, len, &l);
-    if (release)
-        end_loan(c, &l);
+    release_finished(c);
+    if (!release || l.is_queued)
+        return rc;
+    saved = errno;
+    release(owner);
+    errno = saved;
     return rc;
 }
 
@@ -275,7 +302,7 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
 {
     size_t high = c->limits.high_water;
 
-    if (c->server) {
+    if (c->entry.loop) {
         *mark = high / 2; /* not just below: the next message would wait again */
         return high && c->out.len > high;
     }
@@ -286,22 +313,18 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
 static int gave_up(etcp_conn *c)
 {
     (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "Timed out waiting for the peer to read");
-    (void)etcp_conn_end(c, ETCP_ETIMEOUT);
-    etcp_conn_silence(c);
-    if (c->server) {
-        etcp_server_watch(c);
-        etcp_server_pend(c);
-    } else {
-        etcp_conn_close(c);
-    }
+    (void)etcp_conn_end_input(c, ETCP_ETIMEOUT);
+    etcp_conn_end_output(c);
+    etcp_conn_watch(c);
+    etcp_conn_pend(c);
     return ETCP_ETIMEOUT;
 }
 
-int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
+int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since)
 {
     etcp_conn_check(c);
-    if (c->server)
-        etcp_server_flush(c->server);
+    if (c->entry.loop)
+        etcp_conn_flush_gathered(c->entry.loop);
     while (c->out.len > mark) {
         size_t before = c->out.len;
         uint64_t now;
@@ -319,10 +342,10 @@ int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
             left = etcp_clock_left(*waited_since, c->limits.send_timeout_ms, now);
         if (left == 0)
             return gave_up(c);
-        rc =
-            etcp_socket_wait(c->fd, POLLOUT, left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
+        rc = etcp_socket_wait(c->entry.fd, POLLOUT,
+                              left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
         if (rc < 0)
             return errno == EINTR ? ETCP_EINTR : write_failed(c, errno);
     }
-    return c->mute ? send_error(c) : 0;
+    return c->output_ended ? send_error(c) : 0;
 }

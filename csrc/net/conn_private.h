@@ -1,32 +1,30 @@
 /* The inside of a connection, for the files of csrc/net/ only.
  *
  * Input. What was read and not parsed yet is the view: bytes[view..view_end), either in somebody's
- * scratch buffer (read into by many connections in turn) or in held, a copy of our own. A
- * connection only reads when its view is empty. Whoever needs the scratch next settles its owner
- * first, which moves the view into held. So user code may leave by any way between two calls,
- * longjmp included: nothing needs cleaning up, the next call continues. */
+ * scratch buffer (read into by many connections in turn) or in kept, a copy of our own. A
+ * connection only reads when its view is empty. Whoever needs the scratch next first has its owner
+ * move the view into kept. So user code may leave by any way between two calls, longjmp included:
+ * nothing needs cleaning up, the next call continues.
+ *
+ * A connection may have a loop or none. With one, somebody pulls events of all the loop's
+ * connections and nothing here waits; without, its user waits in the calls of conn.h.
+ *
+ * From here on each part may use those before it: conn.c, conn_output.c, conn_input.c,
+ * conn_close.c. */
 #ifndef ETCP_NET_CONN_PRIVATE_H
 #define ETCP_NET_CONN_PRIVATE_H
 
 #include "conn.h"
-#include "deadline_list.h"
+#include "loop.h"
 #include "output_queue.h"
 #include "process.h"
-#include "server.h"
 #include "socket.h"
 
 enum {
-    ETCP_SCRATCH_SIZE = 65536,
     ETCP_CLIENT_SCRATCH_SIZE = 16384, /* on the stack: some systems give a thread 128 KiB of it */
     ETCP_WINDOW_READ_MAX = 1 << 20,   /* one read of a large payload */
     ETCP_READ_BUDGET = 256 << 10      /* of one connection and round */
 };
-
-/* Where input is read to. Only the owner's view points into it. */
-typedef struct etcp_scratch {
-    etcp_conn *owner; /* NULL: nobody's view is in here */
-    uint8_t bytes[ETCP_SCRATCH_SIZE];
-} etcp_scratch;
 
 typedef enum etcp_conn_state {
     ETCP_CONN_NEGOTIATING,
@@ -37,20 +35,18 @@ typedef enum etcp_conn_state {
 } etcp_conn_state;
 
 struct etcp_conn {
-    etcp_deadline place; /* in one of the server's lists; must be first */
-    etcp_server *server; /* NULL: a client's, or its server is gone */
-    etcp_conn *next_pending;
+    etcp_entry entry; /* must be first */
     etcp_session *session;
 
     const uint8_t *view;
     const uint8_t *view_end;
-    uint8_t *held;
+    uint8_t *kept;
     size_t budget; /* bytes this round may still read */
 
     etcp_output out;
     size_t retry_at; /* while blocked: the length of the queue at which writing is tried anyway */
     uint64_t gap_since_ms;     /* 0, or when the client's EN left: see conn_output.c */
-    uint64_t closing_since_ms; /* when a server's client began to close */
+    uint64_t closing_since_ms; /* when it began to close, in its loop */
 
     etcp_error *error; /* NULL: none, unless error_lost */
     etcp_conn_limits limits;
@@ -62,27 +58,33 @@ struct etcp_conn {
     void *on_close_owner;
     uint64_t identity; /* of the socket handed over: the owner may have closed it */
 
-    unsigned references;
-    int fd;
-    unsigned generation;     /* the process that made it, or adopted it after a fork */
-    unsigned sharing;        /* see etcp_process_sharing */
-    uint8_t state;           /* an etcp_conn_state */
-    uint8_t interest;        /* ETCP_POLL_...: what the server's poller watches */
-    int8_t end_code;         /* not 0: no more input will come, because of this etcp_code */
-    unsigned pending : 1;    /* in the server's list of unfinished work */
-    unsigned starting : 1;   /* its first packet was not sent yet */
-    unsigned mute : 1;       /* nothing may be sent any more; reading goes on */
-    unsigned error_lost : 1; /* it could not be allocated */
-    unsigned outlives : 1;   /* goes on alone when its server is freed */
-    unsigned announced : 1;  /* DISCONNECT was given out */
-    unsigned blocked : 1;    /* the kernel took no more output when last asked */
-    unsigned holding : 1;    /* the server gathers its output for now */
+    unsigned generation;       /* the process that made it, or adopted it after a fork */
+    unsigned sharing;          /* see etcp_process_sharing */
+    uint8_t state;             /* an etcp_conn_state */
+    int8_t end_code;           /* not 0: no more input will come, because of this etcp_code */
+    unsigned starting : 1;     /* its first packet was not sent yet */
+    unsigned output_ended : 1; /* nothing may be sent any more; reading goes on */
+    unsigned error_lost : 1;   /* it could not be allocated */
+    unsigned outlives : 1;     /* goes on alone when its server is freed */
+    unsigned announced : 1;    /* DISCONNECT was taken */
+    unsigned blocked : 1;      /* the kernel took no more output when last asked */
+    unsigned gathering : 1;    /* output is gathered for now, to leave together */
 };
+
+static inline etcp_conn *etcp_conn_of(etcp_entry *e)
+{
+    return (etcp_conn *)(void *)e;
+}
+
+/* ---- state (conn.c) -------------------------------------------------------------------------- */
 
 /* A connection in state with one reference, taking over fd and session. NULL: out of memory, both
  * stay the caller's. */
 etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limits *limits,
                             etcp_conn_state state);
+
+/* Lets go of the descriptor and frees: for the last reference. */
+void etcp_conn_free(etcp_conn *c);
 
 void etcp_conn_check_closely(etcp_conn *c);
 
@@ -99,7 +101,59 @@ int etcp_conn_set_error(etcp_conn *c, int code, const char *text);
 int etcp_conn_set_errno(etcp_conn *c, int saved_errno, const char *what);
 
 /* Records that no more input will come, because of code; returns code. */
-int etcp_conn_end(etcp_conn *c, int code);
+int etcp_conn_end_input(etcp_conn *c, int code);
+
+/* Drops output for good. */
+void etcp_conn_end_output(etcp_conn *c);
+
+/* Drops unparsed input. */
+void etcp_conn_drop_view(etcp_conn *c);
+
+static inline int etcp_conn_has_view(const etcp_conn *c)
+{
+    return c->view != c->view_end;
+}
+
+/* Tells the loop, if there is one, what the connection waits for now. */
+void etcp_conn_watch(etcp_conn *c);
+
+/* Has the loop, which there must be, watch it no longer. */
+void etcp_conn_unwatch(etcp_conn *c);
+
+/* Has the loop, if there is one, look at the connection even if the kernel reports nothing. */
+static inline void etcp_conn_pend(etcp_conn *c)
+{
+    etcp_loop_pend(&c->entry);
+}
+
+/* Lets go of the descriptor: closes it, or tells its owner. Output and view are dropped. Whoever
+ * watches the descriptor must have stopped; the caller has a reference. */
+void etcp_conn_release_fd(etcp_conn *c);
+
+/* Whether fd still is the socket it was: the owner of a handed-over descriptor may close it. */
+int etcp_conn_has_socket(const etcp_conn *c);
+
+/* Whether the descriptor is this object's alone, so that shutdown(2) disturbs nobody. */
+int etcp_conn_is_sole_owner(const etcp_conn *c);
+
+/* ---- output (conn_output.c) ------------------------------------------------------------------ */
+
+/* Writes queued output as far as the kernel takes it. Returns 0, or an error that is recorded: then
+ * the queue is dropped and output has ended. Whose payload went out may drop the connection: the
+ * caller has a reference, or does not touch it afterwards. */
+int etcp_conn_flush(etcp_conn *c);
+
+/* Sends what the session has to say: negotiation packets. Returns as etcp_conn_flush. */
+int etcp_conn_push_session(etcp_conn *c);
+
+/* Output of c is gathered from now on, until etcp_conn_flush_gathered for its loop. */
+void etcp_conn_gather(etcp_conn *c);
+
+/* Writes out what was gathered, if anything was. A failure is noted for the loop. */
+void etcp_conn_flush_gathered(etcp_loop *l);
+
+/* Waits as etcp_conn_drain does, which ends the connection on ETCP_ETIMEOUT. */
+int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since);
 
 /* ---- input (conn_input.c) -------------------------------------------------------------------- */
 
@@ -119,65 +173,36 @@ typedef enum etcp_fill {
  * must be empty. */
 etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size);
 
+/* The scratch of c's loop, now c's, after moving anybody else's view out of it. */
+etcp_scratch *etcp_conn_scratch(etcp_conn *c);
+
 /* Moves the view into memory of the connection. Returns 0, or ETCP_ENOMEM with the view dropped and
  * the input ended. */
 int etcp_conn_keep_view(etcp_conn *c);
-
-/* Drops unparsed input. */
-void etcp_conn_drop_view(etcp_conn *c);
 
 /* Throws away what the kernel holds for us, a bounded amount of it. Returns 0 when the peer closed
  * or the connection broke, 1 otherwise. */
 int etcp_conn_discard(etcp_conn *c);
 
-static inline int etcp_conn_has_view(const etcp_conn *c)
-{
-    return c->view != c->view_end;
-}
+/* ---- closing (conn_close.c) ------------------------------------------------------------------ */
 
-/* ---- output (conn_output.c) ------------------------------------------------------------------ */
+/* Closes the descriptor at once. A connection of a loop goes to its list of those that are gone. */
+void etcp_conn_finish_closing(etcp_conn *c);
 
-/* Writes queued output as far as the kernel takes it. Returns 0, or an error that is recorded: then
- * the queue is dropped and the connection mute. */
-int etcp_conn_flush(etcp_conn *c);
+/* Goes on with a connection of a loop that is being closed: its descriptor is ready, or it has
+ * waited in list until now_ms. */
+void etcp_conn_go_on_closing(etcp_conn *c);
+void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms);
 
-/* Sends what the session has to say: negotiation packets. Returns as etcp_conn_flush. */
-int etcp_conn_push_session(etcp_conn *c);
+/* Brings every connection of the loop up to date with its process and its socket, before
+ * etcp_loop_renew. */
+void etcp_conn_revise_all(etcp_loop *l);
 
-/* Drops output for good. */
-void etcp_conn_silence(etcp_conn *c);
+/* c could not be watched: its input ends. */
+void etcp_conn_lost(etcp_conn *c);
 
-/* ---- closing (conn.c) ------------------------------------------------------------------------ */
-
-/* Lets go of the descriptor: closes it, or tells its owner. Output and view are dropped. Whoever
- * watches the descriptor must have stopped. */
-void etcp_conn_release_fd(etcp_conn *c);
-
-/* Whether fd still is the socket it was: the owner of a handed-over descriptor may close it. */
-int etcp_conn_has_socket(const etcp_conn *c);
-
-/* Whether the descriptor is this object's alone, so that shutdown(2) disturbs nobody. */
-int etcp_conn_is_sole_owner(const etcp_conn *c);
-
-/* ---- the server's side (server_clients.c) ---------------------------------------------------- */
-
-/* Tells the poller what the connection waits for now. */
-void etcp_server_watch(etcp_conn *c);
-
-/* Has the loop look at the connection even if the kernel reports nothing. */
-void etcp_server_pend(etcp_conn *c);
-
-/* The scratch of c's server, now c's, after moving anybody else's view out of it. */
-etcp_scratch *etcp_server_scratch(etcp_conn *c);
-
-/* c's view left the scratch. */
-void etcp_server_scratch_left(etcp_conn *c);
-
-/* c received bytes: its idle time begins anew. */
-void etcp_server_touch(etcp_conn *c);
-
-/* etcp_conn_close and etcp_conn_abandon for a server's client. */
-void etcp_server_close_client(etcp_conn *c);
-void etcp_server_abandon_client(etcp_conn *c);
+/* Takes c out of its loop. It goes on alone, open if it may and can, closed otherwise. Drops the
+ * loop's reference. */
+void etcp_conn_leave(etcp_conn *c);
 
 #endif

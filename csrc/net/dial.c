@@ -218,7 +218,7 @@ static int await_server(etcp_dial *d)
             return timed_out(d);
         timeout = etcp_clock_as_timeout(left);
     }
-    ready = etcp_socket_wait(c->fd, events, timeout);
+    ready = etcp_socket_wait(c->entry.fd, events, timeout);
     if (ready < 0 && errno == EINTR)
         return ETCP_EINTR;
     if (ready < 0)
@@ -284,7 +284,7 @@ static int negotiate(etcp_dial *d)
         rc = read_and_answer(d);
     if (rc < 0)
         return rc;
-    if (d->conn->mute)
+    if (d->conn->output_ended)
         return fail_with_conn_error(d, ETCP_ESYSTEM);
     return d->is_ready && d->conn->out.len == 0 ? 0 : await_server(d);
 }

@@ -135,35 +135,27 @@ static etcp_segment *unlink_head(etcp_output *q)
     return s;
 }
 
-/* Takes out what was written and returns the finished segments. An empty segment goes with the one
- * before it. */
-static etcp_segment *take_written(etcp_output *q, size_t written)
+/* Done with a segment that was taken out: one that was borrowed waits for its release. */
+static void finish(etcp_output *q, etcp_segment *s)
 {
-    etcp_segment *done = NULL;
-    etcp_segment **last = &done;
+    if (!s->release) {
+        etcp_free(s);
+        return;
+    }
+    s->next = q->finished;
+    q->finished = s;
+}
 
+/* Takes out what was written. An empty segment goes with the one before it. */
+static void take_written(etcp_output *q, size_t written)
+{
     while (q->head && q->head->end - q->head->start <= written) {
         written -= q->head->end - q->head->start;
-        *last = unlink_head(q);
-        last = &(*last)->next;
+        finish(q, unlink_head(q));
     }
     if (q->head) {
         q->head->start += written;
         q->len -= written;
-    }
-    return done;
-}
-
-/* Releases may come back to the queue: only segments that are no longer in it are passed here. */
-static void free_segments(etcp_segment *s)
-{
-    while (s) {
-        etcp_segment *next = s->next;
-
-        if (s->release)
-            s->release(s->owner);
-        etcp_free(s);
-        s = next;
     }
 }
 
@@ -200,7 +192,7 @@ ptrdiff_t etcp_output_flush(etcp_output *q, int fd)
         n = total ? etcp_socket_write(fd, pieces, count) : 0;
         if (n < 0)
             return -1;
-        free_segments(take_written(q, (size_t)n));
+        take_written(q, (size_t)n);
         written += n;
         if ((size_t)n < total)
             break;
@@ -208,10 +200,28 @@ ptrdiff_t etcp_output_flush(etcp_output *q, int fd)
     return written;
 }
 
-void etcp_output_clear(etcp_output *q)
+void etcp_output_drop(etcp_output *q)
 {
-    etcp_segment *all = q->head;
+    while (q->head)
+        finish(q, unlink_head(q));
+}
 
-    etcp_output_init(q);
-    free_segments(all);
+void etcp_output_release(etcp_output *q)
+{
+    etcp_segment *s = NULL;
+
+    while (q->finished) {
+        etcp_segment *last = q->finished;
+
+        q->finished = last->next;
+        last->next = s;
+        s = last;
+    }
+    while (s) { /* the first first, and q no more */
+        etcp_segment *next = s->next;
+
+        s->release(s->owner);
+        etcp_free(s);
+        s = next;
+    }
 }

@@ -10,7 +10,8 @@ typedef struct etcp_segment etcp_segment;
 
 typedef struct etcp_output {
     etcp_segment *head, *tail;
-    size_t len; /* bytes queued */
+    etcp_segment *finished; /* borrowed, no longer queued, not released yet */
+    size_t len;             /* bytes queued */
 } etcp_output;
 
 /* Makes an empty queue. Cannot fail. */
@@ -21,18 +22,21 @@ void etcp_output_init(etcp_output *q);
 int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
                        size_t body_len);
 
-/* As etcp_output_append, but body stays where it is until release(owner) is called: when it was
- * written or dropped. On failure release is not called. */
+/* As etcp_output_append, but body stays where it is until release(owner) is called: by
+ * etcp_output_release after it was written or dropped. On failure release is not called. */
 int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head_len,
                                 const uint8_t *body, size_t body_len, void (*release)(void *owner),
                                 void *owner);
 
-/* Writes to the socket until everything is written or the kernel takes no more. Releases are called
- * with the queue in order, so they may use it. Returns the bytes written, or -1 with errno (what
- * was written is gone from the queue). */
+/* Writes to the socket until everything is written or the kernel takes no more. Returns the bytes
+ * written, or -1 with errno (what was written is gone from the queue). */
 ptrdiff_t etcp_output_flush(etcp_output *q, int fd);
 
-/* Drops everything, releasing what was borrowed. */
-void etcp_output_clear(etcp_output *q);
+/* Empties the queue without writing. */
+void etcp_output_drop(etcp_output *q);
+
+/* Releases what is no longer queued. A release may do anything, free the queue included: call this
+ * last. */
+void etcp_output_release(etcp_output *q);
 
 #endif

@@ -6,8 +6,8 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static etcp_holder *holders; /* guarded by lock */
-static unsigned sharing = 1; /* guarded by lock */
+static etcp_fork_hook *hooks; /* guarded by lock */
+static unsigned sharing = 1;  /* guarded by lock */
 
 unsigned etcp_process_generation_now = 1; /* changes only in a new child, which has one thread */
 
@@ -25,40 +25,40 @@ static unsigned long this_thread(void)
     return number;
 }
 
-static void unlink_holder(etcp_holder *h)
+static void unlink_hook(etcp_fork_hook *h)
 {
     if (h->prev)
         h->prev->next = h->next;
     else
-        holders = h->next;
+        hooks = h->next;
     if (h->next)
         h->next->prev = h->prev;
     h->prev = h->next = NULL;
     h->listed = 0;
 }
 
-static etcp_holder *take_own_holder(void)
+static etcp_fork_hook *take_own_hook(void)
 {
     unsigned long self = this_thread();
-    etcp_holder *h;
+    etcp_fork_hook *h;
 
     (void)pthread_mutex_lock(&lock);
-    for (h = holders; h && h->thread != self; h = h->next)
+    for (h = hooks; h && h->thread != self; h = h->next)
         ;
     if (h)
-        unlink_holder(h);
+        unlink_hook(h);
     (void)pthread_mutex_unlock(&lock);
     return h;
 }
 
-/* What was held back leaves before the fork: the child must not deliver it a second time, and a
+/* What was gathered leaves before the fork: the child must not deliver it a second time, and a
  * parent that waits for its child must not delay it. */
 static void before_fork(void)
 {
-    etcp_holder *h;
+    etcp_fork_hook *h;
 
-    while ((h = take_own_holder()) != NULL)
-        h->flush(h);
+    while ((h = take_own_hook()) != NULL)
+        h->run(h);
     (void)pthread_mutex_lock(&lock);
 }
 
@@ -73,8 +73,8 @@ static void after_fork_in_child(void)
     sharing++;
     etcp_process_generation_now++;
     /* The threads these belonged to do not exist here. */
-    while (holders)
-        unlink_holder(holders);
+    while (hooks)
+        unlink_hook(hooks);
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -105,26 +105,26 @@ void etcp_process_share(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
-void etcp_process_hold(etcp_holder *h)
+void etcp_process_hook(etcp_fork_hook *h)
 {
     if (h->listed)
         return;
     (void)pthread_mutex_lock(&lock);
     h->thread = this_thread();
     h->prev = NULL;
-    h->next = holders;
-    if (holders)
-        holders->prev = h;
-    holders = h;
+    h->next = hooks;
+    if (hooks)
+        hooks->prev = h;
+    hooks = h;
     h->listed = 1;
     (void)pthread_mutex_unlock(&lock);
 }
 
-void etcp_process_forget(etcp_holder *h)
+void etcp_process_unhook(etcp_fork_hook *h)
 {
     if (!h->listed)
         return;
     (void)pthread_mutex_lock(&lock);
-    unlink_holder(h);
+    unlink_hook(h);
     (void)pthread_mutex_unlock(&lock);
 }

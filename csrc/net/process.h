@@ -1,5 +1,5 @@
 /* What the whole process shares: forks and duplicated descriptors are noticed here, and output that
- * is held back gets out before a fork. */
+ * is gathered gets out before a fork. */
 #ifndef ETCP_NET_PROCESS_H
 #define ETCP_NET_PROCESS_H
 
@@ -21,19 +21,19 @@ static inline unsigned etcp_process_generation(void)
 unsigned etcp_process_sharing(void);
 void etcp_process_share(void);
 
-/* A place in the list of those that hold output back. All zero at first. */
-typedef struct etcp_holder etcp_holder;
-struct etcp_holder {
-    etcp_holder *prev, *next;
-    void (*flush)(etcp_holder *h); /* writes everything out; called without etcp_process_forget */
-    unsigned long thread;          /* only its own thread may flush it */
+/* What has to be done before a fork. All zero at first. */
+typedef struct etcp_fork_hook etcp_fork_hook;
+struct etcp_fork_hook {
+    etcp_fork_hook *prev, *next;
+    void (*run)(etcp_fork_hook *h); /* writes gathered output; h is no longer listed then */
+    unsigned long thread;           /* only forks of this thread run it */
     int listed;
 };
 
-/* Lists h: when its thread forks, flush is called first, in the parent. */
-void etcp_process_hold(etcp_holder *h);
+/* Lists h: when this thread forks, h->run is called first, in the parent, once. */
+void etcp_process_hook(etcp_fork_hook *h);
 
 /* Takes h out of the list, if it is in it. */
-void etcp_process_forget(etcp_holder *h);
+void etcp_process_unhook(etcp_fork_hook *h);
 
 #endif

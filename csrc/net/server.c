@@ -19,170 +19,106 @@ void etcp_server_options_default(etcp_server_options *options)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static void flush_holder(etcp_holder *h)
+static etcp_loop *new_loop(const etcp_server_options *options)
 {
-    etcp_server_flush((etcp_server *)(void *)h);
+    etcp_loop *l = etcp_loop_new();
+
+    if (!l)
+        return NULL;
+    etcp_loop_set_timeout(l, ETCP_LIST_HALF_OPEN, options->negotiation_timeout_ms);
+    etcp_loop_set_timeout(l, ETCP_LIST_CLIENTS, options->idle_timeout_ms);
+    etcp_loop_set_timeout(l, ETCP_LIST_DELIVERING, options->limits.linger_ms);
+    etcp_loop_set_timeout(l, ETCP_LIST_DISCARDING, ETCP_DISCARD_MS);
+    return l;
 }
 
-/* Everything but the descriptor, which stays the caller's on failure. */
-static etcp_server *create(int fd, const etcp_server_options *options, etcp_config *config)
+/* Takes over the listener on success. NULL with errno. */
+static etcp_server *create(const etcp_listener *listener, const etcp_server_options *options,
+                           etcp_config *config)
 {
     etcp_server *s = etcp_zalloc(sizeof *s);
-    etcp_address local;
 
+    errno = ENOMEM;
     if (!s)
         return NULL;
-    etcp_process_watch();
-    s->holder.flush = flush_holder;
     s->options = *options;
     s->options.address = s->options.port = NULL;
-    s->fd = fd;
-    etcp_deadline_list_init(&s->half_open, options->negotiation_timeout_ms);
-    etcp_deadline_list_init(&s->clients, options->idle_timeout_ms);
-    etcp_deadline_list_init(&s->delivering, options->limits.linger_ms);
-    etcp_deadline_list_init(&s->discarding, ETCP_DISCARD_MS);
-    etcp_deadline_list_init(&s->gone, 0);
-    s->scratch = etcp_malloc(sizeof *s->scratch);
-    if (!s->scratch || etcp_server_ensure_poller(s) < 0) {
-        if (s->poller)
-            s->poller->ops->destroy(s->poller);
-        etcp_free(s->scratch);
+    s->loop = new_loop(options);
+    s->listener = *listener;
+    s->listener.entry.loop = s->loop;
+    s->listener.entry.wanted = ETCP_POLL_READ;
+    if (!s->loop || etcp_loop_renew(s->loop, &s->listener.entry) < 0) {
+        etcp_loop_free(s->loop);
         etcp_free(s);
         return NULL;
     }
-    s->scratch->owner = NULL;
     s->config = etcp_config_ref(config);
-    etcp_socket_local(fd, &local);
-    s->port = local.port;
     return s;
-}
-
-/* As the original, a server listens on all IPv4 addresses unless told otherwise. */
-static int open_listener(const etcp_server_options *options, int *fd, etcp_error *error)
-{
-    struct addrinfo *list;
-    const char *what = "socket";
-    int family = options->address ? AF_UNSPEC : AF_INET;
-    int saved;
-
-    if (etcp_socket_resolve(options->address, options->port, family, &list) < 0)
-        return etcp_error_set(error, ETCP_EINVAL, "cannot resolve %s port %s",
-                              options->address ? options->address : "0.0.0.0", options->port);
-    *fd = etcp_socket_listen(list, options->backlog, &what);
-    saved = errno;
-    freeaddrinfo(list);
-    return *fd < 0 ? etcp_error_set_errno(error, saved, what) : 0;
 }
 
 int etcp_server_new(const etcp_server_options *options, etcp_config *config, etcp_server **out,
                     etcp_error *error)
 {
-    int fd = -1;
-    int rc = open_listener(options, &fd, error);
+    etcp_listener listener;
+    int rc =
+        etcp_listener_open(&listener, options->address, options->port, options->backlog, error);
 
     if (rc < 0)
         return rc;
-    errno = ENOMEM;
-    *out = create(fd, options, config);
+    *out = create(&listener, options, config);
     if (*out)
         return 0;
     rc = errno == ENOMEM ? etcp_error_set(error, ETCP_ENOMEM, "out of memory")
                          : etcp_error_set_errno(error, errno, "poller");
-    etcp_socket_close(fd);
+    etcp_listener_close(&listener);
     return rc;
 }
 
 etcp_server *etcp_server_clone(const etcp_server *s)
 {
     etcp_config *config = etcp_config_clone(s->config);
+    etcp_listener listener;
     etcp_server *copy = NULL;
-    size_t i;
-    int fd;
 
     if (!config)
         return NULL;
-    fd = etcp_socket_dup(s->fd);
-    if (fd >= 0)
-        copy = create(fd, &s->options, config);
+    if (etcp_listener_clone(&s->listener, &listener) == 0)
+        copy = create(&listener, &s->options, config);
+    if (!copy)
+        etcp_listener_close(&listener);
     etcp_config_unref(config);
-    if (!copy) {
-        if (fd >= 0)
-            etcp_socket_close(fd);
-        return NULL;
-    }
-    for (i = 0; i < s->allowed_count; i++) {
-        if (etcp_server_allow(copy, s->allowed[i]) < 0) {
-            etcp_server_free(copy);
-            return NULL;
-        }
-    }
     return copy;
 }
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* From here on the connections stand alone: closing one delivers what the kernel takes at once. */
-static void drop_list(etcp_deadline_list *l)
-{
-    while (l->head) {
-        etcp_conn *c = etcp_conn_at(l->head);
-        int stays = c->outlives && c->state == ETCP_CONN_OPEN && etcp_conn_keep_view(c) == 0;
-
-        etcp_deadline_stop(&c->place);
-        if (stays)
-            etcp_server_scratch_left(c);
-        else
-            etcp_conn_drop_view(c);
-        c->server = NULL;
-        c->interest = 0;
-        if (!stays)
-            etcp_conn_close(c);
-        etcp_conn_unref(c);
-    }
-}
-
 static void drop_notes(etcp_server *s)
 {
-    etcp_conn *next;
-    etcp_conn *c;
+    etcp_entry *e;
+    unsigned events;
 
-    for (c = s->pending; c; c = next) {
-        next = c->next_pending;
-        c->pending = 0;
-        etcp_conn_unref(c);
-    }
-    while (s->ready_next < s->ready_count) {
-        void *tag = s->ready[s->ready_next++].tag;
-        if (tag != s)
-            etcp_conn_unref(tag);
-    }
+    while ((e = etcp_loop_take_pending(s->loop, &events)) != NULL ||
+           (e = etcp_loop_take_ready(s->loop, &events)) != NULL)
+        if (e != &s->listener.entry)
+            etcp_conn_unref(etcp_conn_of(e));
     etcp_conn_unref(s->ending);
     etcp_conn_unref(s->forgotten);
 }
 
 void etcp_server_free(etcp_server *s)
 {
-    size_t i;
+    int list;
 
     if (!s)
         return;
     etcp_server_flush(s);
-    if (s->poller && s->generation != etcp_process_generation())
-        s->poller->ops->abandon(s->poller);
-    else if (s->poller)
-        s->poller->ops->destroy(s->poller);
-    s->poller = NULL;
-    etcp_socket_close(s->fd);
-    drop_list(&s->half_open);
-    drop_list(&s->clients);
-    drop_list(&s->delivering);
-    drop_list(&s->discarding);
-    drop_list(&s->gone);
+    etcp_loop_stop(s->loop);
+    etcp_listener_close(&s->listener);
+    for (list = 0; list < ETCP_LISTS; list++)
+        while (s->loop->lists[list].head)
+            etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));
     drop_notes(s);
-    for (i = 0; i < s->allowed_count; i++)
-        etcp_free(s->allowed[i]);
-    etcp_free(s->allowed);
-    etcp_free(s->scratch);
+    etcp_loop_free(s->loop);
     etcp_config_unref(s->config);
     etcp_free(s);
 }
@@ -191,22 +127,32 @@ void etcp_server_free(etcp_server *s)
 
 size_t etcp_server_client_count(const etcp_server *s)
 {
-    return s->clients.count;
+    return s->loop->lists[ETCP_LIST_CLIENTS].count;
 }
 
 size_t etcp_server_half_open(const etcp_server *s)
 {
-    return s->half_open.count;
+    return s->loop->lists[ETCP_LIST_HALF_OPEN].count;
+}
+
+int etcp_server_allow(etcp_server *s, const char *ip)
+{
+    return etcp_listener_allow(&s->listener, ip);
+}
+
+void etcp_server_disallow(etcp_server *s, const char *ip)
+{
+    etcp_listener_disallow(&s->listener, ip);
 }
 
 int etcp_server_fd(const etcp_server *s)
 {
-    return s->fd;
+    return s->listener.entry.fd;
 }
 
 unsigned etcp_server_port(const etcp_server *s)
 {
-    return s->port;
+    return s->listener.port;
 }
 
 etcp_config *etcp_server_config(etcp_server *s)

@@ -72,12 +72,12 @@ typedef struct etcp_server_event {
 int etcp_server_poll(etcp_server *s, int timeout_ms);
 
 /* Takes the next event of what poll noted; never waits. May be called again from user code that
- * runs between calls (nested loops): each event is given out once. Returns 1 (*event filled) or 0
+ * runs between calls (nested loops): each event comes once. Returns 1 (*event filled) or 0
  * (round over). Failures of single connections are events; failures of accept, out of memory
  * included, pause accepting and are retried, without spinning. */
 int etcp_server_next(etcp_server *s, etcp_server_event *event);
 
-/* Writes out what coalescing held back: before anything that may block, exit or fork. */
+/* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);
 
 /* Waits until all queued output of all clients, closed ones too, is delivered or timeout_ms passed.

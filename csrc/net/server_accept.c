@@ -8,55 +8,19 @@
 #include "base/mem.h"
 #include "clock.h"
 
-/* ---- who may connect ------------------------------------------------------------------------- */
-
-static size_t find_allowed(const etcp_server *s, const char *ip)
+static size_t count(const etcp_server *s, etcp_list list)
 {
-    size_t i;
-
-    for (i = 0; i < s->allowed_count && strcmp(s->allowed[i], ip) != 0; i++)
-        ;
-    return i;
-}
-
-int etcp_server_allow(etcp_server *s, const char *ip)
-{
-    char **grown;
-    char *copy;
-
-    if (find_allowed(s, ip) < s->allowed_count)
-        return 0;
-    grown = etcp_realloc(s->allowed, (s->allowed_count + 1) * sizeof *grown);
-    if (!grown)
-        return ETCP_ENOMEM;
-    s->allowed = grown;
-    copy = etcp_memdup(ip, strlen(ip));
-    if (!copy)
-        return ETCP_ENOMEM;
-    s->allowed[s->allowed_count++] = copy;
-    return 0;
-}
-
-void etcp_server_disallow(etcp_server *s, const char *ip)
-{
-    size_t i = find_allowed(s, ip);
-
-    if (i == s->allowed_count)
-        return;
-    etcp_free(s->allowed[i]);
-    s->allowed[i] = s->allowed[--s->allowed_count];
+    return s->loop->lists[list].count;
 }
 
 static int is_welcome(const etcp_server *s, const etcp_address *peer)
 {
-    size_t connected =
-        s->half_open.count + s->clients.count + s->delivering.count + s->discarding.count;
-    char text[64];
+    size_t connected = count(s, ETCP_LIST_HALF_OPEN) + count(s, ETCP_LIST_CLIENTS) +
+                       count(s, ETCP_LIST_DELIVERING) + count(s, ETCP_LIST_DISCARDING);
 
     if (s->options.max_clients && connected >= s->options.max_clients)
         return 0;
-    return s->allowed_count == 0 ||
-           find_allowed(s, etcp_address_text(peer, text, sizeof text)) < s->allowed_count;
+    return etcp_listener_allows(&s->listener, peer);
 }
 
 /* ---- pausing --------------------------------------------------------------------------------- */
@@ -65,7 +29,8 @@ static void pause_until(etcp_server *s, uint64_t until_ms)
 {
     s->accept_left = 0;
     s->accept_resume_ms = until_ms;
-    etcp_server_watch_listener(s, 0);
+    s->closed_at_pause = s->loop->closed;
+    etcp_loop_watch(&s->listener.entry, 0);
 }
 
 void etcp_server_resume(etcp_server *s)
@@ -73,7 +38,7 @@ void etcp_server_resume(etcp_server *s)
     if (!s->accept_resume_ms)
         return;
     s->accept_resume_ms = 0;
-    etcp_server_watch_listener(s, ETCP_POLL_READ);
+    etcp_loop_watch(&s->listener.entry, ETCP_POLL_READ);
 }
 
 /* A burst of honest clients is better off waiting in the kernel's backlog for the few milliseconds
@@ -82,12 +47,17 @@ void etcp_server_resume(etcp_server *s)
  * it must make room. */
 static int is_crowded(const etcp_server *s)
 {
-    return s->options.max_half_open && s->half_open.count >= s->options.max_half_open;
+    return s->options.max_half_open && count(s, ETCP_LIST_HALF_OPEN) >= s->options.max_half_open;
+}
+
+static etcp_conn *oldest_half_open(const etcp_server *s)
+{
+    return etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_HALF_OPEN].head));
 }
 
 static uint64_t oldest_grace_ends(const etcp_server *s)
 {
-    return s->half_open.head->since_ms + ETCP_HALF_OPEN_GRACE_MS;
+    return oldest_half_open(s)->entry.place.since_ms + ETCP_HALF_OPEN_GRACE_MS;
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -136,13 +106,13 @@ static etcp_conn *new_client(etcp_server *s, int fd)
         etcp_session_free(session);
         return NULL;
     }
-    c->server = s;
-    etcp_server_watch(c);
-    if (c->interest)
+    c->entry.loop = s->loop;
+    etcp_conn_watch(c);
+    if (c->entry.interest)
         return c;
-    c->server = NULL;
-    c->fd = -1; /* still the caller's */
-    etcp_conn_unref(c);
+    c->entry.loop = NULL;
+    c->entry.fd = -1; /* still the caller's */
+    etcp_conn_free(c);
     return NULL;
 }
 
@@ -156,7 +126,7 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
         pause_until(s, oldest_grace_ends(s));
         return 0;
     }
-    fd = etcp_socket_accept(s->fd, &peer);
+    fd = etcp_socket_accept(s->listener.entry.fd, &peer);
     if (fd < 0) {
         accept_failed(s, errno);
         return 0;
@@ -173,12 +143,20 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
         return 0;
     }
     if (is_crowded(s))
-        etcp_server_finish_closing(etcp_conn_at(s->half_open.head));
+        etcp_conn_finish_closing(oldest_half_open(s));
     c->peer = peer;
     c->starting = 1;
-    etcp_deadline_start(&s->half_open, &c->place, etcp_clock_ms());
-    s->current = c;
+    etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
+    s->loop->current = &c->entry;
     event->type = ETCP_SERVER_ACCEPTED;
     event->conn = c;
     return 1;
+}
+
+void etcp_server_promote(etcp_server *s, etcp_conn *c)
+{
+    c->state = ETCP_CONN_OPEN;
+    etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, etcp_clock_ms());
+    etcp_conn_watch(c);
+    etcp_server_resume(s); /* a place among the half-open ones is free */
 }

@@ -1,4 +1,5 @@
-/* The loop: poll notes what is ready, next does one thing at a time and gives out what happened. */
+/* The server's round: poll notes what is ready, next does one thing at a time and tells what
+ * happened. */
 #include "server_private.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@ enum { FAST_CALLBACK_US = 100 };
 
 /* ---- between two events ---------------------------------------------------------------------- */
 
-/* Held back output never waits for more than one slow callback, nor for long behind many quick
+/* Gathered output never waits for more than one slow callback, nor for long behind many quick
  * ones. Reading the precise clock costs as much as the rest of a message's way through the core, so
  * that only the first callback of a gathering is timed by it; the cheap clock watches over the
  * others. */
@@ -24,18 +25,18 @@ static void note_callback_time(etcp_server *s)
         s->fast = s->now_us - s->given_us < FAST_CALLBACK_US;
         s->given_us = 0;
     }
-    if (s->unflushed && s->unflushed->holding &&
-        (!s->fast || etcp_clock_cheap_ms() != s->held_since_ms))
+    if (s->loop->gatherer && etcp_conn_of(s->loop->gatherer)->gathering &&
+        (!s->fast || etcp_clock_cheap_ms() != s->gathering_since_ms))
         etcp_server_flush(s);
 }
 
-static void let_go(etcp_server *s)
+static void drop_ended(etcp_server *s)
 {
     etcp_conn *c;
 
     if ((c = s->ending) != NULL) {
         s->ending = NULL;
-        if (c->server == s)
+        if (c->entry.loop == s->loop)
             etcp_conn_close(c);
         etcp_conn_unref(c);
     }
@@ -47,76 +48,73 @@ static void let_go(etcp_server *s)
     }
 }
 
-/* What the event given out last left to be done, now that its receiver has had his turn. */
+/* What the event before left to be done, now that its receiver is through with it. */
 static void finish_event(etcp_server *s)
 {
     s->now_us = 0;
-    if (s->given_us || s->unflushed)
+    if (s->given_us || s->loop->gatherer)
         note_callback_time(s);
     if (s->ending || s->forgotten)
-        let_go(s);
+        drop_ended(s);
 }
 
-static int give(etcp_server_event *event, etcp_server_event_type type, etcp_conn *c)
+static int tell(etcp_server_event *event, etcp_server_event_type type, etcp_conn *c)
 {
     event->type = type;
     event->conn = c;
     return 1;
 }
 
-static int give_forgotten(etcp_server *s, etcp_server_event *event)
+static int tell_forgotten(etcp_server *s, etcp_server_event *event)
 {
     etcp_conn *c;
 
-    if (!s->gone.head)
+    if (!s->loop->lists[ETCP_LIST_GONE].head)
         return 0;
-    c = etcp_conn_at(s->gone.head);
-    etcp_deadline_stop(&c->place);
-    c->server = NULL;
-    s->forgotten = c; /* with the table's reference */
-    return give(event, ETCP_SERVER_FORGOTTEN, c);
+    c = etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_GONE].head));
+    etcp_deadline_stop(&c->entry.place);
+    c->entry.loop = NULL;
+    s->forgotten = c; /* with the reference of the list */
+    return tell(event, ETCP_SERVER_FORGOTTEN, c);
 }
 
 /* ---- one connection's turn ------------------------------------------------------------------- */
 
-static void hold(etcp_server *s, etcp_conn *c)
+static void gather(etcp_server *s, etcp_conn *c)
 {
-    if (!s->unflushed) {
-        s->held_since_ms = etcp_clock_cheap_ms();
-        etcp_process_hold(&s->holder);
-    }
-    s->unflushed = c;
-    c->holding = 1;
+    if (!s->loop->gatherer)
+        s->gathering_since_ms = etcp_clock_cheap_ms();
+    etcp_conn_gather(c);
 }
 
-static int give_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
+static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     int more = etcp_conn_has_view(c) && etcp_conn_has_message(c);
 
-    c->holding = 0;
+    c->gathering = 0;
     if (more && s->options.coalesce) {
-        if (!s->unflushed)
+        if (!s->loop->gatherer)
             s->given_us = s->now_us ? s->now_us : etcp_clock_us();
         if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version)
-            hold(s, c);
+            gather(s, c);
     }
-    return give(event, ETCP_SERVER_MESSAGE, c);
+    return tell(event, ETCP_SERVER_MESSAGE, c);
 }
 
-static int give_event(etcp_server *s, etcp_conn *c, etcp_server_event *event)
+static int tell_event(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     if (event->message.type == ETCP_EVENT_MESSAGE)
-        return give_message(s, c, event);
-    etcp_server_promote(c);
-    return give(event, ETCP_SERVER_CONNECT, c);
+        return tell_message(s, c, event);
+    etcp_server_promote(s, c);
+    return tell(event, ETCP_SERVER_CONNECT, c);
 }
 
 /* No more input will come from c. */
 static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     if (c->state == ETCP_CONN_NEGOTIATING) {
-        /* A stranger's rejection was written as far as he reads; nobody waits for him. */
-        etcp_output_clear(&c->out);
+        /* Its rejection was written as far as it reads; nobody waits for more. */
+        etcp_output_drop(&c->out);
         etcp_conn_close(c);
         return 0;
     }
@@ -124,7 +122,7 @@ static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
         return 0;
     c->announced = 1;
     s->ending = etcp_conn_ref(c);
-    return give(event, ETCP_SERVER_DISCONNECT, c);
+    return tell(event, ETCP_SERVER_DISCONNECT, c);
 }
 
 static int may_read(const etcp_conn *c)
@@ -134,7 +132,7 @@ static int may_read(const etcp_conn *c)
 
 static void read_some(etcp_conn *c)
 {
-    etcp_scratch *scratch = etcp_server_scratch(c);
+    etcp_scratch *scratch = etcp_conn_scratch(c);
 
     switch (etcp_conn_fill(c, scratch->bytes, sizeof scratch->bytes)) {
     case ETCP_FILL_MORE: break;
@@ -156,14 +154,14 @@ static int advance(etcp_conn *c, etcp_event *event)
         return rc; /* the session spoke last when it became ready */
     sent = etcp_conn_push_session(c);
     if (sent < 0)
-        (void)etcp_conn_end(c, sent);
+        (void)etcp_conn_end_input(c, sent);
     return rc;
 }
 
 /* Most looks at a connection only find that its last message was the last. */
 static int is_at_rest(const etcp_conn *c)
 {
-    return !etcp_conn_has_view(c) && !c->held && etcp_session_is_at_rest(c->session);
+    return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
 }
 
 /* Works for c until it has an event. Returns 1 (*event), or 0: its turn is over. */
@@ -172,7 +170,7 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     etcp_conn_check(c);
     for (;;) {
         if (!is_at_rest(c) && advance(c, &event->message) > 0)
-            return give_event(s, c, event);
+            return tell_event(s, c, event);
         if (c->end_code)
             return end_client(s, c, event);
         if (!may_read(c))
@@ -183,8 +181,8 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 
 static void end_turn(etcp_server *s)
 {
-    s->current = NULL;
-    if (s->unflushed)
+    s->loop->current = NULL;
+    if (s->loop->gatherer)
         etcp_server_flush(s);
 }
 
@@ -192,35 +190,36 @@ static void end_turn(etcp_server *s)
 
 static void start_turn(etcp_server *s, etcp_conn *c, size_t budget)
 {
-    s->current = c;
+    s->loop->current = &c->entry;
     c->budget = budget;
 }
 
 static int next_pending(etcp_server *s)
 {
-    etcp_conn *c = s->pending;
+    unsigned events;
+    etcp_entry *e = etcp_loop_take_pending(s->loop, &events);
+    etcp_conn *c;
 
-    if (!c)
+    if (!e)
         return 0;
-    s->pending = c->next_pending;
-    if (!s->pending)
-        s->last_pending = NULL;
-    c->pending = 0;
-    if (c->server == s && etcp_conn_is_open(c))
-        start_turn(s, c, c->mute ? ETCP_READ_BUDGET : 0);
-    else if (c->server == s && c->state != ETCP_CONN_CLOSED)
-        etcp_server_go_on_closing(c);
+    c = etcp_conn_of(e); /* nobody pends the listener */
+    if (e->loop == s->loop && events == ETCP_POLL_LOST)
+        etcp_conn_lost(c);
+    if (e->loop == s->loop && etcp_conn_is_open(c))
+        start_turn(s, c, c->output_ended ? ETCP_READ_BUDGET : 0);
+    else if (e->loop == s->loop && c->state != ETCP_CONN_CLOSED)
+        etcp_conn_go_on_closing(c);
     etcp_conn_unref(c);
     return 1;
 }
 
 static void handle_ready(etcp_server *s, etcp_conn *c, unsigned events)
 {
-    if (c->server != s || c->state == ETCP_CONN_CLOSED)
+    if (c->entry.loop != s->loop || c->state == ETCP_CONN_CLOSED)
         return;
     etcp_conn_check(c);
     if (!etcp_conn_is_open(c)) {
-        etcp_server_go_on_closing(c);
+        etcp_conn_go_on_closing(c);
         return;
     }
     if (events & ETCP_POLL_WRITE)
@@ -231,52 +230,55 @@ static void handle_ready(etcp_server *s, etcp_conn *c, unsigned events)
 
 static int next_ready(etcp_server *s)
 {
-    etcp_ready now;
+    unsigned events;
+    etcp_entry *e = etcp_loop_take_ready(s->loop, &events);
 
-    if (s->ready_next == s->ready_count)
+    if (!e)
         return 0;
-    now = s->ready[s->ready_next++];
-    if (now.tag == s) {
+    if (e == &s->listener.entry) {
         s->accept_left = s->accept_resume_ms ? 0 : ETCP_ACCEPT_MAX;
         return 1;
     }
-    handle_ready(s, now.tag, now.events);
-    etcp_conn_unref(now.tag);
+    handle_ready(s, etcp_conn_of(e), events);
+    etcp_conn_unref(etcp_conn_of(e));
     return 1;
 }
 
 static void expire_idle(etcp_server *s, etcp_conn *c, uint64_t now_ms)
 {
-    etcp_deadline_start(&s->clients, &c->place, now_ms);
+    etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, now_ms);
     (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "idle for too long");
-    (void)etcp_conn_end(c, ETCP_ETIMEOUT);
+    (void)etcp_conn_end_input(c, ETCP_ETIMEOUT);
     start_turn(s, c, 0);
 }
 
 static void expire_half_open(etcp_conn *c)
 {
     (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "negotiation took too long");
-    etcp_output_clear(&c->out);
-    etcp_server_finish_closing(c);
+    etcp_output_drop(&c->out);
+    etcp_conn_finish_closing(c);
 }
 
 static int next_deadline(etcp_server *s)
 {
+    etcp_list list;
+    etcp_entry *e;
     uint64_t now;
-    etcp_deadline *d;
 
-    if (!s->deadlines_due)
+    if (!s->loop->deadlines_due)
         return 0;
     now = etcp_clock_ms();
-    if ((d = etcp_deadline_list_expired(&s->half_open, now)) != NULL)
-        expire_half_open(etcp_conn_at(d));
-    else if ((d = etcp_deadline_list_expired(&s->clients, now)) != NULL)
-        expire_idle(s, etcp_conn_at(d), now);
-    else if ((d = etcp_deadline_list_expired(&s->delivering, now)) != NULL ||
-             (d = etcp_deadline_list_expired(&s->discarding, now)) != NULL)
-        etcp_server_closing_expired(etcp_conn_at(d), now);
-    else
-        s->deadlines_due = 0;
+    e = etcp_loop_expired(s->loop, now, &list);
+    if (!e)
+        return 1;
+    switch (list) {
+    case ETCP_LIST_HALF_OPEN: expire_half_open(etcp_conn_of(e)); break;
+    case ETCP_LIST_CLIENTS: expire_idle(s, etcp_conn_of(e), now); break;
+    case ETCP_LIST_DELIVERING:
+    case ETCP_LIST_DISCARDING: etcp_conn_closing_expired(etcp_conn_of(e), now); break;
+    case ETCP_LIST_GONE:
+    case ETCP_LISTS: break; /* never expire */
+    }
     return 1;
 }
 
@@ -284,10 +286,10 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
 {
     finish_event(s);
     for (;;) {
-        if (give_forgotten(s, event))
+        if (tell_forgotten(s, event))
             return 1;
-        if (s->current) {
-            if (step(s, s->current, event))
+        if (s->loop->current) {
+            if (step(s, etcp_conn_of(s->loop->current), event))
                 return 1;
             end_turn(s);
         } else if (s->accept_left > 0) {
@@ -303,69 +305,24 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
 
 static int noted_work(const etcp_server *s)
 {
-    return (s->ready_count - s->ready_next) + (s->gone.head != NULL) + (s->current != NULL) +
-           (s->pending != NULL) + (s->accept_left > 0) + s->deadlines_due;
+    return etcp_loop_noted(s->loop) + (s->accept_left > 0);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
+/* Makes the loop fit the process and the connections. Returns 0 (it did), 1 (made anew, which may
+ * have left work to be done), or -1 with errno. */
+static int renew_loop(etcp_server *s)
 {
-    return a < b ? a : b;
+    if (etcp_loop_is_current(s->loop))
+        return 0;
+    etcp_conn_revise_all(s->loop);
+    return etcp_loop_renew(s->loop, &s->listener.entry) < 0 ? -1 : 1;
 }
 
-static uint64_t next_deadline_at(const etcp_server *s)
+/* Accepts again when a descriptor is free or the pause is over. */
+static void end_pause(etcp_server *s)
 {
-    uint64_t at = etcp_deadline_list_next(&s->half_open);
-
-    at = earlier(at, etcp_deadline_list_next(&s->clients));
-    at = earlier(at, etcp_deadline_list_next(&s->delivering));
-    return earlier(at, etcp_deadline_list_next(&s->discarding));
-}
-
-/* A server that waits for nothing but its peers never asks what time it is. */
-static int is_past(uint64_t at)
-{
-    return at != UINT64_MAX && at <= etcp_clock_ms();
-}
-
-static int timeout_until(uint64_t at)
-{
-    uint64_t now;
-
-    if (at == UINT64_MAX)
-        return -1;
-    now = etcp_clock_ms();
-    return at > now ? etcp_clock_as_timeout(at - now) : 0;
-}
-
-/* Notes what the poller says. Returns the number of things to do, or a negative code. */
-static int wait_once(etcp_server *s, uint64_t until)
-{
-    uint64_t deadline = next_deadline_at(s);
-    uint64_t wake = earlier(until, deadline);
-    int timeout_ms;
-    int is_slice;
-    int count;
-    int i;
-
-    if (s->accept_resume_ms && is_past(s->accept_resume_ms))
+    if (s->loop->closed != s->closed_at_pause || etcp_clock_ms() >= s->accept_resume_ms)
         etcp_server_resume(s);
-    if (s->accept_resume_ms)
-        wake = earlier(wake, s->accept_resume_ms);
-    timeout_ms = timeout_until(wake);
-    is_slice = timeout_ms < 0 || timeout_ms > ETCP_SLICE_MS;
-    count = s->poller->ops->wait(s->poller, is_slice ? ETCP_SLICE_MS : timeout_ms, s->ready,
-                                 ETCP_READY_MAX);
-    if (count == 0 && is_slice)
-        return ETCP_EINTR;
-    if (count < 0)
-        return errno == EINTR ? ETCP_EINTR : ETCP_ESYSTEM;
-    s->ready_next = 0;
-    s->ready_count = count;
-    for (i = 0; i < count; i++)
-        if (s->ready[i].tag != s)
-            (void)etcp_conn_ref(s->ready[i].tag);
-    s->deadlines_due = is_past(deadline);
-    return count + s->deadlines_due;
 }
 
 int etcp_server_poll(etcp_server *s, int timeout_ms)
@@ -374,18 +331,23 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
     int rc;
 
     finish_event(s);
-    if (s->unflushed)
-        etcp_server_flush(s);
+    etcp_server_flush(s);
     do {
+        uint64_t wake = until;
+
         rc = noted_work(s);
         if (rc > 0)
             return rc;
-        rc = etcp_server_ensure_poller(s);
+        if (s->accept_resume_ms)
+            end_pause(s);
+        rc = renew_loop(s);
         if (rc < 0)
             return ETCP_ESYSTEM;
         if (rc > 0 && (rc = noted_work(s)) > 0)
             return rc; /* not every connection could be watched */
-        rc = wait_once(s, until);
+        if (s->accept_resume_ms && s->accept_resume_ms < wake)
+            wake = s->accept_resume_ms;
+        rc = etcp_loop_wait(s->loop, wake);
     } while (rc == 0 && etcp_clock_ms() < until);
     return rc;
 }

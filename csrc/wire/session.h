@@ -45,7 +45,7 @@ typedef struct etcp_packet {
 int etcp_session_new(etcp_config *config, etcp_session **out);
 
 /* Makes a session that negotiates nothing: ready at once, without compression or encryption. For a
- * socket that the caller connected himself. Returns 0 or ETCP_ENOMEM. */
+ * socket that the caller connected. Returns 0 or ETCP_ENOMEM. */
 int etcp_session_new_ready(etcp_config *config, etcp_session **out);
 
 /* Wipes keys and frees. NULL does nothing. */
