@@ -44,7 +44,7 @@ for my $layer (sort keys %may_include) {
 # Within csrc/net/, each module may use those before it only.
 my @net_order = qw(
     clock process socket deadline_list poller_epoll poller_kqueue poller_poll poller output_queue
-    loop listener conn conn_output conn_input conn_close dial
+    loop listener conn conn_output conn_input conn_negotiate conn_close dial
     server_accept server_clients server server_loop
 );
 

@@ -42,28 +42,6 @@ etcp_conn *etcp_conn_clone(const etcp_conn *c);
  * Returns 0, ETCP_ESYSTEM or ETCP_ENOMEM. */
 int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, etcp_conn **out);
 
-/* ---- making a client connection ------------------------------------------------------------- */
-
-/* A connection attempt: resolves, connects, negotiates, in steps so that signals can be handled. */
-typedef struct etcp_dial etcp_dial;
-
-/* Starts an attempt. port is a number or a service name. connect_timeout_ms bounds the TCP connect,
- * negotiation_timeout_ms each wait of the negotiation and the whole of it.
- * Returns 0 or ETCP_ENOMEM; everything else is reported by step. Free with etcp_dial_free. */
-int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_ms,
-                  unsigned negotiation_timeout_ms, etcp_config *config,
-                  const etcp_conn_limits *limits, etcp_dial **out);
-
-/* Works until the connection is ready, fails, or a signal arrives. Returns 0 (*out is the ready
- * connection, one reference, the caller's), ETCP_EINTR (call again), or another negative code. */
-int etcp_dial_step(etcp_dial *d, etcp_conn **out);
-
-/* How far an attempt came: names the text that `$@` gets. */
-typedef enum etcp_dial_phase { ETCP_DIAL_CONNECTING, ETCP_DIAL_NEGOTIATING } etcp_dial_phase;
-etcp_dial_phase etcp_dial_phase_of(const etcp_dial *d);
-const etcp_error *etcp_dial_error(const etcp_dial *d);
-void etcp_dial_free(etcp_dial *d);
-
 /* ---- using a connection --------------------------------------------------------------------- */
 
 /* Sends one message: encodes, writes what the kernel takes now, queues the rest. Never waits, with

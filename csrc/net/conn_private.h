@@ -10,7 +10,7 @@
  * connections and nothing here waits; without, its user waits in the calls of conn.h.
  *
  * From here on each part may use those before it: conn.c, conn_output.c, conn_input.c,
- * conn_close.c. */
+ * conn_negotiate.c, conn_close.c. */
 #ifndef ETCP_NET_CONN_PRIVATE_H
 #define ETCP_NET_CONN_PRIVATE_H
 
@@ -183,6 +183,16 @@ int etcp_conn_keep_view(etcp_conn *c);
 /* Throws away what the kernel holds for us, a bounded amount of it. Returns 0 when the peer closed
  * or the connection broke, 1 otherwise. */
 int etcp_conn_discard(etcp_conn *c);
+
+/* ---- a client's negotiation (conn_negotiate.c) ----------------------------------------------- */
+
+/* Writes what waits to be written, or reads once and answers. Returns 1 (the negotiation is over
+ * and all is written: the connection is open), ETCP_AGAIN (when etcp_conn_negotiation_wants is
+ * fulfilled), or another negative code, recorded. */
+int etcp_conn_negotiate(etcp_conn *c);
+
+/* What it waits for, ETCP_POLL_... */
+unsigned etcp_conn_negotiation_wants(const etcp_conn *c);
 
 /* ---- closing (conn_close.c) ------------------------------------------------------------------ */
 

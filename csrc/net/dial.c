@@ -1,14 +1,14 @@
-/* Making a client's connection: resolve, connect, negotiate. */
-#include "conn_private.h"
+#include "dial.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "clock.h"
+#include "conn_private.h"
 
 typedef enum dial_step {
-    STEP_RESOLVE,
+    STEP_BEGIN,
     STEP_CONNECT,
     STEP_AWAIT,
     STEP_NEGOTIATE,
@@ -27,12 +27,11 @@ struct etcp_dial {
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
     int fd;
-    uint64_t started_ms; /* connecting, later negotiating */
-    uint64_t give_up_ms; /* on this address */
+    uint64_t started_ms; /* connecting */
+    uint64_t until_ms;   /* for this address, later for the negotiation; UINT64_MAX: for ever */
     int last_errno;      /* of the last address that failed */
 
-    etcp_conn *conn;
-    int is_ready;
+    etcp_conn *conn; /* NULL until it negotiates */
     etcp_error error;
 };
 
@@ -92,17 +91,6 @@ const etcp_error *etcp_dial_error(const etcp_dial *d)
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
-/* Users have always seen "Invalid argument" for names that do not exist. */
-static int resolve(etcp_dial *d)
-{
-    if (etcp_socket_resolve(d->host, d->port, AF_UNSPEC, &d->addresses) < 0)
-        return etcp_error_set_errno(&d->error, EINVAL, "resolve");
-    d->address = d->addresses;
-    d->started_ms = etcp_clock_ms();
-    d->step = STEP_CONNECT;
-    return 0;
-}
-
 /* Each address gets an equal share of the time that is left: one that never answers must not use up
  * that of the next. */
 static uint64_t share_of_time(const etcp_dial *d, uint64_t now)
@@ -138,7 +126,7 @@ static int start_connect(etcp_dial *d)
     if (d->fd < 0)
         return try_next_address(d, errno);
     etcp_socket_no_delay(d->fd);
-    d->give_up_ms = now + share_of_time(d, now);
+    d->until_ms = d->connect_timeout_ms ? now + share_of_time(d, now) : UINT64_MAX;
     rc = etcp_sys->connect(d->fd, d->address->ai_addr, d->address->ai_addrlen);
     /* Interrupted or not, the kernel goes on connecting: only waiting tells how it ended. */
     if (rc < 0 && errno != EINPROGRESS && errno != EINTR)
@@ -162,151 +150,124 @@ static int start_negotiation(etcp_dial *d)
     }
     etcp_socket_peer(d->fd, &d->conn->peer);
     d->fd = -1;
-    d->started_ms = etcp_clock_ms();
+    d->until_ms = UINT64_MAX;
+    if (d->negotiation_timeout_ms)
+        d->until_ms = etcp_clock_ms() + d->negotiation_timeout_ms;
     d->step = STEP_NEGOTIATE;
     return 0;
 }
 
-static int await_connect(etcp_dial *d)
+static int is_late(const etcp_dial *d)
 {
-    int timeout = -1;
-    int ready;
+    return d->until_ms != UINT64_MAX && etcp_clock_ms() >= d->until_ms;
+}
+
+/* Looks how the attempt to connect goes. */
+static int check_connect(etcp_dial *d)
+{
+    int ready = etcp_socket_wait(d->fd, POLLOUT, 0);
     int error;
 
-    if (d->connect_timeout_ms) {
-        uint64_t now = etcp_clock_ms();
-        timeout = d->give_up_ms > now ? etcp_clock_as_timeout(d->give_up_ms - now) : 0;
-    }
-    ready = etcp_socket_wait(d->fd, POLLOUT, timeout);
-    if (ready < 0 && errno == EINTR)
-        return ETCP_EINTR;
-    if (ready < 0)
+    if (ready < 0 && errno != EINTR)
         return try_next_address(d, errno);
-    if (ready == 0)
-        return try_next_address(d, ETIMEDOUT);
+    if (ready <= 0)
+        return is_late(d) ? try_next_address(d, ETIMEDOUT) : ETCP_AGAIN;
     error = etcp_socket_pending_error(d->fd);
     return error ? try_next_address(d, error) : start_negotiation(d);
 }
 
 /* ---- negotiating ----------------------------------------------------------------------------- */
 
-static int fail_with_conn_error(etcp_dial *d, int code)
-{
-    d->error = *etcp_conn_error(d->conn);
-    return d->error.code ? d->error.code
-                         : etcp_error_set(&d->error, code, "%s", etcp_code_text(code));
-}
-
-static int timed_out(etcp_dial *d)
-{
-    return etcp_error_set(&d->error, ETCP_ETIMEOUT, "Timed out waiting to receive data");
-}
-
-/* Waits until the server says something or reads what we say. Returns 0, ETCP_EINTR, or an error.
- */
-static int await_server(etcp_dial *d)
-{
-    etcp_conn *c = d->conn;
-    short events = (short)((c->out.len ? POLLOUT : 0) | (d->is_ready ? 0 : POLLIN));
-    int timeout = -1;
-    int ready;
-
-    if (d->negotiation_timeout_ms) {
-        uint64_t left = etcp_clock_left(d->started_ms, d->negotiation_timeout_ms, etcp_clock_ms());
-
-        if (left == 0)
-            return timed_out(d);
-        timeout = etcp_clock_as_timeout(left);
-    }
-    ready = etcp_socket_wait(c->entry.fd, events, timeout);
-    if (ready < 0 && errno == EINTR)
-        return ETCP_EINTR;
-    if (ready < 0)
-        return etcp_error_set_errno(&d->error, errno, "poll");
-    return ready == 0 ? timed_out(d) : 0;
-}
-
-/* Parses everything that has arrived up to READY, answering. Returns 0 or an error. */
-static int parse_and_answer(etcp_dial *d)
-{
-    etcp_conn *c = d->conn;
-    etcp_event event;
-    int rc = etcp_conn_parse(c, &event);
-    int gap = etcp_session_wants_gap(c->session);
-    int sent = etcp_conn_push_session(c); /* a rejection the server should hear, too */
-
-    if (rc < 0)
-        return fail_with_conn_error(d, rc);
-    if (sent < 0)
-        return fail_with_conn_error(d, sent);
-    if (rc > 0 && event.type == ETCP_EVENT_READY) {
-        d->is_ready = 1;
-        c->gap_since_ms = gap ? etcp_clock_ms() : 0;
-    }
-    return 0;
-}
-
-/* Reads once and works on it; what follows READY in the same read is kept. */
-static int read_and_answer(etcp_dial *d)
-{
-    uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
-    etcp_conn *c = d->conn;
-    int rc;
-
-    if (etcp_conn_fill(c, bytes, sizeof bytes) == ETCP_FILL_ENDED)
-        return fail_with_conn_error(d, c->end_code);
-    rc = parse_and_answer(d);
-    if (rc < 0)
-        return rc;
-    return etcp_conn_keep_view(c) < 0 ? fail_with_conn_error(d, ETCP_ENOMEM) : 0;
-}
-
-static int finish(etcp_dial *d, etcp_conn **out)
-{
-    etcp_conn *c = d->conn;
-
-    c->state = ETCP_CONN_OPEN;
-    if (c->gap_since_ms)
-        c->gap_since_ms = etcp_clock_ms(); /* EN has left only now */
-    d->conn = NULL;
-    d->step = STEP_OVER;
-    *out = c;
-    return 0;
-}
-
+/* Returns 1 (ready), ETCP_AGAIN, or an error. */
 static int negotiate(etcp_dial *d)
 {
-    int rc = 0;
+    int rc = etcp_conn_negotiate(d->conn);
 
-    if (d->conn->out.len)
-        (void)etcp_conn_flush(d->conn);
-    else if (!d->is_ready)
-        rc = read_and_answer(d);
-    if (rc < 0)
+    if (rc == ETCP_AGAIN && is_late(d))
+        return etcp_error_set(&d->error, ETCP_ETIMEOUT, "Timed out waiting to receive data");
+    if (rc == ETCP_AGAIN || rc > 0)
         return rc;
-    if (d->conn->output_ended)
-        return fail_with_conn_error(d, ETCP_ESYSTEM);
-    return d->is_ready && d->conn->out.len == 0 ? 0 : await_server(d);
+    d->error = *etcp_conn_error(d->conn);
+    return d->error.code ? d->error.code : etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
 }
 
-int etcp_dial_step(etcp_dial *d, etcp_conn **out)
+/* ---- the whole way --------------------------------------------------------------------------- */
+
+/* Users have always seen "Invalid argument" for names that do not exist. */
+int etcp_dial_begin(etcp_dial *d)
+{
+    if (etcp_socket_resolve(d->host, d->port, AF_UNSPEC, &d->addresses) < 0) {
+        d->step = STEP_OVER;
+        return etcp_error_set_errno(&d->error, EINVAL, "resolve");
+    }
+    d->address = d->addresses;
+    d->started_ms = etcp_clock_ms();
+    d->step = STEP_CONNECT;
+    return 0;
+}
+
+int etcp_dial_continue(etcp_dial *d, etcp_conn **out)
 {
     int rc = 0;
 
     while (rc == 0) {
         switch (d->step) {
-        case STEP_RESOLVE: rc = resolve(d); break;
         case STEP_CONNECT: rc = start_connect(d); break;
-        case STEP_AWAIT: rc = await_connect(d); break;
-        case STEP_NEGOTIATE:
-            rc = negotiate(d);
-            if (rc == 0 && d->is_ready && d->conn->out.len == 0)
-                return finish(d, out);
-            break;
+        case STEP_AWAIT: rc = check_connect(d); break;
+        case STEP_NEGOTIATE: rc = negotiate(d); break;
+        case STEP_BEGIN:
         case STEP_OVER: return d->error.code ? d->error.code : ETCP_EINVAL;
         }
     }
-    if (rc != ETCP_EINTR)
-        d->step = STEP_OVER;
+    if (rc == ETCP_AGAIN)
+        return rc;
+    d->step = STEP_OVER;
+    if (rc < 0)
+        return rc;
+    *out = d->conn;
+    d->conn = NULL;
+    return 0;
+}
+
+etcp_dial_want etcp_dial_wants(const etcp_dial *d)
+{
+    etcp_dial_want want;
+
+    want.fd = d->conn ? d->conn->entry.fd : d->fd;
+    want.events = d->conn ? etcp_conn_negotiation_wants(d->conn) : (unsigned)ETCP_POLL_WRITE;
+    want.until_ms = d->until_ms;
+    return want;
+}
+
+/* Waits for what the attempt wants. Returns 0, ETCP_EINTR or an error. */
+static int await(etcp_dial *d)
+{
+    etcp_dial_want want = etcp_dial_wants(d);
+    short events = (short)((want.events & ETCP_POLL_READ ? POLLIN : 0) |
+                           (want.events & ETCP_POLL_WRITE ? POLLOUT : 0));
+    int timeout = -1;
+
+    if (want.until_ms != UINT64_MAX) {
+        uint64_t now = etcp_clock_ms();
+        timeout = want.until_ms > now ? etcp_clock_as_timeout(want.until_ms - now) : 0;
+    }
+    if (etcp_socket_wait(want.fd, events, timeout) >= 0)
+        return 0;
+    if (errno == EINTR)
+        return ETCP_EINTR;
+    d->step = STEP_OVER;
+    return etcp_error_set_errno(&d->error, errno, "poll");
+}
+
+int etcp_dial_step(etcp_dial *d, etcp_conn **out)
+{
+    int rc = d->step == STEP_BEGIN ? etcp_dial_begin(d) : 0;
+
+    while (rc == 0) {
+        rc = etcp_dial_continue(d, out);
+        if (rc != ETCP_AGAIN)
+            return rc;
+        rc = await(d);
+    }
     return rc;
 }

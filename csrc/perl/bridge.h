@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "net/conn.h"
+#include "net/dial.h"
 #include "net/server.h"
 #include "wire/config.h"
 #include "wire/session.h"

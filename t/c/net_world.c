@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/dial.h"
 
 etcp_syscalls world_calls;
 etcp_error world_error;

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "net/clock.h"
+#include "net/dial.h"
 #include "net_world.h"
 #include "tap.h"
 
@@ -127,6 +129,80 @@ static void test_connect_timeout(void)
     world_calls.getaddrinfo = resolve_two;
     tap_is_int(dial(&w, "two.addresses", w.port, &c), ETCP_ESYSTEM, "two that do not answer");
     tap_is_int(world_error.sys_errno, ETIMEDOUT, "time out, too");
+    world_stop(&w);
+}
+
+static int waits; /* calls of poll that may wait */
+
+static int count_waits(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    waits += timeout_ms != 0;
+    return poll(fds, count, 0);
+}
+
+static etcp_dial *begin_dial(world *w)
+{
+    etcp_conn_limits limits;
+    etcp_dial *d = NULL;
+
+    etcp_conn_limits_default(&limits);
+    (void)etcp_dial_new("127.0.0.1", w->port, 30000, 90000, w->client_config, &limits, &d);
+    tap_is_int(etcp_dial_begin(d), 0, "an attempt begins");
+    return d;
+}
+
+/* As a program does that has a loop. */
+static void test_dial_without_waiting(void)
+{
+    etcp_dial_want want;
+    etcp_conn *c = NULL;
+    int rounds = 0;
+    etcp_dial *d;
+    world w;
+    int rc;
+
+    world_start(&w, NULL);
+    world_calls.poll = count_waits;
+    waits = 0;
+    d = begin_dial(&w);
+    while ((rc = etcp_dial_continue(d, &c)) == ETCP_AGAIN && rounds++ < 1000) {
+        want = etcp_dial_wants(d);
+        if (want.fd < 0 || !want.events || want.until_ms == UINT64_MAX)
+            break;
+        (void)world_round(&w);
+    }
+    tap_is_int(rc, 0, "it ends with a connection");
+    tap_is_int(waits, 0, "and nothing waited");
+    tap_is_int(etcp_dial_continue(d, &c), ETCP_EINVAL, "once");
+    etcp_dial_free(d);
+    tap_is_int(world_send(c, "hello"), 0, "the connection is ready");
+    world_pump(&w);
+    tap_is_str(w.log, "A1 C1 M1(hello) ", "and works");
+    etcp_conn_unref(c);
+    world_stop(&w);
+}
+
+static void test_dial_deadline(void)
+{
+    etcp_conn *c = NULL;
+    etcp_dial_want want;
+    etcp_dial *d;
+    world w;
+    int rc;
+
+    world_start(&w, NULL);
+    d = begin_dial(&w);
+    while ((rc = etcp_dial_continue(d, &c)) == ETCP_AGAIN &&
+           etcp_dial_phase_of(d) == ETCP_DIAL_CONNECTING)
+        continue;
+    tap_is_int(rc, ETCP_AGAIN, "nobody negotiates");
+    want = etcp_dial_wants(d);
+    tap_is_int((long long)(want.until_ms - etcp_clock_ms()), 90000, "it waits until its deadline");
+    world_pass(89999);
+    tap_is_int(etcp_dial_continue(d, &c), ETCP_AGAIN, "which is not over yet");
+    world_pass(1);
+    tap_is_int(etcp_dial_continue(d, &c), ETCP_ETIMEOUT, "and then is");
+    etcp_dial_free(d);
     world_stop(&w);
 }
 
@@ -983,6 +1059,8 @@ int main(void)
 {
     test_dial_failures();
     test_connect_timeout();
+    test_dial_without_waiting();
+    test_dial_deadline();
     test_bad_servers();
     test_silent_server();
     test_password();
