@@ -5,7 +5,7 @@
 use strict;
 use warnings;
 
-use Test::More tests => 7;
+use Test::More tests => 11;
 use lib 't/lib';
 
 use EasyTCPTest;
@@ -64,16 +64,66 @@ sub damage {
 sub walk { my ($value) = @_; my $text = eval { describe($value) }; return defined $text ? $text : '' }
 
 my $walked = 0;
+my %fault;
+
+sub look_at {
+    my ($value) = @_;
+    return if !ref $value;
+    $fault{$_}++ for faults_of($value);
+    $walked += length walk($value);
+    return;
+}
+
 for my $name (@names) {
-    damage($images{$name}, sub {
-        my $value = try($_[0]);
-        $walked += length walk($value) if ref $value;
-    });
+    damage($images{$name}, sub { look_at(try($_[0])) });
 }
 cmp_ok($thawed,  '>', 1000, 'of ' . ($thawed + $refused) . ' images, some are still sound');
 cmp_ok($refused, '>', 1000, 'and some are refused');
 is($silent, 0, 'each refusal has a text');
 cmp_ok($walked, '>', 1000, 'what is thawed can be walked through');
+is_deeply(\%fault, {}, 'and is what Perl could have made');
+
+# The walk itself: shapes that a damaged image could ask for.
+{
+    my @sound = ([ 1, [], undef, {}, \1, sub { }, \*STDOUT ], { a => [], b => undef }, \\'x', bless({ a => qr/x/ }, 'A'));
+    tie my %tied, 'Tie::StdHash';
+    $tied{a} = 1;
+    my @array = (1, 2);
+    $#array = 5;
+    is_deeply([ map { faults_of($_) } @sound, \(%tied, @array), \$tied{a} ], [], 'sound structures have no faults');
+}
+
+# Places of arrays and hashes where only scalars can be, by every way to write them.
+{
+    my $tie = "\4\21\14Tie::StdHash\3\0\0\0\0";
+    my %body = (
+        'an array' => "\2\0\0\0\0", 'a hash' => "\3\0\0\0\0", 'a hash with flags' => "\31\0\0\0\0\0",
+        'a restricted hash' => "\31\1\0\0\0\0", 'a tied hash' => "\14$tie", 'a tied array' => "\13$tie",
+        'a hooked array'    => "\23\1\4THkA\0",   'a hooked hash' => "\23\2\3THk\0", 'code' => "\32\12\0021;",
+        'an object'         => "\21\1A\2\0\0\0\0", 'the outer array' => "\0\0\0\0\0",
+    );
+    my %wrong;
+    for my $name (sort keys %body) {
+        for my $place ("\2\0\0\0\1%s", "\2\0\0\0\2\4%s%s", "\2\0\0\0\1\3\0\0\0\1%s\0\0\0\1a", "\25$tie%s") {
+            my $image = $place;
+            $image =~ s/%s/$body{$name}/g;
+            $wrong{$name}++ if ref try("\5\13$image") || ref try("\5\13$image", 1);
+        }
+    }
+    is_deeply(\%wrong, {}, 'arrays, hashes and code are refused where a scalar must be');
+}
+
+# Ties to what is no object: Perl would call methods of the class that a string names.
+{
+    my %wrong;
+    for my $op ("\13%s", "\14%s", "\15%s", "\25%s\12\1a", "\26%s\0\0\0\0", "\23\3\4\3THk\0%s") {
+        for my $target ("\12\3TTs", "\5", "\4\12\3TTs", "\4\3\0\0\0\0", "\3\0\0\0\0", "\4\4\21\3TTs\5") {
+            (my $image = $op) =~ s/%s/$target/;
+            $wrong{ unpack 'H*', $image }++ if grep { ref } map { try("\5\13\2\0\0\0\1\4$image", @$_) } [], [1], [ 2, ['THk'] ];
+        }
+    }
+    is_deeply(\%wrong, {}, 'nothing is tied to what is no object, whatever is allowed');
+}
 
 # Cycles are never freed; a thousand or so of them are meant to come up here.
 SKIP: {

@@ -85,17 +85,17 @@ like(thaw_error("\5\13" . "\23\100" x $MILLION), qr/^items nest deeper than \d+ 
 
 # Claims of more than is there.
 my %claim = (
-    'an array'             => "\2\x7f\xff\xff\xff",
-    'a hash'               => "\3\x7f\xff\xff\xff",
-    'a hash with flags'    => "\31\0\x7f\xff\xff\xff",
-    'a string'             => "\1\x7f\xff\xff\xffx",
-    'a string of UTF-8'    => "\30\x7f\xff\xff\xffx",
-    'a key'                => "\3\0\0\0\1\5\x7f\xff\xff\xffx",
-    'a class name'         => "\21\x80\x7f\xff\xff\xffA\5",
-    'a version string'     => "\36\x7f\xff\xff\xffv",
-    'a list of a hook'     => "\23\x90\1A\0\x7f\xff\xff\xff",
-    'a string of a hook'   => "\23\x08\1A\x7f\xff\xff\xffx",
-    'a regular expression' => "\40\1\x7f\xff\xff\xffx",
+    'an array'             => "\2\1\0\0\0",
+    'a hash'               => "\3\1\0\0\0",
+    'a hash with flags'    => "\31\0\1\0\0\0",
+    'a string'             => "\1\1\0\0\0x",
+    'a string of UTF-8'    => "\30\1\0\0\0x",
+    'a key'                => "\3\0\0\0\1\5\1\0\0\0x",
+    'a class name'         => "\21\x80\1\0\0\0A\5",
+    'a version string'     => "\36\1\0\0\0v",
+    'a list of a hook'     => "\23\x90\1A\0\1\0\0\0",
+    'a string of a hook'   => "\23\x08\1A\1\0\0\0x",
+    'a regular expression' => "\40\1\1\0\0\0x",
     'arrays in arrays'     => join('', map { "\2\0\0" . pack('n', 5 * $_) } reverse 1 .. 1000),
 );
 my $before = rss_kb();

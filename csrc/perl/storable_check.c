@@ -110,6 +110,9 @@ static int judge(pTHX_ const etcp_storable_state *s, const etcp_thaw_policy *pol
     /* Without objects there is no class to take the overloading from; Storable would not notice. */
     else if ((features & ETCP_STORABLE_HAS_OVERLOAD) && !etcp_storable_may_bless(aTHX_ s))
         wrong = "overloaded references without objects";
+    /* And none whose methods a tie could call. */
+    else if ((features & ETCP_STORABLE_HAS_TIE) && !etcp_storable_may_bless(aTHX_ s))
+        wrong = "tied values without objects";
     if (!wrong)
         return ETCP_THAW_OK;
     *error = sv_2mortal(newSVpv(wrong, 0));

@@ -220,6 +220,15 @@ static size_t owners(void *arg, void *value)
     return SvREFCNT((SV *)value);
 }
 
+static etcp_storable_shape shape(void *arg, const void *value)
+{
+    const svtype type = SvTYPE((const SV *)value);
+
+    PERL_UNUSED_ARG(arg);
+    return type == SVt_PVAV || type == SVt_PVHV || type == SVt_PVCV ? ETCP_STORABLE_BODY
+                                                                    : ETCP_STORABLE_SCALAR;
+}
+
 static void empty(void *arg, void *value)
 {
     dTHAWER;
@@ -294,7 +303,7 @@ static void make_object(void *arg, void *value, etcp_storable_class *c)
 static const etcp_storable_builder builder = {
     make_constant,  make_integer,     make_native,  make_string, make_array, make_hash,
     make_reference, put_in_array,     put_in_hash,  put_in_reference,
-    hang_vstring,   share,            release,      owners,      empty,      name_class,
+    hang_vstring,   share,            release,      owners,      shape,      empty,      name_class,
     prepare_class,  weaken,           make_object};
 
 /* ---- by Storable itself ---------------------------------------------------------------------- */

@@ -63,8 +63,14 @@ enum {
     ETCP_SX_KEY_IS_ITEM = 0x08,  /* the key is an item; never written */
     ETCP_SX_KEY_PLACEHOLDER = 0x10, /* restricted hashes: allowed but absent */
 
-    ETCP_SX_HOOK_KIND = 0x03, /* flags of HOOK: 0 scalar, 1 array, 2 hash, 3 tied */
-    ETCP_SX_HOOK_TIED = 3,
+    ETCP_SX_HOOK_KIND = 0x03, /* flags of HOOK: what the object is */
+    ETCP_SX_HOOK_SCALAR = 0,
+    ETCP_SX_HOOK_ARRAY = 1,
+    ETCP_SX_HOOK_HASH = 2,
+    ETCP_SX_HOOK_TIED = 3,        /* the next byte says of which kind */
+    ETCP_SX_HOOK_TIED_SCALAR = 4,
+    ETCP_SX_HOOK_TIED_ARRAY = 5,
+    ETCP_SX_HOOK_TIED_HASH = 6,
     ETCP_SX_HOOK_LARGE_CLASS = 0x04, /* class length or index in 32 bits */
     ETCP_SX_HOOK_LARGE_STRING = 0x08,
     ETCP_SX_HOOK_LARGE_LIST = 0x10,

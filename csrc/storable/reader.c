@@ -163,8 +163,7 @@ static int read_class(etcp_storable_reader *r, unsigned op)
     return rc;
 }
 
-/* The class number of the item with a tag, or ETCP_STORABLE_NO_CLASS. */
-static uint32_t class_of(const etcp_storable_reader *r, size_t tag)
+uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag)
 {
     size_t low = 0;
     size_t high = r->blessing_count;
@@ -194,7 +193,8 @@ void etcp_storable_tag(etcp_storable_reader *r, void *value)
 }
 
 etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
-                                        etcp_storable_kind kind, etcp_storable_op op, size_t items)
+                                        etcp_storable_shape shape, etcp_storable_kind kind,
+                                        etcp_storable_op op, size_t items)
 {
     etcp_storable_frame *f = &r->frames[r->depth++];
 
@@ -206,6 +206,7 @@ etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
     f->op = (uint8_t)op;
     f->flags = 0;
     f->promise = 0;
+    f->shape = (uint8_t)shape;
     return f;
 }
 
@@ -297,6 +298,9 @@ static int read_object(etcp_storable_reader *r)
         return place_constant(r, r->tags[tag] == &constant_tags[ETCP_STORABLE_TRUE]
                                      ? ETCP_STORABLE_TRUE
                                      : ETCP_STORABLE_FALSE);
+    r->item_shape = r->builder->shape(r->arg, r->tags[tag]);
+    if (r->item_shape == ETCP_STORABLE_TIE)
+        return etcp_storable_damaged(r, "reference to the inside of a tied item");
     r->item = r->builder->share(r->arg, r->tags[tag]);
     return ETCP_STEP_ITEM;
 }
@@ -395,10 +399,12 @@ static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_s
         return rc;
     value = kind == ETCP_FRAME_ARRAY ? r->builder->array(r->arg, count)
                                      : r->builder->hash(r->arg, count);
-    if (!value || count == 0)
+    if (!value || count == 0) {
+        r->item_shape = ETCP_STORABLE_BODY;
         return leaf(r, value);
+    }
     etcp_storable_tag(r, value);
-    f = etcp_storable_push(r, value, kind, op, count);
+    f = etcp_storable_push(r, value, ETCP_STORABLE_BODY, kind, op, count);
     f->flags = (uint8_t)flags;
     f->promise = 1;
     r->promised += count * size;
@@ -437,7 +443,7 @@ static int open_flag_hash(etcp_storable_reader *r)
     if (rc < 0)
         return rc;
     if (flags & ETCP_SX_HASH_RESTRICTED) {
-        if (!r->watcher)
+        if (!r->foreign)
             return ETCP_STORABLE_FOREIGN;
         r->features |= ETCP_STORABLE_HAS_RESTRICTED;
     }
@@ -470,7 +476,7 @@ static int open_reference(etcp_storable_reader *r, etcp_storable_op op)
     if (is_weak_op(op))
         r->weak[r->weak_count++] = r->tag_count;
     etcp_storable_tag(r, value);
-    etcp_storable_push(r, value, ETCP_FRAME_REFERENCE, op, 1);
+    etcp_storable_push(r, value, ETCP_STORABLE_SCALAR, ETCP_FRAME_REFERENCE, op, 1);
     return ETCP_STEP_MORE;
 }
 
@@ -503,7 +509,16 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_SVUNDEF_ELEM: return read_constant(r, op);
     case ETCP_SX_VSTRING: return read_vstring(r, 0);
     case ETCP_SX_LVSTRING: return read_vstring(r, 1);
-    default: return etcp_storable_read_foreign(r, op);
+    case ETCP_SX_TIED_ARRAY:
+    case ETCP_SX_TIED_HASH:
+    case ETCP_SX_TIED_SCALAR:
+    case ETCP_SX_TIED_KEY:
+    case ETCP_SX_TIED_IDX:
+    case ETCP_SX_HOOK:
+    case ETCP_SX_CODE:
+    case ETCP_SX_REGEXP: return r->foreign ? r->foreign->read(r, op) : ETCP_STORABLE_FOREIGN;
+    case ETCP_SX_LOBJECT: return etcp_storable_damaged(r, "item beyond 2 GB");
+    default: return etcp_storable_damaged(r, "unknown item");
     }
 }
 
@@ -516,6 +531,7 @@ static int read_item(etcp_storable_reader *r)
     if (r->depth)
         r->promised -= r->frames[r->depth - 1].promise;
     r->pending = ETCP_STORABLE_NO_CLASS;
+    r->item_shape = ETCP_STORABLE_SCALAR;
     rc = etcp_storable_reserve_tag(r);
     if (rc == 0)
         rc = etcp_storable_take_byte(r, &op);
@@ -529,14 +545,26 @@ static int read_item(etcp_storable_reader *r)
 
 /* ---- filling containers ---------------------------------------------------------------------- */
 
+/* A program that touched an array as the element of another would find memory of other use: Storable
+ * writes references there, and its decoder does not ask. */
+int etcp_storable_want_scalar(etcp_storable_reader *r)
+{
+    if (r->item_shape == ETCP_STORABLE_SCALAR)
+        return 0;
+    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
+    return ETCP_EDECODE;
+}
+
 /* Reads the key that follows a value, and stores both. */
 static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
 {
     const uint8_t *key;
     size_t len;
     unsigned flags = 0;
-    int rc = 0;
+    int rc = etcp_storable_want_scalar(r);
 
+    if (rc < 0)
+        return rc;
     if (f->kind == ETCP_FRAME_FLAG_HASH) {
         rc = etcp_storable_take_byte(r, &flags);
         r->promised -= FLAG_HASH_KEY_MIN;
@@ -559,18 +587,24 @@ static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
     return 0;
 }
 
+/* Storable looks at the class without asking whether there is one. */
+int etcp_storable_overload(etcp_storable_reader *r)
+{
+    uint32_t c = etcp_storable_class_of(r, r->item_tag);
+
+    if (c == ETCP_STORABLE_NO_CLASS)
+        return etcp_storable_damaged(r, "overloading of what is no object");
+    r->classes[c].overloads = 1;
+    r->features |= ETCP_STORABLE_HAS_OVERLOAD;
+    return 0;
+}
+
 static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f)
 {
-    int rc;
+    int rc = is_overload_op(f->op) ? etcp_storable_overload(r) : 0;
 
-    if (is_overload_op(f->op)) {
-        uint32_t c = class_of(r, r->item_tag);
-        /* Storable looks at the class without asking whether there is one. */
-        if (c == ETCP_STORABLE_NO_CLASS)
-            return etcp_storable_damaged(r, "overloading of what is no object");
-        r->classes[c].overloads = 1;
-        r->features |= ETCP_STORABLE_HAS_OVERLOAD;
-    }
+    if (rc < 0)
+        return rc;
     rc = r->builder->reference_put(r->arg, f->value, r->item, (etcp_storable_op)f->op);
     if (rc < 0)
         return builder_failed(r, rc);
@@ -581,15 +615,25 @@ static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f
 static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
 {
     size_t index = f->index++;
-    int rc;
+    int rc = etcp_storable_want_scalar(r);
 
-    if (!r->item)
-        return 0;
+    if (rc < 0 || !r->item)
+        return rc;
     rc = r->builder->array_put(r->arg, f->value, index, r->item);
     if (rc < 0)
         return builder_failed(r, rc);
     r->item = NULL;
     return 0;
+}
+
+int etcp_storable_complete(etcp_storable_reader *r)
+{
+    const etcp_storable_frame *f = &r->frames[--r->depth];
+
+    r->item = f->value;
+    r->item_tag = f->tag;
+    r->item_shape = (etcp_storable_shape)f->shape;
+    return ETCP_STEP_ITEM;
 }
 
 /* Gives the completed item to the container that waits for it. If that completes the container, it is
@@ -605,18 +649,16 @@ static int attach(etcp_storable_reader *r)
     case ETCP_FRAME_FLAG_HASH: rc = attach_element(r, f); break;
     case ETCP_FRAME_REFERENCE: rc = attach_referent(r, f); break;
     case ETCP_FRAME_TIED:
+    case ETCP_FRAME_TIED_KEY:
+    case ETCP_FRAME_KEY:
     case ETCP_FRAME_TIED_INDEX:
+    case ETCP_FRAME_TIE:
     case ETCP_FRAME_HOOK:
-    case ETCP_FRAME_HOOK_MAGIC: rc = etcp_storable_attach_foreign(r, f); break;
+    case ETCP_FRAME_HOOK_MAGIC: return r->foreign->attach(r);
     }
     if (rc < 0)
         return rc;
-    if (--f->left)
-        return ETCP_STEP_MORE;
-    r->item = f->value;
-    r->item_tag = f->tag;
-    r->depth--;
-    return ETCP_STEP_ITEM;
+    return --f->left ? ETCP_STEP_MORE : etcp_storable_complete(r);
 }
 
 static int read_items(etcp_storable_reader *r)
@@ -866,6 +908,7 @@ int etcp_storable_read(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->builder = builder;
     r->arg = arg;
     r->watcher = NULL;
+    r->foreign = NULL;
     rc = etcp_storable_run(r, data, len, options);
     if (rc == 0) {
         *root = r->item;

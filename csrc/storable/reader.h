@@ -28,6 +28,13 @@ typedef enum etcp_storable_place {
     ETCP_STORABLE_REFERRED /* the constant itself: a reference, or the image, refers to it */
 } etcp_storable_place;
 
+/* Where a value may stand: Perl's arrays and hashes hold scalars, and references lead to the rest. */
+typedef enum etcp_storable_shape {
+    ETCP_STORABLE_SCALAR, /* anywhere */
+    ETCP_STORABLE_BODY,   /* an array, a hash, code: behind a reference, or as the root */
+    ETCP_STORABLE_TIE     /* the reference from a tied value to its object: nowhere else */
+} etcp_storable_shape;
+
 /* A class named in the image. handle and overloads are for the builder, initially NULL and 0. */
 typedef struct etcp_storable_class {
     const uint8_t *name; /* in the image: no NUL inside, none behind */
@@ -68,6 +75,8 @@ typedef struct etcp_storable_builder {
     void *(*share)(void *arg, void *value);
     void (*release)(void *arg, void *value);
     size_t (*owners)(void *arg, void *value);
+    /* Where it may stand; asked of values met again. */
+    etcp_storable_shape (*shape)(void *arg, const void *value);
     /* Drops the content of a container, to break cycles before release; leaves stay as they are. */
     void (*empty)(void *arg, void *value);
 

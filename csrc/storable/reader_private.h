@@ -1,5 +1,5 @@
-/* Inside of the reader: shared by reader.c, which reads plain items, and scan.c, which goes through
- * those that only Storable can build. Nobody else includes this. */
+/* Inside of the reader: reader.c reads plain items, and scan.c adds those that only Storable can build.
+ * Nobody else includes this. */
 #ifndef ETCP_STORABLE_READER_PRIVATE_H
 #define ETCP_STORABLE_READER_PRIVATE_H
 
@@ -16,11 +16,22 @@ typedef enum etcp_storable_kind {
     ETCP_FRAME_HASH,
     ETCP_FRAME_FLAG_HASH,
     ETCP_FRAME_REFERENCE,
-    ETCP_FRAME_TIED,      /* from here on only while scanning */
+    ETCP_FRAME_TIED, /* from here on only while scanning */
+    ETCP_FRAME_TIED_KEY,
+    ETCP_FRAME_KEY, /* a TIED_KEY that has its object */
     ETCP_FRAME_TIED_INDEX,
+    ETCP_FRAME_TIE,       /* the reference from a tied item to its object */
     ETCP_FRAME_HOOK,      /* items that the hook's object refers to */
     ETCP_FRAME_HOOK_MAGIC /* the object behind a tied one */
 } etcp_storable_kind;
+
+/* Items that the reader alone cannot build. */
+typedef struct etcp_storable_foreign {
+    /* Reads an item of this opcode, as far as its first inner item. Returns ETCP_STEP_... or fails. */
+    int (*read)(etcp_storable_reader *r, unsigned op);
+    /* Gives the completed item to the top frame, which is of a kind of theirs. Returns the same. */
+    int (*attach)(etcp_storable_reader *r);
+} etcp_storable_foreign;
 
 /* A container that is being filled. */
 typedef struct etcp_storable_frame {
@@ -32,6 +43,7 @@ typedef struct etcp_storable_frame {
     uint8_t op;    /* that opened it */
     uint8_t flags; /* of a FLAG_HASH or HOOK */
     uint8_t promise; /* bytes at least that each item has: 1 where a count was claimed, else 0 */
+    uint8_t shape; /* etcp_storable_shape of value */
 } etcp_storable_frame;
 
 /* In tag order, since both are given when an item begins. */
@@ -52,11 +64,13 @@ struct etcp_storable_reader {
 
     const etcp_storable_builder *builder;
     void *arg;
+    const etcp_storable_foreign *foreign; /* NULL: such images are ETCP_STORABLE_FOREIGN */
     const etcp_storable_watcher *watcher; /* of a scan, or NULL */
     unsigned features; /* ETCP_STORABLE_HAS_... */
 
     void *item; /* the value just completed, owned; NULL: an absent element, or none */
     size_t item_tag;
+    etcp_storable_shape item_shape;
     uint32_t pending; /* class that the item being read is blessed into */
     int has_backrefs; /* there may be cycles */
     int has_duplicate_keys;
@@ -168,18 +182,28 @@ int etcp_storable_reserve_frame(etcp_storable_reader *r);
 /* Gives value the next tag and blesses it when a class is pending. Room was made by the reader. */
 void etcp_storable_tag(etcp_storable_reader *r, void *value);
 
-/* Pushes a frame for value, tagged just now, which takes items items. */
+/* Pushes a frame for value, tagged just now and of this shape, which takes items items. */
 etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
-                                        etcp_storable_kind kind, etcp_storable_op op, size_t items);
+                                        etcp_storable_shape shape, etcp_storable_kind kind,
+                                        etcp_storable_op op, size_t items);
+
+/* Whether the completed item may be an element: 0, or damage. */
+int etcp_storable_want_scalar(etcp_storable_reader *r);
+
+/* The class number of the item with a tag, or ETCP_STORABLE_NO_CLASS. */
+uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag);
+
+/* An OVERLOAD item leads to the completed item: 0, or damage if that is no object. */
+int etcp_storable_overload(etcp_storable_reader *r);
 
 /* Reads a leaf that must be a string of some kind, given its opcode. Returns ETCP_STEP_ITEM or fails. */
 int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
 
-/* scan.c: items that have an opcode only Storable can build, and what belongs to their frames. */
-int etcp_storable_read_foreign(etcp_storable_reader *r, unsigned op);
-int etcp_storable_attach_foreign(etcp_storable_reader *r, etcp_storable_frame *f);
+/* The top frame has all its items: pops it and makes its value the completed item. Returns
+ * ETCP_STEP_ITEM. */
+int etcp_storable_complete(etcp_storable_reader *r);
 
-/* reader.c: the loop behind etcp_storable_read and etcp_storable_scan. */
+/* The loop behind etcp_storable_read and etcp_storable_scan. */
 int etcp_storable_run(etcp_storable_reader *r, const uint8_t *data, size_t len,
                       const etcp_storable_options *options);
 

@@ -233,11 +233,21 @@ static inline void tree_empty(void *arg, void *value)
     }
 }
 
+/* Containers inside containers are what Perl cannot have. */
+static inline etcp_storable_shape tree_shape(void *arg, const void *value)
+{
+    const tree_node *n = (const tree_node *)value;
+
+    (void)arg;
+    return n->kind == TREE_ARRAY || n->kind == TREE_HASH ? ETCP_STORABLE_BODY
+                                                         : ETCP_STORABLE_SCALAR;
+}
+
 static inline int tree_array_put(void *arg, void *array, size_t index, void *value)
 {
     tree_node *n = (tree_node *)array;
 
-    (void)arg;
+    assert(tree_shape(arg, value) == ETCP_STORABLE_SCALAR);
     assert(n->kind == TREE_ARRAY && index < n->count && !n->items[index]);
     n->items[index] = (tree_node *)value;
     return 0;
@@ -263,6 +273,7 @@ static inline int tree_hash_put(void *arg, void *hash, const uint8_t *key, size_
     uint8_t *copy = etcp_memdup(key, len);
     size_t i;
 
+    assert(tree_shape(arg, value) == ETCP_STORABLE_SCALAR);
     assert(n->kind == TREE_HASH && n->used < n->count);
     if (!copy)
         return ETCP_ENOMEM;
@@ -365,7 +376,7 @@ static inline const etcp_storable_builder *tree_builder(void)
     static const etcp_storable_builder builder = {
         tree_constant,  tree_integer,     tree_native,  tree_string, tree_array, tree_hash,
         tree_reference, tree_array_put,   tree_hash_put, tree_reference_put,
-        tree_vstring,   tree_share,       tree_release, tree_owners, tree_empty, tree_class_named,
+        tree_vstring,   tree_share,       tree_release, tree_owners, tree_shape, tree_empty, tree_class_named,
         tree_class_ready, tree_weaken,    tree_bless};
 
     return &builder;

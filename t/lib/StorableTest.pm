@@ -15,7 +15,7 @@ use Tie::Scalar;
 use vars qw(@ISA @EXPORT %Seen);
 
 @ISA    = qw(Exporter);
-@EXPORT = qw(describe read_table value_of hex_of is_64_bit);
+@EXPORT = qw(describe faults_of read_table value_of hex_of is_64_bit);
 
 # Classes that overload, and with hooks of all kinds.
 {
@@ -130,6 +130,64 @@ sub describe {
     local %Seen;
     no warnings 'recursion';
     return ref $ref ? _referent($ref, '') : 'no reference';
+}
+
+# ---- shape: that a structure is one that Perl itself could have made -------------------------------------
+
+# What elements, values and the targets of ties may be. Absent elements and the constants are SPECIAL.
+my %is_scalar = map { ("B::$_" => 1) } qw(NULL IV NV RV PV PVIV PVNV PVMG BM PVLV REGEXP SPECIAL);
+
+sub _is_object { my ($b) = @_; return $b->can('SvSTASH') && ref $b->SvSTASH eq 'B::HV' }
+
+# Faults of the magic of a value, and what it refers to.
+sub _magic {
+    my ($b, $note) = @_;
+    return () if !$b->can('MAGIC') || !($b->FLAGS & (B::SVs_GMG() | B::SVs_SMG() | B::SVs_RMG()));
+    my @inner;
+    for my $magic ($b->MAGIC) {
+        next if $magic->TYPE !~ /\A[Ppq]\z/;
+        my $tie = $magic->OBJ;
+        if ($tie->can('FLAGS') && $tie->FLAGS & B::SVf_ROK() && _is_object($tie->RV)) {
+            push @inner, $tie;
+        }
+        else {
+            $note->('tied to no object');
+        }
+    }
+    return @inner;
+}
+
+sub _inner {
+    my ($b, $note) = @_;
+    my $kind  = ref $b;
+    my @inner = _magic($b, $note);
+    my @elements;
+    return @inner if @inner && $kind =~ /AV|HV/;    # B would ask the tie for the size
+    @elements = $b->ARRAY if $kind eq 'B::AV';
+    @elements = do { my %pair = $b->ARRAY; values %pair } if $kind eq 'B::HV';
+    for (@elements) {
+        $note->("$_ in $kind") if !$is_scalar{ ref $_ };
+    }
+    push @inner, @elements;
+    push @inner, $b->RV if $is_scalar{$kind} && $b->FLAGS & B::SVf_ROK();
+    return grep { ref $_ ne 'B::SPECIAL' } @inner;
+}
+
+# Everything that $ref leads to, looked at from below: arrays and hashes hold scalars only, ties have objects,
+# and everything has owners. Returns what is wrong.
+sub faults_of {
+    my ($ref) = @_;
+    my @queue = (B::svref_2object($ref));
+    my (%seen, @faults);
+    my $note = sub { push @faults, $_[0] };
+    while (my $b = shift @queue) {
+        next if ref $b eq 'B::SPECIAL' || $seen{$$b}++;
+        # Methods of classes and code have all of the program behind them.
+        next if ref $b eq 'B::CV' || ref $b eq 'B::GV';
+        $note->("$b without an owner") if $b->REFCNT < 1;
+        push @queue, _inner($b, $note);
+    }
+    return @faults;
 }
 
 # The lines of a table in t/data, split at the tabs.
