@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "choice.h"
 #include "state.h"
 
 static const char mark[] = "ETCP1";
@@ -29,9 +30,6 @@ enum {
 /* Key strings that we take; ours have 8 (for DES) to 56 characters. */
 enum { KEY_MIN = 8, KEY_MAX = 128 };
 
-/* Modules of one kind in an offer: more than there are. */
-enum { LETTERS_MAX = 32 };
-
 static int is_new(const uint8_t *version, size_t len)
 {
     return etcp_version_number(version, len) >= ETCP_FIRST_NEW_VERSION;
@@ -40,12 +38,6 @@ static int is_new(const uint8_t *version, size_t len)
 static int we_are_new(const etcp_session *s)
 {
     return is_new((const uint8_t *)s->config->version, strlen(s->config->version));
-}
-
-/* Whether the row takes part: one key string for both directions, and a rank among 1.x peers. */
-static int has_rank(const etcp_cipher *row)
-{
-    return row->rank > 0 && (row->flags & ETCP_CIPHER_SYMMETRIC);
 }
 
 static int is_key_string(const etcp_buf *key)
@@ -64,55 +56,17 @@ static int is_key_string(const etcp_buf *key)
 
 /* ---- the server's offer --------------------------------------------------------------------- */
 
-/* The allowed cipher that comes next after this rank, or NULL. */
-static const etcp_cipher *next_by_rank(const etcp_session *s, unsigned rank)
-{
-    size_t count;
-    const etcp_cipher *rows = etcp_ciphers(&count);
-    const etcp_cipher *best = NULL;
-    size_t i;
-
-    for (i = 0; i < count; i++)
-        if (has_rank(&rows[i]) && rows[i].rank > rank && (!best || rows[i].rank < best->rank) &&
-            etcp_negotiation_allows_cipher(s, &rows[i]))
-            best = &rows[i];
-    return best;
-}
-
-static void list_ciphers(const etcp_session *s, char letters[LETTERS_MAX + 1])
-{
-    const etcp_cipher *row = NULL;
-    size_t len = 0;
-
-    while (len < LETTERS_MAX && (row = next_by_rank(s, row ? row->rank : 0)) != NULL)
-        letters[len++] = row->key;
-    letters[len] = '\0';
-}
-
-static void list_compressors(const etcp_session *s, char letters[LETTERS_MAX + 1])
-{
-    size_t count;
-    const etcp_compressor *rows = etcp_compressors(&count);
-    size_t len = 0;
-    size_t i;
-
-    for (i = 0; i < count && len < LETTERS_MAX; i++)
-        if (etcp_negotiation_allows_compressor(s, &rows[i]))
-            letters[len++] = rows[i].key;
-    letters[len] = '\0';
-}
-
 void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
 {
     const etcp_config *config = s->config;
     etcp_negotiation *n = s->negotiation;
-    char ciphers[LETTERS_MAX + 1];
-    char compressors[LETTERS_MAX + 1];
+    char ciphers[ETCP_LETTERS_MAX + 1];
+    char compressors[ETCP_LETTERS_MAX + 1];
 
     if (!we_are_new(s))
         return;
-    list_ciphers(s, ciphers);
-    list_compressors(s, compressors);
+    etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), ciphers);
+    etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR), compressors);
     if (welcome->rc == 0 && ciphers[0])
         welcome->rc =
             etcp_random_key(config->random, config->random_arg, n->offered_key, ETCP_OFFERED_KEY);
@@ -144,28 +98,24 @@ typedef struct choice {
 
 static const etcp_cipher *first_cipher(const etcp_session *s, const etcp_field *letters)
 {
+    etcp_offer ours = etcp_offer_to_new(s, ETCP_MODULE_CIPHER);
+    const etcp_cipher *row = NULL;
     size_t i;
 
-    for (i = 0; i < letters->len; i++) {
-        const etcp_cipher *row = etcp_cipher_by_key((char)letters->bytes[i]);
-
-        if (row && has_rank(row) && etcp_negotiation_allows_cipher(s, row))
-            return row;
-    }
-    return NULL;
+    for (i = 0; i < letters->len && !row; i++)
+        row = etcp_offer_cipher(ours, (char)letters->bytes[i]);
+    return row;
 }
 
 static const etcp_compressor *first_compressor(const etcp_session *s, const etcp_field *letters)
 {
+    etcp_offer ours = etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR);
+    const etcp_compressor *row = NULL;
     size_t i;
 
-    for (i = 0; i < letters->len; i++) {
-        const etcp_compressor *row = etcp_compressor_by_key((char)letters->bytes[i]);
-
-        if (row && etcp_negotiation_allows_compressor(s, row))
-            return row;
-    }
-    return NULL;
+    for (i = 0; i < letters->len && !row; i++)
+        row = etcp_offer_compressor(ours, (char)letters->bytes[i]);
+    return row;
 }
 
 static int salt_is_valid(const etcp_field *salt)
@@ -285,24 +235,6 @@ static int contradicts(etcp_session *s)
     return etcp_error_set(&s->error, ETCP_EPROTO, "The client's answer contradicts the offer");
 }
 
-/* Whether the field names one of the offered modules; empty: *row stays NULL. */
-static int find_cipher(const etcp_session *s, const etcp_field *field, const etcp_cipher **row)
-{
-    if (field->len == 0)
-        return 1;
-    *row = etcp_cipher_by_key(etcp_field_key(field));
-    return *row && has_rank(*row) && etcp_negotiation_allows_cipher(s, *row);
-}
-
-static int find_compressor(const etcp_session *s, const etcp_field *field,
-                           const etcp_compressor **row)
-{
-    if (field->len == 0)
-        return 1;
-    *row = etcp_compressor_by_key(etcp_field_key(field));
-    return *row && etcp_negotiation_allows_compressor(s, *row);
-}
-
 /* Opens the client's key with ours. Returns 0, or ETCP_EPROTO, ETCP_ECRYPT, ETCP_ENOMEM. */
 static int open_key(etcp_session *s, const etcp_field *field)
 {
@@ -329,15 +261,18 @@ static int open_key(etcp_session *s, const etcp_field *field)
 
 int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field **hash)
 {
-    const etcp_cipher *cipher = NULL;
-    const etcp_compressor *compressor = NULL;
+    const etcp_cipher *cipher;
+    const etcp_compressor *compressor;
     int rc = 0;
 
     if (!s->negotiation->offered || !etcp_field_is(&f->at[ANSWER_MARK], mark))
         return 0;
+    cipher = etcp_offer_cipher(etcp_offer_to_new(s, ETCP_MODULE_CIPHER),
+                               etcp_field_key(&f->at[ANSWER_CIPHER]));
+    compressor = etcp_offer_compressor(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR),
+                                       etcp_field_key(&f->at[ANSWER_COMPRESSOR]));
     if (!is_new(f->at[ANSWER_VERSION].bytes, f->at[ANSWER_VERSION].len) ||
-        !find_cipher(s, &f->at[ANSWER_CIPHER], &cipher) ||
-        !find_compressor(s, &f->at[ANSWER_COMPRESSOR], &compressor))
+        (f->at[ANSWER_CIPHER].len && !cipher) || (f->at[ANSWER_COMPRESSOR].len && !compressor))
         return contradicts(s);
     etcp_negotiation_note_version(s, &f->at[ANSWER_VERSION]);
     use_cipher(s, cipher);

@@ -210,22 +210,6 @@ void etcp_negotiation_note_version(etcp_session *s, const etcp_field *version)
     s->peer_version = etcp_version_number(version->bytes, version->len);
 }
 
-int etcp_negotiation_allows_cipher(const etcp_session *s, const etcp_cipher *row)
-{
-    size_t count;
-    size_t at = (size_t)(row - etcp_ciphers(&count));
-
-    return !(s->config->flags & ETCP_DONOT_ENCRYPT) && (s->config->ciphers >> at & 1);
-}
-
-int etcp_negotiation_allows_compressor(const etcp_session *s, const etcp_compressor *row)
-{
-    size_t count;
-    size_t at = (size_t)(row - etcp_compressors(&count));
-
-    return !(s->config->flags & ETCP_DONOT_COMPRESS) && (s->config->compressors >> at & 1);
-}
-
 void etcp_negotiation_add_key(etcp_session *s, etcp_command *c, const uint8_t *key, size_t len)
 {
     size_t before = etcp_buf_len(&c->text) + 1;

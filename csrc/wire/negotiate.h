@@ -117,10 +117,6 @@ uint32_t etcp_version_number(const uint8_t *text, size_t len);
 /* Notes the peer's version, the first time only: keys depend on it. */
 void etcp_negotiation_note_version(etcp_session *s, const etcp_field *version);
 
-/* Whether the options allow this module at all. */
-int etcp_negotiation_allows_cipher(const etcp_session *s, const etcp_cipher *row);
-int etcp_negotiation_allows_compressor(const etcp_session *s, const etcp_compressor *row);
-
 /* Adds our public key to an EK command as the peer expects it: armoured where it is binary, munged
  * where its release does so. */
 void etcp_negotiation_add_key(etcp_session *s, etcp_command *c, const uint8_t *key, size_t len);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "capability.h"
+#include "choice.h"
 #include "frame.h"
 #include "munge.h"
 #include "state.h"
@@ -30,11 +31,6 @@
 enum { SCALAR_MAX = 1024 };
 
 static const char not_understood[] = "I don't understand you";
-static const char not_encrypting[] = "I do not encrypt";
-static const char not_encrypting_with[] = "I do not encrypt with this module";
-static const char not_compressing[] = "I do not compress";
-static const char not_compressing_with[] = "I do not compress with this module";
-
 static int refuse(etcp_session *s, const char *reason)
 {
     etcp_command c;
@@ -180,20 +176,13 @@ static int answer_incompatible(etcp_session *s, const etcp_fields *f)
 /* ---- cipher --------------------------------------------------------------------------------- */
 
 /* The row of a letter if we may use it; otherwise NULL, and why not in *reason. */
-static const etcp_cipher *usable_cipher(etcp_session *s, const etcp_field *field,
+static const etcp_cipher *usable_cipher(const etcp_session *s, const etcp_field *field,
                                         const char **reason)
 {
-    const etcp_cipher *row = etcp_cipher_by_key(etcp_field_key(field));
+    char letter = etcp_field_key(field);
 
-    if (s->config->flags & ETCP_DONOT_ENCRYPT)
-        *reason = not_encrypting;
-    else if (!row)
-        *reason = "Unknown encryption module";
-    else if (!etcp_negotiation_allows_cipher(s, row))
-        *reason = not_encrypting_with;
-    else
-        return row;
-    return NULL;
+    *reason = etcp_offer_refusal(s, ETCP_MODULE_CIPHER, letter);
+    return *reason ? NULL : etcp_cipher_by_key(letter);
 }
 
 /* Opens the server's sample with the key beside it. Returns 1 if it holds the scalar, 0 if not, or
@@ -380,20 +369,13 @@ static int answer_key(etcp_session *s, const etcp_fields *f)
 
 /* ---- compressor ----------------------------------------------------------------------------- */
 
-static const etcp_compressor *usable_compressor(etcp_session *s, const etcp_field *field,
+static const etcp_compressor *usable_compressor(const etcp_session *s, const etcp_field *field,
                                                 const char **reason)
 {
-    const etcp_compressor *row = etcp_compressor_by_key(etcp_field_key(field));
+    char letter = etcp_field_key(field);
 
-    if (s->config->flags & ETCP_DONOT_COMPRESS)
-        *reason = not_compressing;
-    else if (!row)
-        *reason = "Unknown decompression module";
-    else if (!etcp_negotiation_allows_compressor(s, row))
-        *reason = not_compressing_with;
-    else
-        return row;
-    return NULL;
+    *reason = etcp_offer_refusal(s, ETCP_MODULE_COMPRESSOR, letter);
+    return *reason ? NULL : etcp_compressor_by_key(letter);
 }
 
 /* Whether this compressor's sample holds the scalar: 1, 0, or ETCP_ENOMEM. */
@@ -415,24 +397,27 @@ static int holds_scalar(etcp_session *s, const etcp_compressor *row, const etcp_
 
 /* Finds the compressor of a sample. Servers of 0.26 name it by an accidental text: then whichever
  * yields the scalar is the one. Returns 0 (*found may be NULL) or ETCP_ENOMEM. */
-static int find_compressor(etcp_session *s, const etcp_fields *f, const etcp_compressor **found)
+static int identify_compressor(etcp_session *s, const etcp_fields *f, const etcp_compressor **found)
 {
-    size_t count;
-    const etcp_compressor *rows = etcp_compressors(&count);
+    etcp_offer offer = etcp_offer_allowed(s, ETCP_MODULE_COMPRESSOR);
     const etcp_compressor *named = etcp_compressor_by_key(etcp_field_key(&f->at[1]));
+    char letters[ETCP_LETTERS_MAX + 1];
     etcp_buf sample;
     size_t i;
     int rc;
 
     *found = NULL;
+    etcp_offer_letters(offer, letters);
     etcp_buf_init(&sample);
     rc = etcp_armour_decode(&sample, f->at[3].bytes, f->at[3].len);
-    for (i = 0; i < count && rc == 0; i++) {
-        if ((named && named != &rows[i]) || !etcp_negotiation_allows_compressor(s, &rows[i]))
+    for (i = 0; letters[i] && rc == 0; i++) {
+        const etcp_compressor *row = etcp_offer_compressor(offer, letters[i]);
+
+        if (named && named != row)
             continue;
-        rc = holds_scalar(s, &rows[i], &sample);
+        rc = holds_scalar(s, row, &sample);
         if (rc == 1)
-            *found = &rows[i];
+            *found = row;
     }
     etcp_buf_deinit(&sample);
     return rc < 0 ? rc : 0;
@@ -443,17 +428,18 @@ static int find_compressor(etcp_session *s, const etcp_fields *f, const etcp_com
 static int answer_compressor_sample(etcp_session *s, const etcp_fields *f)
 {
     const etcp_negotiation *n = s->negotiation;
+    const etcp_refusals *words = &etcp_refusal[ETCP_MODULE_COMPRESSOR];
     const etcp_compressor *row;
     etcp_command c;
 
     if (s->config->flags & ETCP_DONOT_COMPRESS)
-        return refuse(s, not_compressing);
+        return refuse(s, words->kind);
     if (!n->has_scalar || etcp_buf_len(&n->scalar) > SCALAR_MAX)
         return refuse(s, not_understood);
-    if (find_compressor(s, f, &row) < 0)
+    if (identify_compressor(s, f, &row) < 0)
         return no_memory(s);
     if (!row)
-        return refuse(s, not_compressing_with);
+        return refuse(s, words->module);
     etcp_command_begin(&c, "CM");
     etcp_command_add(&c, (const uint8_t *)&row->key, 1);
     etcp_command_add_text(&c, row->version);

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "capability.h"
+#include "choice.h"
 #include "munge.h"
 #include "password.h"
 #include "state.h"
@@ -73,36 +74,28 @@ static int take_version(etcp_session *s, const etcp_fields *f)
 
 /* ---- cipher --------------------------------------------------------------------------------- */
 
-static int may_offer_cipher(const etcp_session *s, const etcp_cipher *row)
+/* Asks which module of one kind to use, if there is one to offer. */
+static int ask_module(etcp_session *s, const char *tag, etcp_offer offer)
 {
-    if (!etcp_negotiation_allows_cipher(s, row))
-        return 0;
-    if (row->flags & ETCP_CIPHER_SYMMETRIC)
-        return 1;
-    /* Clients of 0.20 to 0.22 die when they meet Crypt::RSA; our own have better ciphers. */
-    return etcp_buf_len(&s->config->rsa_public) > 0 && etcp_session_peer_is_old(s) &&
-           !(s->peer_version >= ETCP_VERSION(0, 20) && s->peer_version < ETCP_VERSION(0, 23));
+    char letters[ETCP_LETTERS_MAX + 1];
+    etcp_command c;
+    size_t i;
+
+    if (!offer.rows)
+        return ETCP_AGAIN;
+    etcp_offer_letters(offer, letters);
+    etcp_command_begin(&c, tag);
+    for (i = 0; letters[i]; i++)
+        etcp_command_add(&c, (const uint8_t *)&letters[i], 1);
+    return etcp_command_send(s, &c);
 }
 
 static int ask_cipher(etcp_session *s)
 {
-    size_t count;
-    const etcp_cipher *rows = etcp_ciphers(&count);
-    etcp_negotiation *n = s->negotiation;
-    etcp_command c;
-    size_t i;
+    etcp_offer offer = etcp_offer_to_client(s, ETCP_MODULE_CIPHER);
 
-    etcp_command_begin(&c, "EA");
-    for (i = 0; i < count; i++) {
-        if (!may_offer_cipher(s, &rows[i]))
-            continue;
-        etcp_command_add(&c, (const uint8_t *)&rows[i].key, 1);
-        n->ciphers |= 1u << i;
-    }
-    if (n->ciphers)
-        return etcp_command_send(s, &c);
-    etcp_command_drop(&c);
-    return ETCP_AGAIN;
+    s->negotiation->ciphers = offer.rows;
+    return ask_module(s, "EA", offer);
 }
 
 /* A client of 0.20 and later that once met a module it lacks believes from then on that it has it,
@@ -114,11 +107,10 @@ static int names_no_version(const etcp_session *s, const etcp_fields *f)
 
 static int take_cipher(etcp_session *s, const etcp_fields *f)
 {
-    size_t count;
-    const etcp_cipher *rows = etcp_ciphers(&count);
-    const etcp_cipher *row = etcp_cipher_by_key(etcp_field_key(&f->at[1]));
+    etcp_offer offer = {ETCP_MODULE_CIPHER, s->negotiation->ciphers};
+    const etcp_cipher *row = etcp_offer_cipher(offer, etcp_field_key(&f->at[1]));
 
-    if (row && (s->negotiation->ciphers >> (row - rows) & 1) && !names_no_version(s, f))
+    if (row && !names_no_version(s, f))
         s->transform.cipher = row;
     return 0;
 }
@@ -157,23 +149,10 @@ static int miss_key(etcp_session *s)
 
 static int ask_compressor(etcp_session *s)
 {
-    size_t count;
-    const etcp_compressor *rows = etcp_compressors(&count);
-    etcp_negotiation *n = s->negotiation;
-    etcp_command c;
-    size_t i;
+    etcp_offer offer = etcp_offer_to_client(s, ETCP_MODULE_COMPRESSOR);
 
-    etcp_command_begin(&c, "CA");
-    for (i = 0; i < count; i++) {
-        if (!etcp_negotiation_allows_compressor(s, &rows[i]))
-            continue;
-        etcp_command_add(&c, (const uint8_t *)&rows[i].key, 1);
-        n->compressors |= 1u << i;
-    }
-    if (n->compressors)
-        return etcp_command_send(s, &c);
-    etcp_command_drop(&c);
-    return ETCP_AGAIN;
+    s->negotiation->compressors = offer.rows;
+    return ask_module(s, "CA", offer);
 }
 
 /* Clients up to 0.07 that have no compressor answer CA with the letter of the cipher they chose.
@@ -186,12 +165,10 @@ static int repeats_cipher(const etcp_session *s, char key)
 
 static int take_compressor(etcp_session *s, const etcp_fields *f)
 {
-    size_t count;
-    const etcp_compressor *rows = etcp_compressors(&count);
-    const etcp_compressor *row = etcp_compressor_by_key(etcp_field_key(&f->at[1]));
+    etcp_offer offer = {ETCP_MODULE_COMPRESSOR, s->negotiation->compressors};
+    const etcp_compressor *row = etcp_offer_compressor(offer, etcp_field_key(&f->at[1]));
 
-    if (row && (s->negotiation->compressors >> (row - rows) & 1) && !names_no_version(s, f) &&
-        !repeats_cipher(s, row->key))
+    if (row && !names_no_version(s, f) && !repeats_cipher(s, row->key))
         s->transform.compressor = row;
     return 0;
 }

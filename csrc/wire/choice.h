@@ -1,0 +1,52 @@
+/* Which ciphers and compressors may be chosen: one answer for both kinds of module, both roles and
+ * both handshakes. */
+#ifndef ETCP_WIRE_CHOICE_H
+#define ETCP_WIRE_CHOICE_H
+
+#include <stdint.h>
+
+#include "codec/cipher.h"
+#include "codec/compressor.h"
+#include "negotiate.h"
+#include "session.h"
+
+typedef enum etcp_module { ETCP_MODULE_CIPHER, ETCP_MODULE_COMPRESSOR } etcp_module;
+
+/* Some of the modules of one kind. */
+typedef struct etcp_offer {
+    etcp_module kind;
+    uint32_t rows; /* bit i: row i of etcp_ciphers() or etcp_compressors() */
+} etcp_offer;
+
+enum { ETCP_LETTERS_MAX = 32 }; /* of one kind: more than there are */
+
+/* What the options allow. */
+etcp_offer etcp_offer_allowed(const etcp_session *s, etcp_module kind);
+
+/* What the packets EA and CA may offer to the client, as far as it is known. */
+etcp_offer etcp_offer_to_client(const etcp_session *s, etcp_module kind);
+
+/* What two 1.x peers may agree on in the short handshake. */
+etcp_offer etcp_offer_to_new(const etcp_session *s, etcp_module kind);
+
+/* The wire letters of an offer in the order of the table, or best first by rank (compressors are
+ * the same in both), as a C string. */
+void etcp_offer_letters(etcp_offer offer, char letters[ETCP_LETTERS_MAX + 1]);
+void etcp_offer_ranked(etcp_offer offer, char letters[ETCP_LETTERS_MAX + 1]);
+
+/* The row of the offer that has this letter, or NULL. The offer must be of this kind. */
+const etcp_cipher *etcp_offer_cipher(etcp_offer offer, char letter);
+const etcp_compressor *etcp_offer_compressor(etcp_offer offer, char letter);
+
+/* Why we do not use a module, in the words of the originals; indexed by kind. */
+typedef struct etcp_refusals {
+    const char *kind;    /* no module of this kind */
+    const char *unknown; /* no module with this letter is known */
+    const char *module;  /* not this module */
+} etcp_refusals;
+extern const etcp_refusals etcp_refusal[2];
+
+/* Which of these applies to this letter; NULL: the module may be used. */
+const char *etcp_offer_refusal(const etcp_session *s, etcp_module kind, char letter);
+
+#endif
