@@ -60,10 +60,12 @@ sub without {
     my ($header) = @_;
     (my $name = $header) =~ s/\W/-/g;
     return 'CC=' . program("without-$name",
-        "for f; do case \$f in *.c) ! grep -q '<$header>' \"\$f\" ||"
+        "for f; do case \$f in *.c) ! grep -q '[<\"]${header}[>\"]' \"\$f\" ||"
             . " { echo 'fatal error: $header: No such file or directory' >&2; exit 1; } ;; esac; done\n"
             . "exec $cc \"\$@\"\n");
 }
+refuses("not what Perl's headers need", [ qr/Perl's headers are needed/, qr/Debian\s+libperl-dev/, qr/perl\.h: No such file/ ],
+    args => [ without('perl.h') ]);
 refuses('no zlib', [ qr/zlib with its headers is needed/, qr/Debian\s+zlib1g-dev/, qr/EASYTCP_ZLIB_PREFIX/,
         qr/zlib\.h: No such file/ ], args => [ without('zlib.h') ]);
 refuses('no OpenSSL', [ qr/OpenSSL 1\.1\.1 or later with its headers is needed/, qr/Debian\s+libssl-dev/,
@@ -86,6 +88,18 @@ for my $header (qw(bn crypto evp opensslv rand ssl)) {
     close $fh or die "Cannot write: $!";
 }
 refuses('an old OpenSSL', [qr/OpenSSL 1\.1\.1 or later is needed/], env => { EASYTCP_OPENSSL_PREFIX => "$temp/old" });
+
+# A program that links but does not end well: that much is said, even if it says nothing itself.
+refuses('an OpenSSL whose programs fail', [ qr/OpenSSL .*is needed/, qr/but ended with status 3 and said nothing/ ],
+    args => [ 'CC=' . program('failing-ssl', "$cc \"\$@\" || exit\n"
+            . "for f; do case \$f in *.c) source=\$f ;; esac; [ \"\$o\" != -o ] || made=\$f; o=\$f; done\n"
+            . "! grep -q ssl.h \"\$source\" || echo 'exit 3' >\"\$made\"\n") ]);
+
+for my $name ('a space', "it's a quote") {
+    mkpath("$temp/$name");
+    my $said = configure("temporary files in $name", env => { TMPDIR => "$temp/$name" });
+    ok(-s 'Makefile', "temporary files in $name: a Makefile") or diag($said);
+}
 
 my $output = configure('all is here');
 ok(-s 'Makefile', 'all is here: a Makefile');

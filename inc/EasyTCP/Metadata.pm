@@ -40,7 +40,7 @@ sub _prerequisites {
         CONFIGURE_REQUIRES => {
             %every,
             'ExtUtils::MakeMaker' => '6.64',
-            map { $_ => 0 } qw(Config Cwd File::Spec File::Temp lib),
+            map { $_ => 0 } qw(Config File::Spec File::Temp lib),
         },
         BUILD_REQUIRES => { 'ExtUtils::ParseXS' => 0 },
         TEST_REQUIRES  => {

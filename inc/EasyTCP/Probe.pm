@@ -7,7 +7,6 @@ use strict;
 use warnings;
 
 use Config;
-use Cwd ();
 use File::Spec;
 use File::Temp ();
 
@@ -29,45 +28,64 @@ sub takes_flag {
     return defined $self->run_program("int main(void) { return 0; }\n", "-Werror $flag", '');
 }
 
+# Whether source, which need not be a program, compiles. The reason why not is in $self->{output}.
+sub compiles {
+    my ($self, $source, $inc) = @_;
+    return defined $self->_build($source, $inc, '-c', '');
+}
+
 # Compiles, links and runs source. Returns what it printed, or undef with the reason in
 # $self->{output}.
 sub run_program {
     my ($self, $source, $inc, $libs) = @_;
+    my ($exe, $command) = $self->_build($source, $inc, '', "$Config{ldflags} $self->{libs} $libs") or return undef;
+    local $ENV{LD_LIBRARY_PATH} = _run_path($ENV{LD_LIBRARY_PATH}, "$self->{libs} $libs");
+    local $ENV{DYLD_LIBRARY_PATH} = _run_path($ENV{DYLD_LIBRARY_PATH}, "$self->{libs} $libs");
+    my $printed = _output_of(_quoted($exe));
+    return $printed if $? == 0;
+    $self->{output} = "the program was built by\n$command\nbut ended with status " . ($? >> 8)
+        . ($printed =~ /\S/ ? ":\n$printed" : " and said nothing\n");
+    return undef;
+}
+
+# Compiles source, and links it unless stage is -c. Returns the file made and the command, or nothing
+# with the reason in $self->{output}.
+sub _build {
+    my ($self, $source, $inc, $stage, $link_flags) = @_;
     my $dir  = File::Temp::tempdir(CLEANUP => 1);
     my $file = File::Spec->catfile($dir, 'probe.c');
-    my $exe  = File::Spec->catfile($dir, "probe$Config{_exe}");
-    my $log  = File::Spec->catfile($dir, 'log');
+    my $made = File::Spec->catfile($dir, "probe$Config{_exe}");
 
     open my $fh, '>', $file or die "Cannot write $file: $!";
     print {$fh} $source;
     close $fh or die "Cannot write $file: $!";
 
-    my $command = join ' ', $self->{cc}, $Config{ccflags}, $self->{inc}, $inc, "-o $exe $file",
-        $Config{ldflags}, $self->{libs}, $libs;
-    if (system("$command >$log 2>&1") != 0) {
-        $self->{output} = "$command\n" . _slurp($log);
-        return undef;
-    }
-    local $ENV{LD_LIBRARY_PATH} = _run_path($ENV{LD_LIBRARY_PATH}, "$self->{libs} $libs");
-    local $ENV{DYLD_LIBRARY_PATH} = _run_path($ENV{DYLD_LIBRARY_PATH}, "$self->{libs} $libs");
-    if (system("$exe >$log 2>&1") != 0) {
-        $self->{output} = "the program was built by\n$command\nbut failed:\n" . _slurp($log);
-        return undef;
-    }
-    return _slurp($log);
+    my $command = join ' ', grep { length } $self->{cc}, $Config{ccflags}, $self->{inc}, $inc, $stage, '-o',
+        _quoted($made), _quoted($file), $link_flags;
+    my $printed = _output_of($command);
+    return ($made, $command) if $? == 0;
+    $self->{output} = "$command\n$printed";
+    return;
+}
+
+# A temporary directory may have a space in its name.
+sub _quoted {
+    my $path = shift;
+    $path =~ s/'/'\\''/g;
+    return "'$path'";
+}
+
+# What a command prints on both handles; how it ended is in $?.
+sub _output_of {
+    my $command = shift;
+    my $printed = `$command 2>&1`;
+    return defined $printed ? $printed : "it could not be started: $!\n";
 }
 
 # Where the run-time linker must look for what -L found. MakeMaker sets LD_RUN_PATH for the real thing.
 sub _run_path {
     my ($old, $libs) = @_;
     return join ':', ($libs =~ /-L(\S+)/g), (defined $old && length $old ? $old : ());
-}
-
-sub _slurp {
-    my $file = shift;
-    open my $fh, '<', $file or return '';
-    local $/ = undef;
-    return scalar <$fh>;
 }
 
 # Finds a library. Arguments: name; header; prefix_variable (environment); pkg (pkg-config's name);

@@ -1,16 +1,19 @@
 package EasyTCP::Requirements;
 
-# What has to be on the machine before anything is built: a compiler, zlib, OpenSSL. What is missing
+# What has to be on the machine before anything is built: a compiler, Perl's headers, zlib, OpenSSL. What is missing
 # ends Makefile.PL with the reason and the packages that help. Used by Makefile.PL only.
 
 use strict;
 use warnings;
+
+use Config;
 
 # Looks for everything with an EasyTCP::Probe. Returns what find_library gives for zlib and OpenSSL, or
 # does not return.
 sub find {
     my $probe = shift;
     _require_compiler($probe);
+    _require_perl_headers($probe);
     return (zlib => _zlib($probe), openssl => _openssl($probe));
 }
 
@@ -36,6 +39,19 @@ sub _require_compiler {
     _give_up("A C compiler is needed ($probe->{cc} does not work). Packages that have one:\n"
           . _packages(Debian => 'gcc libc6-dev make', Fedora => 'gcc make', Alpine => 'gcc musl-dev make',
             FreeBSD => 'part of the base system', macOS => 'xcode-select --install'),
+        $probe->{output});
+}
+
+# They need headers of the C library in turn, which need not come with the compiler: <crypt.h>.
+sub _require_perl_headers {
+    my $probe = shift;
+    return if $probe->compiles(<<'C', qq("-I$Config{archlibexp}/CORE"));
+#include "EXTERN.h"
+#include "perl.h"
+C
+    _give_up("Perl's headers are needed, and what they need. Packages that have them:\n"
+          . _packages(Debian => 'libperl-dev', Fedora => 'perl-devel', Alpine => 'perl-dev',
+            FreeBSD => 'part of the package perl5', macOS => 'part of the Xcode command line tools'),
         $probe->{output});
 }
 
@@ -78,7 +94,8 @@ C
 }
 
 # Both of its libraries: libcrypto for ciphers, libssl for TLS. LibreSSL calls itself 2.0.0 and has what
-# is used here, so it may pass.
+# is used here, so it may pass. What the configuration of this machine refuses, FIPS mode for one, is no
+# reason not to build: it may run elsewhere, and does without where it must.
 sub _openssl {
     my $probe = shift;
     my $found = $probe->find_library(
@@ -105,17 +122,17 @@ int main(void)
     unsigned char bytes[16], digest[EVP_MAX_MD_SIZE];
     BIGNUM *n = BN_new();
     SSL_CTX *tls = SSL_CTX_new(TLS_method());
+    int has_random = RAND_bytes(bytes, (int)sizeof bytes) == 1;
+    int has_md5 = EVP_Digest(bytes, sizeof bytes, digest, NULL, EVP_md5(), NULL) == 1;
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    SSL_CTX_free(tls);
+    BN_free(n);
     if (OpenSSL_version_num() >> 28 != OPENSSL_VERSION_NUMBER >> 28) {
         printf("header %s, library %s\n", OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
         return 1;
     }
-    if (!n || !tls || RAND_bytes(bytes, (int)sizeof bytes) != 1 ||
-        EVP_Digest(bytes, sizeof bytes, digest, NULL, EVP_md5(), NULL) != 1)
-        return 1;
-    OPENSSL_cleanse(bytes, sizeof bytes);
-    SSL_CTX_free(tls);
-    BN_free(n);
-    printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
+    printf("%s%s%s\n", OpenSSL_version(OPENSSL_VERSION), has_random ? "" : ", configured to give no random bytes",
+           has_md5 ? "" : ", configured to refuse MD5");
     return 0;
 }
 C

@@ -38,6 +38,9 @@ sub _choose_flags {
         $self->{warnings} = '-Wall -Wextra -Werror';
         # perl.h fails these.
         $self->{core_warnings} = '-pedantic -Wshadow -Wconversion -Wstrict-prototypes -Wundef';
+        # clang's -pedantic finds _Generic in macros of the C library: memchr, in glibc 2.43. Other compilers
+        # take any flag that begins with -Wno, so that it is the warning that has to be asked for.
+        $self->{core_warnings} .= ' -Wno-c11-extensions' if $probe->takes_flag('-Wc11-extensions');
         print "Warnings are errors, as EASYTCP_WERROR asks\n";
     }
     if ($ENV{EASYTCP_SANITIZE}) {

@@ -171,7 +171,7 @@ static void test_meeting(etcp_storable_writer *w)
 
 static void test_last_tag(etcp_storable_writer *w)
 {
-    int here;
+    int here = 0;
 
     etcp_storable_begin(w, 11);
     w->next_tag = INT32_MAX;
@@ -181,8 +181,8 @@ static void test_last_tag(etcp_storable_writer *w)
 /* Image numbers are 32 bits: after the last one, old slots must not come back to life. */
 static void test_image_numbers(etcp_storable_writer *w)
 {
-    int here;
-    int there;
+    int here = 0;
+    int there = 0;
 
     etcp_storable_begin(w, 11);
     w->image = 1;
