@@ -4,8 +4,8 @@
 
 enum {
     FIRST_SLOTS = 64,
-    KEPT_SLOTS = 16384,        /* larger tables do not outlive their image */
-    KEPT_BYTES = 1024 * 1024   /* larger buffers do when the last image filled a quarter of them */
+    KEPT_SLOTS = 16384,      /* larger tables do not outlive their image */
+    KEPT_BYTES = 1024 * 1024 /* larger buffers do when the last image filled a quarter of them */
 };
 
 void etcp_storable_writer_init(etcp_storable_writer *w)
@@ -115,6 +115,19 @@ int etcp_storable_meet(etcp_storable_writer *w, const void *address)
     return 1;
 }
 
+int etcp_storable_find(const etcp_storable_writer *w, const void *address, uint32_t *tag)
+{
+    const etcp_storable_slot *slot;
+
+    if (!w->slot_count)
+        return 0;
+    slot = find_slot(w, address);
+    if (slot->image != w->image)
+        return 0;
+    *tag = slot->tag;
+    return 1;
+}
+
 /* ---- items ----------------------------------------------------------------------------------- */
 
 static int put_digits(etcp_storable_writer *w, int is_negative, uint64_t magnitude)
@@ -191,6 +204,86 @@ int etcp_storable_put_class_index(etcp_storable_writer *w, uint32_t index)
     etcp_storable_wrote(w, (size_t)(put_class_number(start, ETCP_SX_IX_BLESS, index) - start));
     return 0;
 }
+
+/* ---- hooks ----------------------------------------------------------------------------------- */
+
+/* The opcode unless it was written before, flags, and what is tied. */
+static int put_hook_start(etcp_storable_writer *w, const etcp_storable_hook *h, unsigned flags)
+{
+    uint8_t *to = etcp_storable_room(w, 3);
+    size_t len = 0;
+
+    if (!to)
+        return ETCP_ENOMEM;
+    if (!h->has_begun)
+        to[len++] = ETCP_SX_HOOK;
+    to[len++] = (uint8_t)(flags | h->kind);
+    if (!h->has_begun && h->kind == ETCP_SX_HOOK_TIED)
+        to[len++] = (uint8_t)h->tied;
+    etcp_storable_wrote(w, len);
+    return 0;
+}
+
+int etcp_storable_begin_hook(etcp_storable_writer *w, etcp_storable_hook *h)
+{
+    int rc = put_hook_start(w, h, ETCP_SX_HOOK_RECURSE);
+
+    h->has_begun = 1;
+    return rc;
+}
+
+/* A number in one byte, or in four. */
+static uint8_t *put_hook_number(uint8_t *to, int is_large, size_t n)
+{
+    if (!is_large) {
+        *to = (uint8_t)n;
+        return to + 1;
+    }
+    etcp_storable_store_u32(to, (uint32_t)n);
+    return to + 4;
+}
+
+static unsigned hook_flags(const etcp_storable_hook *h)
+{
+    unsigned flags = h->name ? 0 : ETCP_SX_HOOK_CLASS_INDEX;
+
+    if ((h->name ? h->name_len : h->index) > ETCP_SX_SHORT_MAX)
+        flags |= ETCP_SX_HOOK_LARGE_CLASS;
+    if (h->text_len > ETCP_SX_SHORT_MAX)
+        flags |= ETCP_SX_HOOK_LARGE_STRING;
+    if (h->tag_count)
+        flags |= ETCP_SX_HOOK_LIST;
+    if (h->tag_count > ETCP_SX_SHORT_MAX)
+        flags |= ETCP_SX_HOOK_LARGE_LIST;
+    return flags;
+}
+
+int etcp_storable_put_hook(etcp_storable_writer *w, const etcp_storable_hook *h)
+{
+    const size_t name_len = h->name ? h->name_len : 0;
+    const unsigned flags = hook_flags(h);
+    uint8_t *start;
+    uint8_t *to;
+
+    if (put_hook_start(w, h, flags) < 0)
+        return ETCP_ENOMEM;
+    start = etcp_storable_room(w, name_len + h->text_len + 12);
+    if (!start)
+        return ETCP_ENOMEM;
+    to = put_hook_number(start, flags & ETCP_SX_HOOK_LARGE_CLASS, h->name ? name_len : h->index);
+    if (name_len)
+        memcpy(to, h->name, name_len);
+    to = put_hook_number(to + name_len, flags & ETCP_SX_HOOK_LARGE_STRING, h->text_len);
+    if (h->text_len)
+        memcpy(to, h->text, h->text_len);
+    to += h->text_len;
+    if (h->tag_count)
+        to = put_hook_number(to, flags & ETCP_SX_HOOK_LARGE_LIST, h->tag_count);
+    etcp_storable_wrote(w, (size_t)(to - start));
+    return 0;
+}
+
+/* ---- version strings ------------------------------------------------------------------------- */
 
 int etcp_storable_put_literal(etcp_storable_writer *w, const uint8_t *literal, size_t len)
 {

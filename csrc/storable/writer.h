@@ -1,5 +1,6 @@
 /* Writes a Storable image item by item. The caller walks its own data and says what it meets; the
- * writer knows the bytes, the tags and what was met before. What is called once per value is inline. */
+ * writer knows the bytes, the tags and what was met before. What is called once per value is
+ * inline. */
 #ifndef ETCP_STORABLE_WRITER_H
 #define ETCP_STORABLE_WRITER_H
 
@@ -33,14 +34,17 @@ void etcp_storable_writer_init(etcp_storable_writer *w);
 /* Frees all memory of the writer and leaves it as etcp_storable_writer_init does. */
 void etcp_storable_writer_deinit(etcp_storable_writer *w);
 
-/* Begins an image in network order, dropping the last one. Memory is kept from image to image unless it
- * is out of proportion. Returns 0 or ETCP_ENOMEM. */
+/* Begins an image in network order, dropping the last one. Memory is kept from image to image
+ * unless it is out of proportion. Returns 0 or ETCP_ENOMEM. */
 int etcp_storable_begin(etcp_storable_writer *w, uint8_t minor);
 
-/* Looks up, by address, an item that may be met again. Returns 1 after writing OBJECT because it was met
- * before: write nothing more for it. Returns 0 when it is new: it has a tag now, write it. Fails with
- * ETCP_ENOMEM, or ETCP_ETOOBIG when there are no tags left. */
+/* Looks up, by address, an item that may be met again. Returns 1 after writing OBJECT because it
+ * was met before: write nothing more for it. Returns 0 when it is new: it has a tag now, write it.
+ * Fails with ETCP_ENOMEM, or ETCP_ETOOBIG when there are no tags left. */
 int etcp_storable_meet(etcp_storable_writer *w, const void *address);
+
+/* The tag of an item that etcp_storable_meet has met in this image. Returns whether it has. */
+int etcp_storable_find(const etcp_storable_writer *w, const void *address, uint32_t *tag);
 
 /* In place of etcp_storable_meet for an item that cannot be met twice: it only takes its tag. */
 static inline void etcp_storable_pass(etcp_storable_writer *w)
@@ -54,17 +58,40 @@ static inline void etcp_storable_pass(etcp_storable_writer *w)
 int etcp_storable_put_integer(etcp_storable_writer *w, int is_negative, uint64_t magnitude,
                               int with_netint);
 
-/* Appends the start of an object: BLESS with the name of a class on first sight, or IX_BLESS with its
- * number, counted from 0 in order of first sight. The object's item follows. 0 or ETCP_ENOMEM. */
+/* Appends the start of an object: BLESS with the name of a class on first sight, or IX_BLESS with
+ * its number, counted from 0 in order of first sight. The object's item follows. 0 or ETCP_ENOMEM.
+ */
 int etcp_storable_put_class(etcp_storable_writer *w, const uint8_t *name, size_t len);
 int etcp_storable_put_class_index(etcp_storable_writer *w, uint32_t index);
 
-/* Appends the literal of a version string, len (at most 2^31 - 1) bytes. Its string follows, and has the
- * tag. 0 or ETCP_ENOMEM. */
+/* What stands in a HOOK item. */
+typedef struct etcp_storable_hook {
+    unsigned kind;       /* ETCP_SX_HOOK_SCALAR, _ARRAY, _HASH, _TIED */
+    unsigned tied;       /* ETCP_SX_HOOK_TIED_SCALAR, _ARRAY, _HASH: only if it is */
+    int has_begun;       /* etcp_storable_begin_hook wrote the start already */
+    const uint8_t *name; /* of the class on first sight; NULL: index is its number */
+    size_t name_len;
+    uint32_t index;
+    const uint8_t *text; /* what the hook returned first, at most 2^31 - 1 bytes */
+    size_t text_len;
+    size_t tag_count; /* how many etcp_storable_put_tag follow, at most 2^31 - 1 */
+} etcp_storable_hook;
+
+/* Appends what stands before an item that the hook's object refers to and that was not met before:
+ * the item follows, and then this again or etcp_storable_put_hook. Sets has_begun. 0 or
+ * ETCP_ENOMEM. */
+int etcp_storable_begin_hook(etcp_storable_writer *w, etcp_storable_hook *h);
+
+/* Appends the HOOK item up to the tags of what it refers to, which follow; for one that is tied,
+ * the item of its tie comes last. 0 or ETCP_ENOMEM. */
+int etcp_storable_put_hook(etcp_storable_writer *w, const etcp_storable_hook *h);
+
+/* Appends the literal of a version string, len (at most 2^31 - 1) bytes. Its string follows, and
+ * has the tag. 0 or ETCP_ENOMEM. */
 int etcp_storable_put_literal(etcp_storable_writer *w, const uint8_t *literal, size_t len);
 
-/* Room for len bytes behind the image, or NULL when memory is exhausted; etcp_storable_wrote says how
- * many were used. */
+/* Room for len bytes behind the image, or NULL when memory is exhausted; etcp_storable_wrote says
+ * how many were used. */
 static inline uint8_t *etcp_storable_room(etcp_storable_writer *w, size_t len)
 {
     if (etcp_buf_room(&w->out) < len && etcp_buf_reserve(&w->out, len) < 0)
@@ -83,6 +110,18 @@ static inline void etcp_storable_store_u32(uint8_t *to, uint32_t n)
     to[1] = (uint8_t)(n >> 16);
     to[2] = (uint8_t)(n >> 8);
     to[3] = (uint8_t)n;
+}
+
+/* Appends 32 bits: a tag of a HOOK, or the index of a TIED_IDX. 0 or ETCP_ENOMEM. */
+static inline int etcp_storable_put_u32(etcp_storable_writer *w, uint32_t n)
+{
+    uint8_t *to = etcp_storable_room(w, 4);
+
+    if (!to)
+        return ETCP_ENOMEM;
+    etcp_storable_store_u32(to, n);
+    etcp_storable_wrote(w, 4);
+    return 0;
 }
 
 /* Appends an opcode alone: UNDEF, SV_..., BOOLEAN_..., or the start of a REF. 0 or ETCP_ENOMEM. */
@@ -111,15 +150,17 @@ static inline int etcp_storable_put_container(etcp_storable_writer *w, etcp_stor
     return 0;
 }
 
-/* Appends the start of a FLAG_HASH of count elements, with no flag of its own. 0 or ETCP_ENOMEM. */
-static inline int etcp_storable_put_flag_hash(etcp_storable_writer *w, uint32_t count)
+/* Appends the start of a FLAG_HASH of count elements with its own flags, 0 or
+ * ETCP_SX_HASH_RESTRICTED. 0 or ETCP_ENOMEM. */
+static inline int etcp_storable_put_flag_hash(etcp_storable_writer *w, unsigned flags,
+                                              uint32_t count)
 {
     uint8_t *to = etcp_storable_room(w, 6);
 
     if (!to)
         return ETCP_ENOMEM;
     to[0] = ETCP_SX_FLAG_HASH;
-    to[1] = 0;
+    to[1] = (uint8_t)flags;
     etcp_storable_store_u32(to + 2, count);
     etcp_storable_wrote(w, 6);
     return 0;

@@ -96,12 +96,15 @@ static void test_structures(etcp_storable_writer *w)
     etcp_storable_put_key(w, "key", 3);
     is_image(w, "05030300000001040201020304000000036b6579", "containers and keys");
     etcp_storable_begin(w, 11);
-    etcp_storable_put_flag_hash(w, 2);
+    etcp_storable_put_flag_hash(w, 0, 2);
     etcp_storable_put_op(w, ETCP_SX_UNDEF);
     etcp_storable_put_flag_key(w, ETCP_SX_KEY_UTF8, "\xe2\x98\xba", 3);
     etcp_storable_put_op(w, ETCP_SX_SV_UNDEF);
     etcp_storable_put_flag_key(w, 0, "", 0);
     is_image(w, "050b190000000002050100000003e298ba0e0000000000", "a hash with flags");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_flag_hash(w, ETCP_SX_HASH_RESTRICTED, 0);
+    is_image(w, "050b190100000000", "a restricted hash");
 }
 
 static void test_classes(etcp_storable_writer *w)
@@ -167,6 +170,87 @@ static void test_meeting(etcp_storable_writer *w)
     tap_ok(is_right, "5000 items are new once");
     tap_is_mem(etcp_buf_bytes(&w->out) + 2 + 5 * 4999, 5, "\0\0\0\023\207", 5,
                "the last one has tag 4999");
+}
+
+/* Tags of what was met, without writing anything. */
+static void test_finding(etcp_storable_writer *w)
+{
+    int here = 0;
+    int there = 0;
+    uint32_t tag = 99;
+    etcp_storable_writer fresh;
+
+    etcp_storable_writer_init(&fresh);
+    tap_is_int(etcp_storable_find(&fresh, &here, &tag), 0, "nothing was met by a new writer");
+    etcp_storable_begin(w, 11);
+    etcp_storable_pass(w);
+    etcp_storable_meet(w, &here);
+    tap_is_int(etcp_storable_find(w, &there, &tag), 0, "what was not met");
+    tap_is_int(etcp_storable_find(w, &here, &tag), 1, "what was");
+    tap_is_int(tag, 1, "has its tag");
+    is_image(w, "050b", "and nothing was written");
+    etcp_storable_begin(w, 11);
+    tap_is_int(etcp_storable_find(w, &here, &tag), 0, "not in the next image");
+}
+
+static const uint8_t long_bytes[300];
+
+/* Written by Storable 3.26 for objects of such sizes. */
+static const struct {
+    const char *name;
+    etcp_storable_hook hook;
+    const char *start; /* of the image, behind the header */
+    size_t len;
+} hooks[] = {
+    {"a string",
+     {2, 0, 0, (const uint8_t *)"THk", 3, 0, (const uint8_t *)"data:5", 6, 0},
+     "13020354486b06646174613a35",
+     13},
+    {"a class by number", {0, 0, 0, NULL, 0, 1, (const uint8_t *)"s", 1, 0}, "1320010173", 5},
+    {"a high number", {1, 0, 0, NULL, 0, 256, NULL, 0, 0}, "13250000010000", 7},
+    {"references",
+     {2, 0, 0, (const uint8_t *)"R", 1, 0, (const uint8_t *)"x", 1, 2},
+     "1382015201780200000007000000"
+     "07",
+     15},
+    {"one that has begun",
+     {2, 0, 1, (const uint8_t *)"R", 1, 0, NULL, 0, 1},
+     "820152000100000007",
+     9},
+    {"a tied hash", {3, 6, 0, (const uint8_t *)"T", 1, 0, NULL, 0, 0}, "130306015400", 6},
+    {"a long class", {0, 0, 0, long_bytes, 256, 0, NULL, 0, 0}, "13040000010000", 6 + 256 + 1},
+    {"a long string", {0, 0, 0, NULL, 0, 0, long_bytes, 256, 0}, "1328000000010000", 3 + 4 + 256},
+    {"many references",
+     {0, 0, 0, NULL, 0, 0, NULL, 0, 256},
+     "13b000000000010000000007",
+     4 + 4 + 4 * 256},
+};
+
+static void test_hooks(etcp_storable_writer *w)
+{
+    etcp_storable_hook nested = {3, 5, 0, NULL, 0, 0, NULL, 0, 0};
+    size_t i;
+    size_t tag;
+
+    for (i = 0; i < sizeof hooks / sizeof *hooks; i++) {
+        char hex[4096];
+        etcp_storable_begin(w, 11);
+        etcp_storable_put_hook(w, &hooks[i].hook);
+        for (tag = 0; tag < hooks[i].hook.tag_count; tag++)
+            etcp_storable_put_u32(w, 7);
+        hex_of(w, hex, sizeof hex);
+        tap_is_mem(hex + 4, strlen(hooks[i].start), hooks[i].start, strlen(hooks[i].start),
+                   "hook: %s", hooks[i].name);
+        tap_is_int((long long)etcp_buf_len(&w->out), (long long)hooks[i].len + 2, "and is whole");
+    }
+    etcp_storable_begin(w, 11);
+    etcp_storable_begin_hook(w, &nested);
+    etcp_storable_put_op(w, ETCP_SX_UNDEF);
+    etcp_storable_begin_hook(w, &nested);
+    etcp_storable_put_op(w, ETCP_SX_UNDEF);
+    etcp_storable_put_hook(w, &nested);
+    is_image(w, "050b134305054305230000",
+             "items before a hook: the opcode and what is tied come once");
 }
 
 static void test_last_tag(etcp_storable_writer *w)
@@ -240,6 +324,8 @@ int main(void)
     test_classes(&w);
     test_literals(&w);
     test_meeting(&w);
+    test_finding(&w);
+    test_hooks(&w);
     test_last_tag(&w);
     test_image_numbers(&w);
     etcp_storable_writer_deinit(&w);
