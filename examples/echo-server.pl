@@ -43,7 +43,7 @@ sub on_data {
     my $message = $client->data;
     printf "Client %d sent %s\n", $client->serial,
         ref $message ? 'a structure' : length($message) . ' bytes';
-    $client->send($message) or warn "Cannot answer client: $@\n";
+    eval { $client->send($message) } or warn "Cannot answer client: $@\n";
     return if ref $message;
     $client->close if $message eq 'QUIT';
     $server->stop  if $message eq 'DIE';

@@ -17,6 +17,9 @@ my @releases = read_table('storable-releases.txt', 3);
 # Known to crash Storable itself.
 my %crashes = (vec => 1);
 
+# Storable freezes what substr and their like return as undef; see t/38-storable-magic.t.
+my %is_read_first = (format_lvalue => 1);
+
 sub freeze { my ($value) = @_; return eval { Net::EasyTCP::_freeze($value) } }
 
 sub nfreeze { my ($value) = @_; return eval { Storable::nfreeze($value) } }
@@ -58,7 +61,7 @@ sub is_thawed_alike {
 
 for (@values) {
     my ($name, $order, $image, $expression) = @$_;
-    next if $crashes{$name};
+    next if $crashes{$name} || $is_read_first{$name};
     local $Storable::canonical = $order eq 'sorted';
     my $frozen = is_frozen_alike($name, $expression);
     is_thawed_alike("$name, golden image", pack 'H*', $image) if $image =~ /^0/;

@@ -7,6 +7,7 @@ use warnings;
 use Test::More tests => 7;
 use lib 't/lib';
 
+use Hash::Util ();
 use Net::EasyTCP;
 use Scalar::Util qw(dualvar isweak readonly reftype weaken);
 use Storable;
@@ -19,6 +20,7 @@ srand $seed;
 # References to things made before in the same structure, to be met again.
 my @pool;
 my $budget;
+my $is_special;    # of every second structure
 
 my @integers = (0, 1, -1, 42, 126 .. 129, -127 .. -130, 255, 256, 32767, 32768, 65535, 65536, 2147483646,
     2147483647, 2147483648, 4294967295, 4294967296, -2147483647, -2147483648, -2147483649, ~0, ~0 >> 1,
@@ -100,16 +102,51 @@ sub random_reference {
     return $target;
 }
 
+# What runs Perl code while it is frozen, or is not plain: objects with hooks, ties, restricted hashes.
+my @special = (
+    sub { bless { v => random_scalar() }, 'THk' },
+    sub { bless { a => random_reference(), b => pick(@pool, random_reference()) }, 'THkR' },
+    sub { bless random_hash(), 'THkN' },
+    sub { bless [ map { int rand 100 } 1 .. rand 4 ], 'THkA' },
+    sub { bless \(my $s = 'x' x rand 300), 'THkS' },
+    sub { bless {}, 'THkL' },
+    sub { tie my %hash, 'Tie::StdHash'; %hash = (a => random_value(), b => random_value()); \%hash },
+    sub { tie my @array, 'Tie::StdArray'; push @array, random_value() for 1 .. rand 4; bless \@array, pick('Plain', 'THkL') },
+    sub { tie my $scalar, 'TTs'; $scalar = random_value(); \$scalar },
+    sub { tie my %hash, 'Tie::StdHash'; %hash = (a => random_value()); \$hash{a} },
+    sub { tie my @array, 'Tie::StdArray'; @array = (random_value(), 5); \$array[1] },
+    sub {
+        my $hash = random_hash();
+        Hash::Util::lock_keys(%$hash, keys %$hash, random_key());
+        Hash::Util::lock_value(%$hash, pick(keys %$hash)) if %$hash && rand() < 0.5;
+        return $hash;
+    },
+);
+
+sub random_special {
+    my $special = pick(@special)->();
+    push @pool, $special if rand() < 0.3;
+    return $special;
+}
+
 sub random_value {
     return random_scalar() if --$budget < 0 || rand() < 0.6;
     return pick(@pool) if @pool && rand() < 0.15;
+    return random_special() if $is_special && rand() < 0.3;
     return random_reference();
+}
+
+# Hooks expect what they are made for, and restricted hashes take no more.
+sub is_closed {
+    my ($thing) = @_;
+    return 1 if (Scalar::Util::blessed($thing) || '') =~ /^THk/;
+    return reftype($thing) eq 'HASH' && (tied %$thing || Internals::SvREADONLY(%$thing));
 }
 
 # Makes some things refer back to where they are.
 sub tie_knots {
     for my $thing (@pool) {
-        next if rand() > 0.05;
+        next if rand() > 0.05 || is_closed($thing);
         my $target = pick(@pool);
         push @$thing, $target if reftype($thing) eq 'ARRAY';
         $thing->{knot} = $target if reftype($thing) eq 'HASH';
@@ -119,7 +156,7 @@ sub tie_knots {
 
 sub weaken_some {
     my $weakened = 0;
-    for my $thing (grep { reftype($_) eq 'HASH' } @pool) {
+    for my $thing (grep { reftype($_) eq 'HASH' && !is_closed($_) } @pool) {
         next if !ref $thing->{knot} || isweak($thing->{knot}) || rand() < 0.5;
         weaken($thing->{knot});
         $weakened++;
@@ -130,7 +167,7 @@ sub weaken_some {
 sub random_structure {
     @pool   = ();
     $budget = 30;
-    my $root = pick(random_array(), random_hash(), random_reference());
+    my $root = pick(random_array(), random_hash(), random_reference(), $is_special ? random_special() : ());
     push @pool, $root;
     tie_knots();
     return $root;
@@ -141,7 +178,7 @@ sub dissolve {
     for (@pool) {
         my $type = reftype($_);
         if    ($type eq 'ARRAY') { @$_ = () }
-        elsif ($type eq 'HASH')  { %$_ = () }
+        elsif ($type eq 'HASH')  { Internals::SvREADONLY(%$_, 0); %$_ = () }
         elsif (!readonly($$_)) { undef $$_ }
     }
     @pool = ();
@@ -209,6 +246,7 @@ sub check {
 
 diag("seed $seed");
 for my $round (1 .. $rounds) {
+    $is_special = $round % 2;
     my $root = random_structure();
     check($round, $root);
     dissolve();

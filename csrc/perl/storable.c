@@ -1,4 +1,4 @@
-#include "storable_private.h"
+#include "freeze_private.h"
 
 #define MY_CXT_KEY "Net::EasyTCP::storable" XS_VERSION
 
@@ -19,12 +19,6 @@ etcp_storable_state *etcp_storable_state_of(pTHX)
 U8 etcp_perl_storable_minor(pTHX)
 {
     return etcp_storable_state_of(aTHX)->minor;
-}
-
-SV *etcp_storable_setting(pTHX_ GV *gv)
-{
-    PERL_UNUSED_CONTEXT;
-    return gv ? GvSV(gv) : NULL;
 }
 
 SV *etcp_storable_call(pTHX_ const char *function, SV *argument, I32 flags)
@@ -109,7 +103,7 @@ static void free_state(pTHX_ void *unused)
     if (MY_CXT.owner != PERL_GET_THX || !s)
         return;
     MY_CXT.state = NULL;
-    etcp_storable_writer_deinit(&s->writer);
+    etcp_freezer_free(aTHX_ s->freezer);
     etcp_storable_reader_free(s->reader);
     SvREFCNT_dec(s->frozen);
     SvREFCNT_dec(s->number);
@@ -131,7 +125,7 @@ void etcp_perl_storable_boot(pTHX)
     if (!get_cv("Storable::nfreeze", 0))
         load_module(PERL_LOADMOD_NOIMPORT, newSVpvn("Storable", 8), NULL);
     Newxz(s, 1, etcp_storable_state);
-    etcp_storable_writer_init(&s->writer);
+    s->max_depth = ETCP_STORABLE_DEPTH;
     s->reader = etcp_storable_reader_new();
     if (!s->reader)
         croak("Out of memory");

@@ -1,462 +1,159 @@
-#include "storable_private.h"
+#include "freeze_scalar.h"
 
-#include <stdlib.h>
+/* What is written is what nfreeze writes, whatever Storable's limits of nesting: what a peer may
+ * send must be fit to be sent. Only what is beyond this is left to nfreeze itself, which then says
+ * why not. */
 
-/* Natively written is what nfreeze writes without looking further than the values: everything else is
- * left to nfreeze itself, from the start, so that the bytes are the same in every case. */
+/* ---- references and arrays ------------------------------------------------------------------- */
 
-enum {
-    FOREIGN = 1,      /* only Storable can write it */
-    CAREFUL = 2,      /* begin again, and carefully */
-    DEEPEST = 1500,   /* nested references, on the C stack; beyond, Storable's own limits decide */
-    MOST_CLASSES = 64
-};
-
-typedef struct freezer {
-    etcp_storable_writer *w;
-    const etcp_storable_state *state;
-    int is_canonical;
-    int is_careful; /* there are weak references: what has one owner may still be met twice */
-    int depth; /* references still allowed to nest */
-    int class_count;
-    HV *classes[MOST_CLASSES]; /* by class number */
-} freezer;
-
-enum { FIRST_MINOR_OF_VSTRINGS = 9 }; /* Storables before do not see that they are */
-
-static int freeze_item(pTHX_ freezer *z, SV *sv);
-
-/* ---- scalars --------------------------------------------------------------------------------- */
-
-/* Whether magic is no more than a memory: of UTF-8 offsets, of pos(), of who refers weakly, of
- * $#array, or of some other C code. */
-static int is_harmless(const MAGIC *mg)
+static int freeze_reference(pTHX_ etcp_freezer *z, const SV *rv, SV **next)
 {
-    switch (mg->mg_type) {
-    case PERL_MAGIC_utf8:
-    case PERL_MAGIC_regex_global:
-    case PERL_MAGIC_backref:
-#ifdef PERL_MAGIC_arylen_p
-    case PERL_MAGIC_arylen_p:
-#endif
-    case PERL_MAGIC_ext: return 1;
-    default: return 0;
-    }
-}
-
-static int has_meaningful_magic(const SV *sv)
-{
-    const MAGIC *mg;
-
-    if (SvGMAGICAL(sv))
-        return 1;
-    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic) {
-        if (!is_harmless(mg))
-            return 1;
-    }
-    return 0;
-}
-
-/* The literal of a version string that is a string and nothing else, or NULL. */
-static const MAGIC *find_literal(const SV *sv)
-{
-    const MAGIC *literal = NULL;
-    const MAGIC *mg;
-
-    if (SvGMAGICAL(sv) || !SvPOK(sv))
-        return NULL;
-    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic) {
-        if (mg->mg_type == PERL_MAGIC_vstring)
-            literal = mg;
-        else if (!is_harmless(mg))
-            return NULL;
-    }
-    return literal && literal->mg_len >= 0 ? literal : NULL;
-}
-
-static int freeze_text(freezer *z, const char *text, STRLEN len, int is_utf8)
-{
-    if (len > INT32_MAX)
-        return FOREIGN;
-    return etcp_storable_put_string(z->w, text, len, is_utf8);
-}
-
-static int freeze_vstring(freezer *z, SV *sv, const MAGIC *literal)
-{
-    int rc = etcp_storable_put_literal(z->w, (const uint8_t *)literal->mg_ptr,
-                                       (size_t)literal->mg_len);
-
-    return rc < 0 ? rc : freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
-}
-
-static int freeze_integer(freezer *z, SV *sv)
-{
-    IV iv = SvIVX(sv);
-    int is_negative = !SvIsUV(sv) && iv < 0;
-
-    return etcp_storable_put_integer(z->w, is_negative, is_negative ? 0 - (UV)iv : (UV)iv,
-                                     z->state->writes_netint);
-}
-
-#if defined(USE_LONG_DOUBLE) || defined(USE_QUADMATH) || NVSIZE != 8
-static int freeze_decimal(freezer *z, NV nv)
-{
-    PERL_UNUSED_VAR(z);
-    PERL_UNUSED_VAR(nv);
-    return FOREIGN;
-}
-#else
-
-enum { MOST_DIGITS = 15, MOST_DECIMALS = 6 };
-
-/* Writes the decimal number digits / 10**decimals. */
-static int freeze_digits(freezer *z, int is_negative, uint64_t digits, int decimals)
-{
-    char text[24];
-    char *at = text + sizeof text;
-    int written = 0;
-
-    do {
-        if (written++ == decimals)
-            *--at = '.';
-        *--at = (char)('0' + digits % 10);
-        digits /= 10;
-    } while (digits || written <= decimals);
-    if (is_negative)
-        *--at = '-';
-    return freeze_text(z, at, (STRLEN)(text + sizeof text - at), 0);
-}
-
-/* Writes numbers like 12.75, which printf() is slow at. If at most 15 digits name a number that is
- * read back as nv, then "%.15g" prints just these, for doubles keep 15 digits. digits and the power
- * of ten are exact, so that the quotient is what reading would give. Returns FOREIGN when it takes
- * more digits. */
-static int freeze_decimal(freezer *z, NV nv)
-{
-    static const NV power[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
-    NV magnitude = nv < 0 ? -nv : nv;
-    int decimals;
-
-    if (!(magnitude >= 0.001 && magnitude < 1e9))
-        return FOREIGN;
-    for (decimals = 1; decimals <= MOST_DECIMALS; decimals++) {
-        uint64_t digits = (uint64_t)(magnitude * power[decimals] + 0.5);
-        if ((NV)digits / power[decimals] == magnitude)
-            return freeze_digits(z, nv < 0, digits, decimals);
-    }
-    return FOREIGN;
-}
-#endif
-
-/* Perl's own text of a number. Storable asks for it in the scope of its own code, where the decimal
- * point is a point; our caller may be under "use locale". */
-static int freeze_by_perl(pTHX_ freezer *z, SV *number)
-{
-    char text[64];
-    STRLEN len;
-    STRLEN used = 0;
-    const char *from = SvPV_const(number, len);
-    const char *end = from + len;
-
-    while (from < end && used < sizeof text) {
-        if (isALNUM(*from) || *from == '-' || *from == '+')
-            text[used++] = *from;
-        else if (used == 0 || text[used - 1] != '.')
-            text[used++] = '.';
-        from++;
-    }
-    return freeze_text(z, text, used, 0);
-}
-
-/* Storable turns whole numbers into integers, and writes Perl's text of all others. Both is tried on a
- * scalar of ours: the user's keeps its flags. */
-static int freeze_double(pTHX_ freezer *z, NV nv)
-{
-    SV *number = z->state->number;
+    SV *target = SvRV((SV *)rv);
+    int overloads = SvOBJECT(target) && etcp_freeze_has_overloading(aTHX_ z, SvSTASH(target));
+    etcp_storable_op op = overloads ? ETCP_SX_OVERLOAD : ETCP_SX_REF;
     int rc;
 
-    if (nv > -2147483648.0 && nv < 2147483648.0) {
-        I32 whole = (I32)nv;
-        if ((NV)whole == nv)
-            return etcp_storable_put_integer(z->w, whole < 0, (uint64_t)(whole < 0 ? -(IV)whole : whole),
-                                             z->state->writes_netint);
-        rc = freeze_decimal(z, nv);
-        if (rc != FOREIGN)
-            return rc;
-        sv_setnv(number, nv);
-    } else {
-        sv_setnv(number, nv);
-        SvIV_please(number);
-        if (SvIOK(number))
-            return freeze_integer(z, number);
+    if (SvWEAKREF(rv)) {
+        if (etcp_freeze_needs(z, ETCP_FREEZE_TRACKING))
+            return ETCP_FREEZE_AGAIN;
+        op = overloads ? ETCP_SX_WEAKOVERLOAD : ETCP_SX_WEAKREF;
     }
-    return freeze_by_perl(aTHX_ z, number);
+    rc = etcp_storable_put_op(&z->w, op);
+    return rc < 0 ? rc : etcp_freeze_below(aTHX_ z, target, next);
 }
 
-/* The order of the questions is that of Storable: a string comes before a number, and the constants
- * before both. */
-static int freeze_scalar(pTHX_ freezer *z, SV *sv)
+static int freeze_array(pTHX_ etcp_freezer *z, AV *av)
 {
-    const U32 constant_flags = SVf_READONLY | SVf_POK | SVf_NOK;
-    U32 flags = SvFLAGS(sv);
-
-    if (SvMAGICAL(sv) && has_meaningful_magic(sv)) {
-        const MAGIC *literal = find_literal(sv);
-
-        if (literal && z->state->minor < FIRST_MINOR_OF_VSTRINGS)
-            return freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
-        return literal ? freeze_vstring(z, sv, literal) : FOREIGN;
-    }
-    if (!SvOK(sv))
-        return etcp_storable_put_op(z->w,
-                                    sv == &PL_sv_undef ? ETCP_SX_SV_UNDEF : ETCP_SX_UNDEF);
-    if ((flags & constant_flags) == constant_flags) {
-        if (sv == &PL_sv_yes)
-            return etcp_storable_put_op(z->w, ETCP_SX_SV_YES);
-        if (sv == &PL_sv_no)
-            return etcp_storable_put_op(z->w, ETCP_SX_SV_NO);
-    }
-#ifdef SvIsBOOL
-    else if (z->state->writes_booleans && SvIsBOOL(sv))
-        return etcp_storable_put_op(z->w, SvTRUE_nomg(sv) ? ETCP_SX_BOOLEAN_TRUE
-                                                          : ETCP_SX_BOOLEAN_FALSE);
-#endif
-    if (flags & SVf_POK)
-        return freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
-    if (flags & SVf_IOK)
-        return freeze_integer(z, sv);
-    if (flags & SVf_NOK)
-        return freeze_double(aTHX_ z, SvNVX(sv));
-    return FOREIGN;
-}
-
-/* ---- references and objects ------------------------------------------------------------------ */
-
-static int has_overloading(pTHX_ HV *stash)
-{
-#ifdef HvAMAGIC
-    /* From Perl 5.18 on the flag is the stash's and says "perhaps". */
-    if (!HvAMAGIC(stash))
-        return 0;
-#endif
-    return Gv_AMG(stash) ? 1 : 0;
-}
-
-static etcp_storable_op reference_op(pTHX_ const SV *rv)
-{
-    const SV *target = SvRV((SV *)rv);
-
-    if (SvOBJECT(target) && has_overloading(aTHX_ SvSTASH(target)))
-        return SvWEAKREF(rv) ? ETCP_SX_WEAKOVERLOAD : ETCP_SX_OVERLOAD;
-    return SvWEAKREF(rv) ? ETCP_SX_WEAKREF : ETCP_SX_REF;
-}
-
-static int freeze_reference(pTHX_ freezer *z, SV *rv)
-{
+    int is_magical = SvMAGICAL(av) && etcp_freeze_is_magical((SV *)av);
+    SSize_t count = is_magical ? av_len(av) + 1 : AvFILLp(av) + 1;
+    etcp_freeze_frame *f;
     int rc;
 
-    if (z->depth == 0 || (SvMAGICAL(rv) && has_meaningful_magic(rv)))
-        return FOREIGN;
-    if (SvWEAKREF(rv) && !z->is_careful)
-        return CAREFUL;
-    rc = etcp_storable_put_op(z->w, reference_op(aTHX_ rv));
-    if (rc < 0)
+    if (is_magical && etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+        return ETCP_FREEZE_AGAIN;
+    /* The elements of an old @_ belong to others, who may refer to them. */
+    if (!AvREAL(av) && etcp_freeze_needs(z, ETCP_FREEZE_TRACKING))
+        return ETCP_FREEZE_AGAIN;
+    if (count > INT32_MAX)
+        return ETCP_FREEZE_FOREIGN;
+    rc = etcp_storable_put_container(&z->w, ETCP_SX_ARRAY, (uint32_t)count);
+    if (rc < 0 || count == 0)
         return rc;
-    z->depth--;
-    rc = freeze_item(aTHX_ z, SvRV(rv));
-    z->depth++;
-    return rc;
+    return etcp_freeze_push(aTHX_ z, ETCP_FREEZE_ARRAY, (SV *)av, (size_t)count, &f);
 }
 
-/* Names the class of an object whose item follows. */
-static int freeze_class(pTHX_ freezer *z, HV *stash)
+/* An element that is absent, or the undef constant. */
+static int freeze_absence(etcp_freezer *z, const SV *sv)
 {
-    const char *name;
-    int i;
-
-    for (i = 0; i < z->class_count; i++) {
-        if (z->classes[i] == stash)
-            return etcp_storable_put_class_index(z->w, (uint32_t)i);
-    }
-    name = HvNAME_get(stash);
-    if (!name || !*name || z->class_count == MOST_CLASSES ||
-        gv_fetchmethod_autoload(stash, "STORABLE_freeze", FALSE))
-        return FOREIGN;
-    z->classes[z->class_count++] = stash;
-    return etcp_storable_put_class(z->w, (const uint8_t *)name, strlen(name));
-}
-
-/* ---- arrays ---------------------------------------------------------------------------------- */
-
-static int freeze_element(pTHX_ freezer *z, SV *sv)
-{
-    if (sv && sv != &PL_sv_undef)
-        return freeze_item(aTHX_ z, sv);
-    etcp_storable_pass(z->w);
+    etcp_storable_pass(&z->w);
 #if PERL_VERSION >= 20
     /* Before, the constant in an array was what an absent element looked like. */
     if (sv)
-        return etcp_storable_put_op(z->w, ETCP_SX_SVUNDEF_ELEM);
-#endif
-    return etcp_storable_put_op(z->w, ETCP_SX_SV_UNDEF);
-}
-
-static int freeze_array(pTHX_ freezer *z, AV *av)
-{
-    SSize_t count = AvFILLp(av) + 1;
-    SSize_t i;
-    int rc;
-
-    if ((SvMAGICAL(av) && has_meaningful_magic((SV *)av)) || !AvREAL(av) || count > INT32_MAX)
-        return FOREIGN;
-    rc = etcp_storable_put_container(z->w, ETCP_SX_ARRAY, (uint32_t)count);
-    for (i = 0; rc == 0 && i < count; i++)
-        rc = freeze_element(aTHX_ z, AvARRAY(av)[i]);
-    return rc;
-}
-
-/* ---- hashes ---------------------------------------------------------------------------------- */
-
-/* The value, and behind it the key. */
-static int freeze_entry(pTHX_ freezer *z, HE *he, int is_flagged)
-{
-    unsigned flags = 0;
-    int rc;
-
-    if (HeKLEN(he) == HEf_SVKEY)
-        return FOREIGN;
-    rc = freeze_item(aTHX_ z, HeVAL(he));
-    if (rc)
-        return rc;
-    if (!is_flagged)
-        return etcp_storable_put_key(z->w, HeKEY(he), (size_t)HeKLEN(he));
-    if (HeKUTF8(he))
-        flags |= ETCP_SX_KEY_UTF8;
-    if (HeKWASUTF8(he))
-        flags |= ETCP_SX_KEY_WAS_UTF8;
-    return etcp_storable_put_flag_key(z->w, flags, HeKEY(he), (size_t)HeKLEN(he));
-}
-
-static int compare_bytes(const U8 *p, size_t p_len, const U8 *q, size_t q_len)
-{
-    int order = memcmp(p, q, p_len < q_len ? p_len : q_len);
-
-    return order ? order : (p_len > q_len) - (p_len < q_len);
-}
-
-/* A key of characters up to 255 against one of UTF-8, by characters. */
-static int compare_mixed(const U8 *p, size_t p_len, const U8 *q, size_t q_len)
-{
-    const U8 *p_end = p + p_len;
-    const U8 *q_end = q + q_len;
-
-    while (p < p_end && q < q_end) {
-        unsigned c = *q++;
-        if (c >= 0x80) {
-            /* c2 and c3 begin the characters up to 255; whatever is larger is larger than all of p. */
-            if (c > 0xc3 || q == q_end)
-                return -1;
-            c = (c & 3) << 6 | (*q++ & 0x3f);
-        }
-        if (*p != c)
-            return *p < c ? -1 : 1;
-        p++;
-    }
-    return (p < p_end) - (q < q_end);
-}
-
-/* As Perl's cmp, which compares characters; the order of the bytes is the same within one encoding. */
-static int compare_keys(const void *left, const void *right)
-{
-    const HE *a = *(HE *const *)left;
-    const HE *b = *(HE *const *)right;
-    const U8 *p = (const U8 *)HeKEY(a);
-    const U8 *q = (const U8 *)HeKEY(b);
-    const size_t p_len = (size_t)HeKLEN(a);
-    const size_t q_len = (size_t)HeKLEN(b);
-
-    if (!HeKUTF8(a) == !HeKUTF8(b))
-        return compare_bytes(p, p_len, q, q_len);
-    return HeKUTF8(b) ? compare_mixed(p, p_len, q, q_len) : -compare_mixed(q, q_len, p, p_len);
-}
-
-/* The order of the buckets, as hv_iternext goes through them, but leaving the hash and an each() that is
- * under way alone. */
-static size_t bucket_order(HV *hv)
-{
-#ifdef HvRAND_get
-    return HvRAND_get(hv);
+        return etcp_storable_put_op(&z->w, ETCP_SX_SVUNDEF_ELEM);
 #else
-    PERL_UNUSED_VAR(hv);
-    return 0;
+    PERL_UNUSED_VAR(sv);
 #endif
+    return etcp_storable_put_op(&z->w, ETCP_SX_SV_UNDEF);
 }
 
-/* $Storable::canonical: in the order of the keys. */
-static int freeze_sorted(pTHX_ freezer *z, HV *hv, size_t count, int is_flagged)
+/* An element while Perl code runs, which may have shortened the array. */
+static SV *fetch_element(pTHX_ AV *av, size_t index)
 {
-    HE **entries;
-    HE *he;
-    size_t bucket;
-    size_t i = 0;
-    int rc = 0;
+    SV **element = av_fetch(av, (SSize_t)index, 0);
 
-    Newx(entries, count, HE *);
-    for (bucket = 0; bucket <= (size_t)HvMAX(hv); bucket++) {
-        for (he = HvARRAY(hv)[bucket]; he && i < count; he = HeNEXT(he))
-            entries[i++] = he;
-    }
-    qsort(entries, i, sizeof *entries, compare_keys);
-    count = i;
-    for (i = 0; rc == 0 && i < count; i++)
-        rc = freeze_entry(aTHX_ z, entries[i], is_flagged);
-    Safefree(entries);
-    return rc;
+    return element ? *element : NULL;
 }
 
-static int freeze_unsorted(pTHX_ freezer *z, HV *hv, int is_flagged)
+static int step_array(pTHX_ etcp_freezer *z, etcp_freeze_frame *f, SV **next)
 {
-    const size_t order = bucket_order(hv);
-    const size_t last = (size_t)HvMAX(hv);
-    HE *const *buckets = HvARRAY(hv);
-    size_t i;
+    AV *const av = (AV *)f->value;
     int rc;
 
-    for (i = 0; i <= last; i++) {
-        HE *he;
-        for (he = buckets[(i ^ order) & last]; he; he = HeNEXT(he)) {
-            rc = freeze_entry(aTHX_ z, he, is_flagged);
-            if (rc)
-                return rc;
-        }
+    while (f->index < f->count) {
+        SV *sv = z->mode == ETCP_FREEZE_HOLDING ? fetch_element(aTHX_ av, f->index)
+                                                : AvARRAY(av)[f->index];
+        f->index++;
+        rc = sv && sv != &PL_sv_undef ? etcp_freeze_element(aTHX_ z, sv, next)
+                                      : freeze_absence(z, sv);
+        if (rc)
+            return rc;
     }
-    return 0;
-}
-
-static int freeze_hash(pTHX_ freezer *z, HV *hv)
-{
-    size_t count = (size_t)HvTOTALKEYS(hv);
-    int is_flagged = HvHASKFLAGS(hv) ? 1 : 0;
-    int rc;
-
-    if ((SvMAGICAL(hv) && has_meaningful_magic((SV *)hv)) || SvREADONLY(hv) ||
-        HvPLACEHOLDERS_get(hv) || count > INT32_MAX)
-        return FOREIGN;
-    if (is_flagged)
-        rc = etcp_storable_put_flag_hash(z->w, (uint32_t)count);
-    else
-        rc = etcp_storable_put_container(z->w, ETCP_SX_HASH, (uint32_t)count);
-    if (rc < 0 || count == 0)
-        return rc;
-    return z->is_canonical ? freeze_sorted(aTHX_ z, hv, count, is_flagged)
-                           : freeze_unsorted(aTHX_ z, hv, is_flagged);
+    return ETCP_FREEZE_DONE;
 }
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
-static int freeze_content(pTHX_ freezer *z, SV *sv)
+/* Where the item begins behind the header and the class of an image; the class was written by us.
+ */
+static STRLEN skip_class(const U8 *image, STRLEN len)
 {
+    STRLEN name_len;
+
+    if (len < 8 || image[2] != ETCP_SX_BLESS)
+        return 2;
+    if (image[3] != ETCP_SX_LONG_CLASS)
+        return 4 + (STRLEN)image[3];
+    name_len = (STRLEN)image[4] << 24 | (STRLEN)image[5] << 16 | (STRLEN)image[6] << 8 | image[7];
+    return 8 + name_len;
+}
+
+static int freeze_leaf(pTHX_ etcp_freezer *z, SV *sv)
+{
+    const U8 *image;
+    SV *frozen;
+    STRLEN len;
+    STRLEN skip;
+    uint8_t *to;
+
+    if (etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+        return ETCP_FREEZE_AGAIN;
+    etcp_freeze_guard(aTHX_ z);
+    frozen = etcp_storable_call(aTHX_ "Storable::nfreeze", sv_2mortal(newRV_inc(sv)), 0);
+    etcp_freeze_hold(aTHX_ z, frozen);
+    image = (const U8 *)SvPV_const(frozen, len);
+    skip = SvOBJECT(sv) ? skip_class(image, len) : 2;
+    if (len <= skip)
+        croak("Storable could not freeze the structure");
+    /* The source of code counts twice. */
+    if (image[skip] == ETCP_SX_CODE)
+        etcp_storable_pass(&z->w);
+    to = etcp_storable_room(&z->w, len - skip);
+    if (!to)
+        return ETCP_ENOMEM;
+    memcpy(to, image + skip, len - skip);
+    etcp_storable_wrote(&z->w, len - skip);
+    return ETCP_FREEZE_DONE;
+}
+
+/* Scalars with magic, and those that stand for something else. */
+static int freeze_magical(pTHX_ etcp_freezer *z, SV *sv, SV **next)
+{
+    const MAGIC *tie = etcp_freeze_tie_of(sv);
+    int rc;
+
+    if (tie)
+        return etcp_freeze_tied(aTHX_ z, sv, tie, next);
+    rc = etcp_freeze_read(aTHX_ z, sv);
+    if (rc)
+        return rc;
+    if (isGV_with_GP(sv))
+        croak("Can't store GLOB items");
+    return SvROK(sv) ? freeze_reference(aTHX_ z, sv, next) : etcp_freeze_scalar(aTHX_ z, sv);
+}
+
+static int freeze_content(pTHX_ etcp_freezer *z, SV *sv, SV **next)
+{
+    const MAGIC *tie;
+
     switch (SvTYPE(sv)) {
+    case SVt_PVMG:
+#if PERL_VERSION < 11
+        if (SvOBJECT(sv) && SvMAGICAL(sv) && mg_find(sv, PERL_MAGIC_qr))
+            return freeze_leaf(aTHX_ z, sv);
+#endif
+        if (SvMAGICAL(sv))
+            return freeze_magical(aTHX_ z, sv, next);
+        /* FALLTHROUGH */
     case SVt_NULL:
     case SVt_IV:
 #if PERL_VERSION < 11
@@ -466,70 +163,104 @@ static int freeze_content(pTHX_ freezer *z, SV *sv)
     case SVt_PV:
     case SVt_PVIV:
     case SVt_PVNV:
-    case SVt_PVMG: return SvROK(sv) ? freeze_reference(aTHX_ z, sv) : freeze_scalar(aTHX_ z, sv);
-    case SVt_PVAV: return freeze_array(aTHX_ z, (AV *)sv);
-    case SVt_PVHV: return freeze_hash(aTHX_ z, (HV *)sv);
-    default: return FOREIGN;
+        return SvROK(sv) ? freeze_reference(aTHX_ z, sv, next) : etcp_freeze_scalar(aTHX_ z, sv);
+    case SVt_PVLV: return freeze_magical(aTHX_ z, sv, next);
+    case SVt_PVAV:
+        tie = SvRMAGICAL(sv) ? etcp_freeze_tie_of(sv) : NULL;
+        return tie ? etcp_freeze_tied(aTHX_ z, sv, tie, next) : freeze_array(aTHX_ z, (AV *)sv);
+    case SVt_PVHV:
+        tie = SvRMAGICAL(sv) ? etcp_freeze_tie_of(sv) : NULL;
+        return tie ? etcp_freeze_tied(aTHX_ z, sv, tie, next) : etcp_freeze_hash(aTHX_ z, (HV *)sv);
+    default: return freeze_leaf(aTHX_ z, sv);
     }
 }
 
-static int freeze_item(pTHX_ freezer *z, SV *sv)
+static int freeze_item(pTHX_ etcp_freezer *z, SV *sv, SV **next)
 {
     int rc;
 
     /* What only one thing refers to is met once: only weak references do not count. The undef
      * constant is written anew each time. */
-    if ((SvREFCNT(sv) == 1 && !z->is_careful) || sv == &PL_sv_undef) {
-        etcp_storable_pass(z->w);
+    if ((SvREFCNT(sv) == 1 && z->mode == ETCP_FREEZE_PLAIN) || sv == &PL_sv_undef) {
+        etcp_storable_pass(&z->w);
     } else {
-        rc = etcp_storable_meet(z->w, sv);
+        rc = etcp_storable_meet(&z->w, sv);
         if (rc)
-            return rc > 0 ? 0 : rc;
+            return rc > 0 ? ETCP_FREEZE_DONE : rc;
+        if (z->mode == ETCP_FREEZE_HOLDING)
+            etcp_freeze_hold(aTHX_ z, SvREFCNT_inc_simple_NN(sv));
     }
     if (SvOBJECT(sv)) {
-        rc = freeze_class(aTHX_ z, SvSTASH(sv));
+        rc = etcp_freeze_object(aTHX_ z, sv);
         if (rc)
             return rc;
     }
-    return freeze_content(aTHX_ z, sv);
+    return freeze_content(aTHX_ z, sv, next);
+}
+
+static int step(pTHX_ etcp_freezer *z, etcp_freeze_frame *f, SV **next)
+{
+    switch ((etcp_freeze_kind)f->kind) {
+    case ETCP_FREEZE_ARRAY: return step_array(aTHX_ z, f, next);
+    case ETCP_FREEZE_HASH:
+    case ETCP_FREEZE_SORTED:
+    case ETCP_FREEZE_SNAPSHOT: return etcp_freeze_hash_step(aTHX_ z, f, next);
+    case ETCP_FREEZE_TIED_KEY:
+    case ETCP_FREEZE_TIED_INDEX: return etcp_freeze_tied_step(aTHX_ z, f, next);
+    case ETCP_FREEZE_HOOK: return etcp_freeze_hook_step(aTHX_ z, f, next);
+    case ETCP_FREEZE_LAST: break;
+    }
+    return ETCP_FREEZE_DONE;
+}
+
+/* Goes on with the frames until an item has to be written, which *next names, or nothing is left.
+ */
+static int unwind(pTHX_ etcp_freezer *z, SV **next)
+{
+    while (z->depth) {
+        etcp_freeze_frame *f = &z->frames[z->depth - 1];
+        int rc;
+
+        z->level = f->level;
+        rc = step(aTHX_ z, f, next);
+        if (rc == ETCP_FREEZE_DONE)
+            etcp_freeze_pop(z);
+        else if (rc != ETCP_FREEZE_OPENED)
+            return rc;
+    }
+    return ETCP_FREEZE_DONE;
+}
+
+static int walk(pTHX_ etcp_freezer *z, SV *root)
+{
+    SV *sv = root;
+    int rc;
+
+    z->level = 0;
+    do {
+        rc = freeze_item(aTHX_ z, sv, &sv);
+        if (rc == ETCP_FREEZE_DONE || rc == ETCP_FREEZE_OPENED)
+            rc = unwind(aTHX_ z, &sv);
+    } while (rc == ETCP_FREEZE_NEXT);
+    return rc;
 }
 
 /* ---- settings and delegation ----------------------------------------------------------------- */
 
-/* How many references may nest before Storable is asked, whose limits count in more ways than one. */
-static int depth_allowed(pTHX_ const etcp_storable_state *s)
+static int freeze_natively(pTHX_ etcp_freezer *z, SV *root)
 {
-    GV *const limits[] = {s->recursion_limit, s->recursion_limit_hash};
-    int depth = DEEPEST;
-    int i;
-
-    for (i = 0; i < 2; i++) {
-        SV *limit = etcp_storable_setting(aTHX_ limits[i]);
-        if (limit && SvOK(limit) && SvIV(limit) >= 0 && SvIV(limit) - 3 < depth)
-            depth = (int)SvIV(limit) - 3;
-    }
-    return depth < 0 ? 0 : depth;
-}
-
-static int freeze_natively(pTHX_ etcp_storable_state *s, SV *rv)
-{
-    SV *canonical = etcp_storable_setting(aTHX_ s->canonical);
-    freezer z;
+    SV *canonical = etcp_storable_setting(aTHX_ z->state->canonical);
     int rc;
 
-    z.w = &s->writer;
-    z.state = s;
-    z.is_canonical = canonical && SvTRUE(canonical);
-    z.is_careful = 0;
-    do {
-        z.depth = depth_allowed(aTHX_ s);
-        z.class_count = 0;
-        rc = etcp_storable_begin(z.w, s->minor);
+    z->is_canonical = canonical && SvTRUE(canonical);
+    for (;;) {
+        rc = etcp_storable_begin(&z->w, z->state->minor);
         if (rc == 0)
-            rc = freeze_item(aTHX_ &z, SvRV(rv));
-        z.is_careful = rc == CAREFUL;
-    } while (z.is_careful);
-    return rc;
+            rc = walk(aTHX_ z, root);
+        if (rc != ETCP_FREEZE_AGAIN)
+            return rc;
+        etcp_freezer_clean(aTHX_ z);
+    }
 }
 
 static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **data, STRLEN *len)
@@ -549,14 +280,19 @@ static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **
 void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
-    int rc = SvROK(rv) ? freeze_natively(aTHX_ s, rv) : FOREIGN;
+    etcp_freezer *z = etcp_freezer_take(s);
+    int rc;
 
+    if (!z)
+        croak("Out of memory");
+    rc = SvROK(rv) ? freeze_natively(aTHX_ z, SvRV(rv)) : ETCP_FREEZE_FOREIGN;
+    etcp_freezer_finish(aTHX_ z);
     if (rc == ETCP_ENOMEM)
         croak("Out of memory");
     if (rc) {
         freeze_by_storable(aTHX_ s, rv, data, len);
         return;
     }
-    *data = etcp_buf_bytes(&s->writer.out);
-    *len = etcp_buf_len(&s->writer.out);
+    *data = etcp_buf_bytes(&z->w.out);
+    *len = etcp_buf_len(&z->w.out);
 }

@@ -1,5 +1,5 @@
-/* What storable.c keeps per interpreter for storable_freeze.c and storable_thaw.c. Nobody else includes
- * this. */
+/* What storable.c keeps per interpreter for storable_freeze.c and storable_thaw.c. Nobody else
+ * includes this. */
 #ifndef ETCP_PERL_STORABLE_PRIVATE_H
 #define ETCP_PERL_STORABLE_PRIVATE_H
 
@@ -11,10 +11,12 @@
 enum { ETCP_NATIVE_HEADER_MAX = 40, ETCP_KEY_CACHE = 256 };
 
 typedef struct etcp_storable_state {
-    etcp_storable_writer writer;
+    struct etcp_freezer *freezer; /* NULL while it is in use, or there is none yet */
     etcp_storable_reader *reader;
     SV *frozen; /* the image that Storable itself made last, or NULL */
     SV *number; /* turns floating-point numbers into text */
+
+    size_t max_depth; /* the deepest that images may nest that came in so far */
 
     /* Variables by which users steer Storable. Globs, because local() exchanges the scalars. */
     GV *canonical;
@@ -52,11 +54,15 @@ int etcp_storable_failure(pTHX_ const etcp_storable_state *s, int rc, SV **error
 /* Whether objects are made: $Storable::flags, unless BLESS_OK was taken away. */
 int etcp_storable_may_bless(pTHX_ const etcp_storable_state *s);
 
-/* Calls a function of Storable with one argument, on a stack of its own so that no loop control leaves
- * it. Returns its result, a new reference count. flags are those of call_pv. */
+/* Calls a function of Storable with one argument, on a stack of its own so that no loop control
+ * leaves it. Returns its result, a new reference count. flags are those of call_pv. */
 SV *etcp_storable_call(pTHX_ const char *function, SV *argument, I32 flags);
 
 /* The scalar behind one of the globs above, or NULL. */
-SV *etcp_storable_setting(pTHX_ GV *gv);
+static inline SV *etcp_storable_setting(pTHX_ GV *gv)
+{
+    PERL_UNUSED_CONTEXT;
+    return gv ? GvSV(gv) : NULL;
+}
 
 #endif

@@ -384,6 +384,8 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
         return ETCP_THAW_FAILED;
     }
     options.max_depth = policy->max_depth;
+    if (s->max_depth < policy->max_depth)
+        s->max_depth = policy->max_depth;
     rc = etcp_storable_read(s->reader, data, len, &builder, &t, &options, &root);
     SvREFCNT_dec((SV *)t.replaced);
     if (rc == 0) {

@@ -163,7 +163,7 @@ A server that sends everything back:
         data       => sub {
             my $client  = shift;
             my $message = $client->data;
-            $client->send($message) or warn "Cannot answer: $@\n";
+            eval { $client->send($message) } or warn "Cannot answer: $@\n";
         },
     ) or die "Cannot set callbacks: $@\n";
 
@@ -465,7 +465,14 @@ True while L</start> runs, 0 after it returned, C<undef> before.
 
 Sends a message: a string of bytes, or a reference to anything that L<Storable> can freeze. Returns true,
 or C<undef> with a text in C<$@>. A string with characters beyond 255 is an error: encode it first. Dies as
-Storable does when a structure holds something that cannot be frozen, such as code.
+Storable does when a structure holds something that cannot be frozen, such as code, or when a
+C<STORABLE_freeze> method dies; a server that sends what it did not make itself should say
+C<eval { $client-E<gt>send($data) } or ...>, which covers both.
+
+What may come in (L</maxdepth>) may go out again, whatever C<$Storable::recursion_limit> says; structures more
+than a thousand levels deeper die as with Storable. Scalars with magic, and what C<substr>, C<pos> and their
+like refer to, are sent as the value that reading them gives. A tied variable is sent as Storable sends it: the
+object behind it.
 
 =head2 serial
 

@@ -55,6 +55,14 @@ sub _bytes { my ($text) = @_; utf8::encode($text) if utf8::is_utf8($text); retur
 
 sub _is_utf8 { my $copy = shift; return utf8::is_utf8($copy) }
 
+# The literal of a version string; an element of a tied container has other magic, too.
+sub _literal {
+    my ($object) = @_;
+    my $magic = $object->MAGIC;
+    $magic = $magic->MOREMAGIC while $magic->TYPE ne 'V' && $magic->MOREMAGIC;
+    return $magic->TYPE eq 'V' ? $magic->PTR : '';
+}
+
 # A scalar that is no reference: its public flags and its value.
 sub _scalar {
     my ($ref) = @_;
@@ -68,7 +76,7 @@ sub _scalar {
     $flags .= 'U' if length $copy && _is_utf8($$ref);
     $flags .= 'B' if defined &builtin::is_bool && do { no warnings; builtin::is_bool($copy) };
     $flags .= 'R' if readonly($$ref) && ref(B::svref_2object($ref)) ne 'B::SPECIAL';
-    $flags .= 'V' . $object->MAGIC->PTR if isvstring($copy);
+    $flags .= 'V' . _literal($object) if isvstring($copy);
     return "$flags:" . _bytes($copy);
 }
 

@@ -1,0 +1,220 @@
+#include "freeze_scalar.h"
+
+enum { FIRST_MINOR_OF_VSTRINGS = 9 }; /* Storables before do not see that they are */
+
+/* ---- magic ----------------------------------------------------------------------------------- */
+
+/* Whether reading takes no more than looking: of what magic is left then, some only watches
+ * changes, and taint changes nothing. */
+static int is_harmless(const MAGIC *mg)
+{
+    return mg->mg_type == PERL_MAGIC_taint || !mg->mg_virtual || !mg->mg_virtual->svt_get;
+}
+
+int etcp_freeze_read(pTHX_ etcp_freezer *z, SV *sv)
+{
+    const MAGIC *mg;
+
+    if (!SvGMAGICAL(sv))
+        return ETCP_FREEZE_DONE;
+    for (mg = SvMAGIC(sv); mg && is_harmless(mg); mg = mg->mg_moremagic) {
+    }
+    if (!mg)
+        return ETCP_FREEZE_DONE;
+    if (etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+        return ETCP_FREEZE_AGAIN;
+    etcp_freeze_guard(aTHX_ z);
+    mg_get(sv);
+    return ETCP_FREEZE_DONE;
+}
+
+int etcp_freeze_is_magical(const SV *sv)
+{
+    return SvRMAGICAL(sv) && mg_find((SV *)sv, PERL_MAGIC_regdata);
+}
+
+/* ---- strings --------------------------------------------------------------------------------- */
+
+static int freeze_text(etcp_freezer *z, const char *text, STRLEN len, int is_utf8)
+{
+    if (len > INT32_MAX)
+        return ETCP_FREEZE_FOREIGN;
+    return etcp_storable_put_string(&z->w, text, len, is_utf8);
+}
+
+static int freeze_string(etcp_freezer *z, SV *sv)
+{
+    const MAGIC *literal = SvMAGICAL(sv) ? mg_find(sv, PERL_MAGIC_vstring) : NULL;
+    int rc = 0;
+
+    if (literal && z->state->minor >= FIRST_MINOR_OF_VSTRINGS) {
+        if (literal->mg_len < 0 || literal->mg_len >= INT32_MAX)
+            return ETCP_FREEZE_FOREIGN;
+        rc = etcp_storable_put_literal(&z->w, (const uint8_t *)literal->mg_ptr,
+                                       (size_t)literal->mg_len);
+    }
+    return rc < 0 ? rc : freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+enum { NOT_SHORT = 1 }; /* a number that takes many digits */
+
+static int freeze_integer(etcp_freezer *z, SV *sv)
+{
+    IV iv = SvIVX(sv);
+    int is_negative = !SvIsUV(sv) && iv < 0;
+
+    return etcp_storable_put_integer(&z->w, is_negative, is_negative ? 0 - (UV)iv : (UV)iv,
+                                     z->state->writes_netint);
+}
+
+#if defined(USE_LONG_DOUBLE) || defined(USE_QUADMATH) || NVSIZE != 8
+static int freeze_decimal(etcp_freezer *z, NV nv)
+{
+    PERL_UNUSED_VAR(z);
+    PERL_UNUSED_VAR(nv);
+    return NOT_SHORT;
+}
+#else
+
+enum { MOST_DIGITS = 15, MOST_DECIMALS = 6 };
+
+/* Writes the decimal number digits / 10**decimals. */
+static int freeze_digits(etcp_freezer *z, int is_negative, uint64_t digits, int decimals)
+{
+    char text[24];
+    char *at = text + sizeof text;
+    int written = 0;
+
+    do {
+        if (written++ == decimals)
+            *--at = '.';
+        *--at = (char)('0' + digits % 10);
+        digits /= 10;
+    } while (digits || written <= decimals);
+    if (is_negative)
+        *--at = '-';
+    return freeze_text(z, at, (STRLEN)(text + sizeof text - at), 0);
+}
+
+/* Writes numbers like 12.75, which printf() is slow at. If at most 15 digits name a number that is
+ * read back as nv, then "%.15g" prints just these, for doubles keep 15 digits. digits and the power
+ * of ten are exact, so that the quotient is what reading would give. Returns NOT_SHORT when it
+ * takes more digits. */
+static int freeze_decimal(etcp_freezer *z, NV nv)
+{
+    static const NV power[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+    NV magnitude = nv < 0 ? -nv : nv;
+    int decimals;
+
+    if (!(magnitude >= 0.001 && magnitude < 1e9))
+        return NOT_SHORT;
+    for (decimals = 1; decimals <= MOST_DECIMALS; decimals++) {
+        uint64_t digits = (uint64_t)(magnitude * power[decimals] + 0.5);
+        if ((NV)digits / power[decimals] == magnitude)
+            return freeze_digits(z, nv < 0, digits, decimals);
+    }
+    return NOT_SHORT;
+}
+#endif
+
+/* Perl's own text of a number. Storable asks for it in the scope of its own code, where the decimal
+ * point is a point; our caller may be under "use locale". */
+static int freeze_by_perl(pTHX_ etcp_freezer *z, SV *number)
+{
+    char text[64];
+    STRLEN len;
+    STRLEN used = 0;
+    const char *from = SvPV_const(number, len);
+    const char *end = from + len;
+
+    while (from < end && used < sizeof text) {
+        if (isALNUM(*from) || *from == '-' || *from == '+')
+            text[used++] = *from;
+        else if (used == 0 || text[used - 1] != '.')
+            text[used++] = '.';
+        from++;
+    }
+    return freeze_text(z, text, used, 0);
+}
+
+/* Storable turns whole numbers into integers, and writes Perl's text of all others. Both is tried
+ * on a scalar of ours: the user's keeps its flags. */
+static int freeze_double(pTHX_ etcp_freezer *z, NV nv)
+{
+    SV *number = z->state->number;
+    int rc;
+
+    if (nv > -2147483648.0 && nv < 2147483648.0) {
+        I32 whole = (I32)nv;
+        if ((NV)whole == nv)
+            return etcp_storable_put_integer(&z->w, whole < 0,
+                                             (uint64_t)(whole < 0 ? -(IV)whole : whole),
+                                             z->state->writes_netint);
+        rc = freeze_decimal(z, nv);
+        if (rc != NOT_SHORT)
+            return rc;
+        sv_setnv(number, nv);
+    } else {
+        sv_setnv(number, nv);
+        SvIV_please(number);
+        if (SvIOK(number))
+            return freeze_integer(z, number);
+    }
+    return freeze_by_perl(aTHX_ z, number);
+}
+
+/* ---- any scalar ------------------------------------------------------------------------------ */
+
+/* A value that has private flags only: numbers that were made from something else, and scalars with
+ * magic in old perls. Storable takes the text, which is made on a scalar of ours. */
+static int freeze_private_value(pTHX_ etcp_freezer *z, SV *sv)
+{
+    SV *copy = z->state->number;
+    STRLEN len;
+    const char *text;
+
+    if (SvPOKp(sv))
+        return freeze_string(z, sv);
+    if (SvIOKp(sv) && SvIsUV(sv))
+        sv_setuv(copy, SvUVX(sv));
+    else if (SvIOKp(sv))
+        sv_setiv(copy, SvIVX(sv));
+    else
+        sv_setnv(copy, SvNVX(sv));
+    text = SvPV_const(copy, len);
+    return freeze_text(z, text, len, 0);
+}
+
+/* The order of the questions is that of Storable: a string comes before a number, and the constants
+ * before both. */
+int etcp_freeze_scalar(pTHX_ etcp_freezer *z, SV *sv)
+{
+    const U32 constant_flags = SVf_READONLY | SVf_POK | SVf_NOK;
+    U32 flags = SvFLAGS(sv);
+
+    /* The most frequent ones: neither a string nor a constant. */
+    if ((flags & (SVf_IOK | SVf_POK)) == SVf_IOK)
+        return freeze_integer(z, sv);
+    if (!SvOK(sv))
+        return etcp_storable_put_op(&z->w, sv == &PL_sv_undef ? ETCP_SX_SV_UNDEF : ETCP_SX_UNDEF);
+    if ((flags & constant_flags) == constant_flags) {
+        if (sv == &PL_sv_yes)
+            return etcp_storable_put_op(&z->w, ETCP_SX_SV_YES);
+        if (sv == &PL_sv_no)
+            return etcp_storable_put_op(&z->w, ETCP_SX_SV_NO);
+    }
+#ifdef SvIsBOOL
+    else if (z->state->writes_booleans && SvIsBOOL(sv))
+        return etcp_storable_put_op(&z->w,
+                                    SvTRUE_nomg(sv) ? ETCP_SX_BOOLEAN_TRUE : ETCP_SX_BOOLEAN_FALSE);
+#endif
+    if (flags & SVf_POK)
+        return freeze_string(z, sv);
+    if (flags & SVf_IOK)
+        return freeze_integer(z, sv);
+    if (flags & SVf_NOK)
+        return freeze_double(aTHX_ z, SvNVX(sv));
+    return freeze_private_value(aTHX_ z, sv);
+}
