@@ -143,3 +143,12 @@ void etcp_perl_storable_boot(pTHX)
     probe_items(aTHX_ s);
     probe_native(aTHX_ s);
 }
+
+void etcp_perl_storable_clone(pTHX)
+{
+    dMY_CXT;
+
+    /* Perl calls CLONE again for each class that inherits it. */
+    if (MY_CXT.owner != PERL_GET_THX)
+        etcp_perl_storable_boot(aTHX);
+}

@@ -18,9 +18,11 @@ enum {
     ETCP_THAW_REFUSED = 3     /* the image is sound as far as read, but the policy forbids it */
 };
 
-/* Makes this interpreter's caches and asks the installed Storable for its dialect. Call it at boot, and
- * from CLONE in a new thread. */
+/* Makes this interpreter's caches and asks the installed Storable for its dialect. Call it at boot. */
 void etcp_perl_storable_boot(pTHX);
+
+/* The same for a new thread, from CLONE: however often perl calls that, it is done once. */
+void etcp_perl_storable_clone(pTHX);
 
 /* The minor number of the images that Storable, and so etcp_perl_freeze, writes. */
 U8 etcp_perl_storable_minor(pTHX);
