@@ -1,11 +1,16 @@
 /* The Perl API of Net::EasyTCP: one short XSUB per public method. Bodies live in csrc/perl/. */
 #include "csrc/perl/bridge.h"
 
+#include "csrc/perl/arguments.h"
+#include "csrc/perl/codecs.h"
 #include "csrc/perl/dispatch.h"
 #include "csrc/perl/handle.h"
+#include "csrc/perl/lifetime.h"
 #include "csrc/perl/message.h"
 #include "csrc/perl/object.h"
 #include "csrc/perl/options.h"
+#include "csrc/perl/policy.h"
+#include "csrc/perl/server_part.h"
 #include "csrc/perl/storable.h"
 
 /* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
@@ -15,26 +20,23 @@
 #define CONNECTIONS_ONLY(o, name)                                                                  \
     if ((o)->kind == ETCP_KIND_SERVER)                                                             \
         RETURN_SV(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
-#define RETURN_SV(sv)                                                                       \
+/* A server's copy in a thread may lack what it needs. */
+#define USABLE_SERVERS_ONLY(o, name)                                                               \
+    SERVERS_ONLY(o, name);                                                                         \
+    if (!etcp_server_part_is_usable(aTHX_ o))                                                      \
+    RETURN_SV(&PL_sv_undef)
+#define RETURN_SV(sv)                                                                              \
     do {                                                                                           \
         ST(0) = (sv);                                                                              \
         XSRETURN(1);                                                                               \
     } while (0)
-
-static void collect_client(etcp_conn *conn, void *list)
-{
-    dTHX;
-    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
-
-    if (o)
-        av_push((AV *)list, newRV_inc((SV *)o->hash));
-}
 
 MODULE = Net::EasyTCP    PACKAGE = Net::EasyTCP
 
 PROTOTYPES: DISABLE
 
 BOOT:
+    etcp_lifetime_boot();
     etcp_perl_storable_boot(aTHX);
 
 SV *
@@ -72,7 +74,7 @@ PREINIT:
     I32 i;
 PPCODE:
     SERVERS_ONLY(self, "setcallback");
-    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
+    etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
         if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code))
@@ -85,7 +87,8 @@ start(self, idle = NULL, ...)
     etcp_object *self
     SV *idle
 PPCODE:
-    SERVERS_ONLY(self, "start");
+    USABLE_SERVERS_ONLY(self, "start");
+    etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     if (idle)
         SvGETMAGIC(idle);
@@ -99,9 +102,9 @@ void
 do_one_loop(self, ...)
     etcp_object *self
 PPCODE:
-    SERVERS_ONLY(self, "do_one_loop");
+    USABLE_SERVERS_ONLY(self, "do_one_loop");
     PUTBACK;
-    if (!etcp_dispatch_loop(aTHX_ self, 10))
+    if (!etcp_dispatch_loop(aTHX_ self, ETCP_TICK_MS))
         XSRETURN_UNDEF;
     XSRETURN_YES;
 
@@ -119,9 +122,9 @@ running(self, ...)
     etcp_object *self
 PPCODE:
     SERVERS_ONLY(self, "running");
-    if (self->srv->running < 0)
+    if (self->srv->running == ETCP_NEVER_STARTED)
         XSRETURN_UNDEF;
-    XSRETURN_IV(self->srv->running);
+    XSRETURN_IV(self->srv->running == ETCP_RUNNING);
 
 void
 clients(self, ...)
@@ -130,15 +133,14 @@ PREINIT:
     AV *list;
     I32 i;
 PPCODE:
-    SERVERS_ONLY(self, "clients");
+    USABLE_SERVERS_ONLY(self, "clients");
     if (GIMME_V != G_ARRAY) {
         size_t count = etcp_server_client_count(self->srv->core);
         if (count == 0)
             XSRETURN_UNDEF;
         XSRETURN_IV((IV)count);
     }
-    list = (AV *)sv_2mortal((SV *)newAV());
-    etcp_server_each_client(self->srv->core, collect_client, list);
+    list = (AV *)sv_2mortal((SV *)etcp_server_part_clients(aTHX_ self));
     if (av_len(list) < 0)
         XSRETURN_UNDEF;
     EXTEND(SP, av_len(list) + 1);
@@ -151,8 +153,8 @@ addclientip(self, ...)
 PREINIT:
     I32 i;
 PPCODE:
-    SERVERS_ONLY(self, "addclientip");
-    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
+    USABLE_SERVERS_ONLY(self, "addclientip");
+    etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i++) {
         if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
             RETURN_SV(etcp_fail(aTHX_ "Out of memory"));
@@ -165,8 +167,8 @@ deleteclientip(self, ...)
 PREINIT:
     I32 i;
 PPCODE:
-    SERVERS_ONLY(self, "deleteclientip");
-    etcp_object_protect(aTHX_ self); /* overloading in an argument may drop it */
+    USABLE_SERVERS_ONLY(self, "deleteclientip");
+    etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i++)
         etcp_server_disallow(self->srv->core, SvPV_nolen_const(ST(i)));
     XSRETURN_IV(1);
@@ -177,6 +179,7 @@ send(self, data = &PL_sv_undef, ...)
     SV *data
 PPCODE:
     CONNECTIONS_ONLY(self, "send");
+    etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     if (!etcp_message_send(aTHX_ self, data))
         XSRETURN_UNDEF;
@@ -190,8 +193,9 @@ PREINIT:
     SV *message;
 PPCODE:
     CONNECTIONS_ONLY(self, "receive");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_object_protect(aTHX_ self); /* signal handlers and hooks may drop it */
     PUTBACK;
-    etcp_object_protect(aTHX_ self); /* reading seconds may drop it */
     SvGETMAGIC(seconds);
     message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV_nomg(seconds) : 0);
     if (!message)
@@ -243,6 +247,7 @@ void
 _handle(self, ...)
     etcp_object *self
 PPCODE:
+    etcp_arguments_hold(aTHX_ self, ax, items);
     if (items > 1)
         etcp_handle_set(aTHX_ self, ST(1));
     if (!self->handle)
@@ -282,6 +287,7 @@ serial(self, ...)
     etcp_object *self
 PPCODE:
     if (!self->serial) {
+        etcp_object_protect(aTHX_ self); /* the counter or an older slot may have magic */
         self->serial = etcp_object_next_serial(aTHX);
         etcp_object_slot(aTHX_ self, "_serial", newSViv(self->serial));
     }
@@ -333,22 +339,14 @@ void
 _codecs(kind)
     const char *kind
 PREINIT:
-    size_t count;
-    size_t i;
+    AV *lines;
+    I32 i;
 PPCODE:
-    if (strEQ(kind, "encrypt")) {
-        const etcp_cipher *rows = etcp_ciphers(&count);
-        EXTEND(SP, (SSize_t)count);
-        for (i = 0; i < count; i++)
-            PUSHs(sv_2mortal(newSVpvf("%c %s %s %d %d", rows[i].key, rows[i].name, rows[i].version,
-                                      rows[i].flags & ETCP_CIPHER_CBC ? 1 : 0,
-                                      rows[i].flags & ETCP_CIPHER_MERGES ? 1 : 0)));
-    } else {
-        const etcp_compressor *rows = etcp_compressors(&count);
-        EXTEND(SP, (SSize_t)count);
-        for (i = 0; i < count; i++)
-            PUSHs(sv_2mortal(newSVpvf("%c %s %s", rows[i].key, rows[i].name, rows[i].version)));
-    }
+    lines = strEQ(kind, "encrypt") ? etcp_codecs_ciphers(aTHX) : etcp_codecs_compressors(aTHX);
+    sv_2mortal((SV *)lines);
+    EXTEND(SP, av_len(lines) + 1);
+    for (i = 0; i <= av_len(lines); i++)
+        PUSHs(*av_fetch(lines, i, 0));
 
 SV *
 _freeze(structure)
@@ -389,4 +387,4 @@ void
 CLONE(...)
 CODE:
     PERL_UNUSED_VAR(items);
-    etcp_perl_storable_boot(aTHX);
+    etcp_perl_storable_clone(aTHX);

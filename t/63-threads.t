@@ -110,6 +110,73 @@ threads->create(sub {
 })->join;
 unharmed('objects left in a thread');
 
+# However many classes inherit CLONE, a thread makes its own state once.
+{
+    my $frozen = 0;
+    my $nfreeze = \&Storable::nfreeze;
+    no warnings 'redefine';
+    local *Storable::nfreeze = sub { $frozen++; return $nfreeze->(@_) };
+    {
+        no strict 'refs';
+        @{"Inherits${_}::ISA"} = ('Net::EasyTCP') foreach 1 .. 10;
+    }
+    is(threads->create(sub { return $frozen })->join, 1, 'a thread asks Storable for its dialect once');
+}
+unharmed('many subclasses');
+
+# A thread that is made while no descriptor is free has copies whose methods fail.
+SKIP: {
+    skip 'no shell that limits descriptors', 1 if system q{sh -c 'ulimit -n 64' 2>/dev/null};
+    my @failed = run_limited(<<'PERL');
+my $server = Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1') or die $@;
+my $port = $server->{_sock}->sockport;
+my $pid = fork;
+if (!$pid) { $server->start }
+my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port) or die $@;
+my @files;
+while (open my $file, '<', '/dev/null') { push @files, $file }
+threads->create(sub {
+    my %calls = (
+        server => [ qw(start do_one_loop clients), [ addclientip => '127.0.0.1' ], [ deleteclientip => '127.0.0.1' ] ],
+        client => [ [ send => 'x' ], [ receive => 1 ] ],
+    );
+    foreach my $name (sort keys %calls) {
+        foreach my $call (@{ $calls{$name} }) {
+            my ($method, @arguments) = ref $call ? @$call : $call;
+            my $result = ($name eq 'server' ? $server : $client)->$method(@arguments);
+            print "$name $method: ", defined $result ? $result : $@, "\n";
+        }
+    }
+    print join(' ', map { defined $_ ? $_ : 'undef' } $server->running, $server->mode, $server->socket, $server->stop,
+        $server->setcallback(data => sub { }), $client->socket, $client->pending, $client->remoteip, $client->close), "\n";
+})->join;
+print "joined\n";
+kill 'KILL', $pid;
+PERL
+    my $why = 'This thread has no copy of the server: Too many open files';
+    is_deeply(\@failed, [
+        'client send: Error sending data: Socket handle not supplied', 'client receive: Timed out waiting to receive data',
+        (map { "server $_: $why" } qw(start do_one_loop clients addclientip deleteclientip)),
+        'undef server undef 1 1 undef 0 undef 1', 'joined',
+    ], 'methods of copies that lack a descriptor fail') or diag join "\n", @failed;
+}
+unharmed('no descriptors');
+
+sub run_limited {
+    my $script = "use threads; use Net::EasyTCP; \$SIG{ALRM} = 'DEFAULT'; alarm 100;\n$_[0]";
+    my @command = ($^X, (map { "-I$_" } @INC), '-e', $script);
+    my $pid = open my $out, '-|';
+    die "fork: $!" if !defined $pid;
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        exec 'sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh', @command or die "exec: $!";
+    }
+    chomp(my @lines = <$out>);
+    close $out;
+    push @lines, "status $?" if $?;
+    return @lines;
+}
+
 $client->close;
 $echo->kill('TERM');
 done_testing();

@@ -32,6 +32,16 @@ void etcp_bucket_push(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
     b->count++;
 }
 
+static void make_room_in_front(etcp_bucket *b)
+{
+    if (b->count == b->cap) {
+        b->cap *= 2;
+        Renew(b->slots, b->cap, etcp_message);
+    }
+    Move(b->slots, b->slots + 1, b->count, etcp_message);
+    b->head = 1;
+}
+
 void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
 {
     if (b->count == 0) {
@@ -46,8 +56,9 @@ void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
         etcp_bucket_push(aTHX_ b, later.sv, later.state);
         return;
     }
-    /* Only what was just shifted is put back, so the slot before the head is free. */
-    assert(b->head > 0);
+    /* The slot before the head is free, unless messages came meanwhile and all moved to the front. */
+    if (b->head == 0)
+        make_room_in_front(b);
     b->head--;
     b->slots[b->head].sv = sv;
     b->slots[b->head].state = state;

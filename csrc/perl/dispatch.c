@@ -1,11 +1,11 @@
 #include "dispatch.h"
 
+#include "arguments.h"
 #include "handle.h"
+#include "lifetime.h"
 #include "message.h"
-
-/* The pace of the original: do_one_loop() waits at most this long, and start() runs its idle
- * callback at least this often. */
-#define TICK_MS 10
+#include "policy.h"
+#include "server_part.h"
 
 /* Seconds after which a server draws a new Crypt::RSA pair. */
 #define RSA_LIFETIME 3600
@@ -149,7 +149,7 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
         o = (etcp_object *)etcp_conn_user(event->conn);
         if (o) {
             etcp_handle_close(aTHX_ o);
-            etcp_object_forget(aTHX_ o);
+            etcp_server_part_forget(aTHX_ o);
         }
         break;
     }
@@ -168,7 +168,7 @@ static int renew_rsa_when_due(pTHX_ etcp_object *server)
     if (now - srv->rsa_made_at < RSA_LIFETIME && now >= srv->rsa_made_at)
         return 1;
     srv->rsa_made_at = now;
-    if (etcp_config_renew_rsa(srv->config) < 0) {
+    if (etcp_config_renew_rsa(etcp_server_config(srv->core)) < 0) {
         etcp_fail(aTHX_ "Could not generate global Crypt::RSA keypairs. ");
         return 0;
     }
@@ -219,7 +219,7 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
 static int go_on(pTHX_ etcp_object *server, SV *idle)
 {
     const I32 scope = PL_savestack_ix;
-    int ok = go_round(aTHX_ server, idle ? TICK_MS : -1);
+    int ok = go_round(aTHX_ server, idle ? ETCP_TICK_MS : -1);
 
     PERL_ASYNC_CHECK();
     if (ok && idle) {
@@ -236,7 +236,7 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     int ok = 1;
 
     etcp_object_protect(aTHX_ server);
-    srv->running = 1;
+    srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
     enter_callbacks(aTHX);
     while (ok && !srv->stop_requested)
@@ -245,7 +245,7 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     if (!ok)
         return 0;
     etcp_server_flush(srv->core);
-    srv->running = 0;
+    srv->running = ETCP_STOPPED;
     srv->stop_requested = 0;
     return 1;
 }
@@ -293,35 +293,58 @@ static SV *callable(pTHX_ CV *code)
     return block;
 }
 
+static SV **callback_named(etcp_server_part *srv, const char *name)
+{
+    if (strEQ(name, "connect"))
+        return &srv->on_connect;
+    if (strEQ(name, "data"))
+        return &srv->on_data;
+    if (strEQ(name, "disconnect"))
+        return &srv->on_disconnect;
+    return NULL;
+}
+
+/* Enters a callback in the slot where scripts look for it. Values whose place it takes may run code when
+ * they are freed, so each container is held while its content changes. */
+static void list_callback(pTHX_ const etcp_object *server, SV *name, SV *code)
+{
+    SV **slot = hv_fetchs(server->hash, "_callbacks", 1);
+    HV *table;
+    HE *entry;
+
+    if (!slot)
+        return;
+    if (SvROK(*slot) && SvTYPE(SvRV(*slot)) == SVt_PVHV) {
+        table = (HV *)sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(*slot)));
+    } else {
+        table = (HV *)sv_2mortal((SV *)newHV());
+        sv_2mortal(SvREFCNT_inc_simple_NN(*slot));
+        sv_setsv(*slot, sv_2mortal(newRV_inc((SV *)table)));
+    }
+    entry = hv_fetch_ent(table, name, 1, 0);
+    if (entry) {
+        SV *place = sv_2mortal(SvREFCNT_inc_simple_NN(HeVAL(entry)));
+        sv_setsv_mg(place, sv_2mortal(newRV_inc(code)));
+    }
+}
+
 int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
 {
-    etcp_server_part *srv = server->srv;
-    const char *text = SvPV_nolen_const(name);
-    SV **place = NULL;
-    HV *table;
-    SV **slot;
+    SV **place;
 
+    name = etcp_arguments_text(aTHX_ name);
     SvGETMAGIC(code);
     if (!SvROK(code) || SvOBJECT(SvRV(code)) || SvTYPE(SvRV(code)) != SVt_PVCV) {
         etcp_fail(aTHX_ "Callback %" SVf " %" SVf " does not exist", SVfARG(name), SVfARG(code));
         return 0;
     }
-    if (strEQ(text, "connect"))
-        place = &srv->on_connect;
-    else if (strEQ(text, "data"))
-        place = &srv->on_data;
-    else if (strEQ(text, "disconnect"))
-        place = &srv->on_disconnect;
+    code = sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(code)));
+    place = callback_named(server->srv, SvPVX_const(name));
     if (place) {
         SV *old = *place;
-        *place = callable(aTHX_ (CV *)SvRV(code));
+        *place = callable(aTHX_ (CV *)code);
         SvREFCNT_dec(old);
     }
-    slot = hv_fetchs(server->hash, "_callbacks", 1);
-    if (slot && (!SvROK(*slot) || SvTYPE(SvRV(*slot)) != SVt_PVHV))
-        sv_setsv(*slot, sv_2mortal(newRV_noinc((SV *)newHV())));
-    table = slot ? (HV *)SvRV(*slot) : NULL;
-    if (table)
-        (void)hv_store_ent(table, name, newRV_inc(SvRV(code)), 0);
+    list_callback(aTHX_ server, name, code);
     return 1;
 }

@@ -4,6 +4,10 @@
 
 #include "object.h"
 
+/* The pace of the original, in milliseconds: do_one_loop() waits at most this long, and start() runs
+ * its idle callback at least this often. */
+enum { ETCP_TICK_MS = 10 };
+
 /* One loop: waits at most timeout_ms (negative: until something happens), then delivers everything
  * that is ready. Callbacks may die, exit, or do anything to any object. Returns 1, or 0 with $@ set. */
 int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms);

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "server_part.h"
+
 static IO *io_of(const etcp_object *o)
 {
     if (!o->handle || !SvROK(o->handle) || SvTYPE(SvRV(o->handle)) != SVt_PVGV)
@@ -27,9 +29,10 @@ int etcp_handle_dup_fd(const etcp_object *o)
 
 void etcp_handle_set(pTHX_ etcp_object *o, SV *handle)
 {
+    SV *copy = newSVsv(handle);
     SV *old = o->handle;
 
-    o->handle = newSVsv(handle);
+    o->handle = copy;
     SvREFCNT_dec(old);
 }
 
@@ -74,24 +77,24 @@ static const MGVTBL slot_vtbl = {
     get_slot, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 };
 
+/* Cuts the slot off from an object that goes away; scripts may have taken a reference to it. */
+static void withdraw_slot(pTHX_ etcp_object *o)
+{
+    MAGIC *mg = mg_findext(o->slot, PERL_MAGIC_ext, &slot_vtbl);
+
+    if (mg)
+        mg->mg_obj = NULL;
+}
+
 void etcp_handle_offer(pTHX_ etcp_object *o)
 {
     MAGIC *mg;
 
     o->slot = newSV(0);
+    o->withdraw = withdraw_slot;
     mg = sv_magicext(o->slot, NULL, PERL_MAGIC_ext, (MGVTBL *)&slot_vtbl, NULL, 0);
     mg->mg_obj = (SV *)o->hash; /* not counted: the hash holds the slot */
     etcp_object_slot(aTHX_ o, "_sock", SvREFCNT_inc_simple_NN(o->slot));
-}
-
-void etcp_handle_withdraw(pTHX_ etcp_object *o)
-{
-    MAGIC *mg = o->slot ? mg_findext(o->slot, PERL_MAGIC_ext, &slot_vtbl) : NULL;
-
-    if (mg)
-        mg->mg_obj = NULL;
-    SvREFCNT_dec(o->slot);
-    o->slot = NULL;
 }
 
 int etcp_handle_was_closed(const etcp_object *o)

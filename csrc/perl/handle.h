@@ -22,9 +22,6 @@ void etcp_handle_close(pTHX_ etcp_object *o);
  * handle when it is read. */
 void etcp_handle_offer(pTHX_ etcp_object *o);
 
-/* Cuts the slot off from an object that goes away; scripts may have taken a reference to it. */
-void etcp_handle_withdraw(pTHX_ etcp_object *o);
-
 /* Whether the script closed a handle it got from socket(). */
 int etcp_handle_was_closed(const etcp_object *o);
 

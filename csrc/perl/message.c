@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "policy.h"
+
 #define DEFAULT_RECEIVE_SECONDS 300
 
 /* ---- large payloads in scalars --------------------------------------------------------------- */
@@ -119,7 +121,8 @@ int etcp_message_prepare(pTHX_ etcp_object *o)
         return 1;
     if (etcp_bucket_first(&o->bucket)->state != ETCP_MESSAGE_FROZEN)
         return 1;
-    /* Taken out first: a hook may come back to this object. */
+    /* Hooks run, which may drop this object or come back to it: the image is taken out first. */
+    etcp_object_protect(aTHX_ o);
     image = sv_2mortal(etcp_bucket_shift(&o->bucket).sv);
     rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, &m);
     if (rc <= 0)
@@ -254,10 +257,7 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
         return 0;
     }
-    /* Magic and hooks run code of the user's, which may drop or close this very object. */
-    if (SvGMAGICAL(data) || SvROK(data))
-        etcp_object_protect(aTHX_ o);
-    SvGETMAGIC(data);
+    SvGETMAGIC(data); /* may close it: sending fails then */
     if (!SvOK(data)) {
         etcp_fail(aTHX_ "Error sending data: Data not supplied");
         return 0;

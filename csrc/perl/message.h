@@ -23,7 +23,8 @@ int etcp_message_prepare(pTHX_ etcp_object *o);
  * damaged, and $@ says why (*failed is set to 1 then). */
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
 
-/* Sends data on o, waiting where the original waited. Returns 1, or 0 with $@ set. */
+/* Sends data on o, waiting where the original waited. Magic and hooks of data may run Perl code: the
+ * caller keeps both alive (etcp_arguments_hold). Returns 1, or 0 with $@ set. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data);
 
 /* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300).

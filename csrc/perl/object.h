@@ -4,18 +4,12 @@
 
 #include "bridge.h"
 #include "bucket.h"
-#include "storable.h"
 
 typedef enum etcp_kind { ETCP_KIND_SERVER, ETCP_KIND_CLIENT, ETCP_KIND_SERVERCLIENT } etcp_kind;
 
 typedef struct etcp_object etcp_object;
 typedef struct etcp_server_part etcp_server_part;
-
-/* A thaw policy that a server shares with its serverclients. */
-typedef struct etcp_policy {
-    unsigned references;
-    etcp_thaw_policy rule;
-} etcp_policy;
+struct etcp_policy;
 
 struct etcp_object {
     etcp_kind kind;
@@ -25,10 +19,11 @@ struct etcp_object {
     etcp_bucket bucket;
     SV *handle;            /* what socket() returned, or NULL */
     SV *slot;              /* the value of _sock in the hash, counted: see handle.h */
+    void (*withdraw)(pTHX_ etcp_object *o); /* what to call before slot goes; NULL: nothing */
     IV serial;             /* 0: none yet */
     const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
     const etcp_compressor *compressor;
-    etcp_policy *policy;   /* which classes may come from the network; NULL: all */
+    struct etcp_policy *policy; /* which classes may come from the network; NULL: all */
     etcp_server_part *srv; /* server objects only */
     /* A serverclient while its server's table lists it: */
     SV *held;              /* the table's counted reference to the hash */
@@ -36,21 +31,8 @@ struct etcp_object {
     etcp_object *prev, *next;
 };
 
-struct etcp_server_part {
-    etcp_server *core;
-    etcp_config *config;
-    etcp_object *clients; /* serverclients with held set, linked */
-    SV *on_connect;       /* subroutines, counted, or NULL */
-    SV *on_data;
-    SV *on_disconnect;
-    int running;          /* -1: never started */
-    int stop_requested;
-    NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
-    int uses_rsa;
-};
-
-/* Makes the structure and hangs it on hash. The object owns nothing yet. */
-etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind);
+/* By which the magic of our objects is known; set once, by etcp_lifetime_boot. */
+extern const MGVTBL *etcp_object_vtbl;
 
 /* The structure that hangs on a hash; NULL when there is none. */
 etcp_object *etcp_object_find(pTHX_ SV *hash);
@@ -71,16 +53,9 @@ const etcp_compressor *etcp_object_compressor(const etcp_object *o);
 /* Keeps the object alive until the current statement of the caller ends. */
 void etcp_object_protect(pTHX_ etcp_object *o);
 
-/* Takes a serverclient out of its server's table and drops the table's reference. */
-void etcp_object_forget(pTHX_ etcp_object *o);
-
-/* Stores value under a slot name the original used; takes over value. */
+/* Stores value under a slot name the original used; takes over value. May free what a script had
+ * stored there: keep o alive. */
 void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
-
-/* Makes a policy with one reference: mode as in etcp_thaw_policy, classes the names for mode 2. */
-etcp_policy *etcp_policy_new(pTHX_ int mode, AV *classes);
-etcp_policy *etcp_policy_ref(etcp_policy *policy);
-void etcp_policy_unref(pTHX_ etcp_policy *policy);
 
 /* Sets $@ to text and returns &PL_sv_undef: the failure value of every method. */
 SV *etcp_fail(pTHX_ const char *format, ...);

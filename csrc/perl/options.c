@@ -3,7 +3,10 @@
 #include <errno.h>
 
 #include "handle.h"
+#include "lifetime.h"
 #include "message.h"
+#include "policy.h"
+#include "server_part.h"
 
 #define NEGOTIATION_SECONDS 90
 
@@ -243,14 +246,35 @@ static void fill_limits(pTHX_ HV *args, etcp_conn_limits *limits)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, etcp_object **out)
+static void free_config(pTHX_ void *config)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_config_unref((etcp_config *)config);
+}
+
+static void free_policy(pTHX_ void *policy)
+{
+    etcp_policy_unref(aTHX_ (etcp_policy *)policy);
+}
+
+/* Reads what may come in before anything is made: reading may die. Freed with the scope. */
+static etcp_policy *policy_in_scope(pTHX_ HV *args)
+{
+    etcp_policy *policy = policy_from(aTHX_ args);
+
+    SAVEDESTRUCTOR_X(free_policy, policy);
+    return policy;
+}
+
+static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, etcp_policy *policy,
+                      etcp_object **out)
 {
     HV *hash = newHV();
     SV *self = newRV_noinc((SV *)hash);
 
     *out = etcp_object_attach(aTHX_ hash, kind);
     sv_bless(self, gv_stashpv(class_name, GV_ADD));
-    (*out)->policy = policy_from(aTHX_ args);
+    (*out)->policy = etcp_policy_ref(policy);
     (*out)->donot = flags_of(aTHX_ args) & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
     etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
     etcp_handle_offer(aTHX_ *out);
@@ -272,12 +296,6 @@ static void free_dial(pTHX_ void *dial)
 {
     PERL_UNUSED_CONTEXT;
     etcp_dial_free((etcp_dial *)dial);
-}
-
-static void free_config(pTHX_ void *config)
-{
-    PERL_UNUSED_CONTEXT;
-    etcp_config_unref((etcp_config *)config);
 }
 
 static unsigned negotiation_ms(pTHX_ HV *args)
@@ -337,6 +355,7 @@ static etcp_conn *dial_server(pTHX_ etcp_config *config, HV *args)
 SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
 {
     etcp_config *config;
+    etcp_policy *policy;
     SV *self = &PL_sv_undef;
 
     if (!options_are_valid(aTHX_ args))
@@ -346,11 +365,12 @@ SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
         return etcp_fail(aTHX_ "Out of memory");
     ENTER;
     SAVEDESTRUCTOR_X(free_config, config);
+    policy = policy_in_scope(aTHX_ args);
     if (fill_config(aTHX_ config, class_name, args)) {
         etcp_conn *conn = dial_server(aTHX_ config, args);
         if (conn) {
             etcp_object *o;
-            self = new_object(aTHX_ class_name, ETCP_KIND_CLIENT, args, &o);
+            self = new_object(aTHX_ class_name, ETCP_KIND_CLIENT, args, policy, &o);
             o->conn = conn;
             set_remote_slots(aTHX_ o);
         }
@@ -362,6 +382,7 @@ SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
 SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
 {
     etcp_config *config;
+    etcp_policy *policy;
     etcp_conn_limits limits;
     etcp_conn *conn = NULL;
     SV *self = &PL_sv_undef;
@@ -372,6 +393,9 @@ SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
     config = etcp_config_new(ETCP_ROLE_CLIENT);
     if (!config)
         return etcp_fail(aTHX_ "Out of memory");
+    ENTER;
+    SAVEDESTRUCTOR_X(free_config, config);
+    policy = policy_in_scope(aTHX_ args);
     etcp_conn_limits_default(&limits);
     fill_limits(aTHX_ args, &limits);
     if (!fill_config(aTHX_ config, class_name, args))
@@ -379,11 +403,11 @@ SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
     else if (etcp_conn_wrap(fd, config, &limits, &conn) < 0)
         etcp_fail(aTHX_ "Error getting peername");
     else {
-        self = new_object(aTHX_ class_name, ETCP_KIND_SERVERCLIENT, args, &o);
+        self = new_object(aTHX_ class_name, ETCP_KIND_SERVERCLIENT, args, policy, &o);
         o->conn = conn;
         set_remote_slots(aTHX_ o);
     }
-    etcp_config_unref(config);
+    LEAVE;
     return self;
 }
 
@@ -422,6 +446,7 @@ static int wants_rsa(const etcp_config *config)
 SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
 {
     etcp_config *config;
+    etcp_policy *policy;
     etcp_server_options options;
     etcp_server *core = NULL;
     SV *self = &PL_sv_undef;
@@ -436,6 +461,7 @@ SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
         return etcp_fail(aTHX_ "Out of memory");
     ENTER;
     SAVEDESTRUCTOR_X(free_config, config);
+    policy = policy_in_scope(aTHX_ args);
     Zero(&error, 1, etcp_error);
     fill_server_options(aTHX_ args, &options);
     rsa = fill_config(aTHX_ config, class_name, args) ? wants_rsa(config) : -1;
@@ -447,9 +473,8 @@ SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
                   text_arg(aTHX_ args, "port"), Strerror(errno));
         errno = error.sys_errno ? error.sys_errno : EINVAL;
     } else if (rsa >= 0) {
-        self = new_object(aTHX_ class_name, ETCP_KIND_SERVER, args, &o);
+        self = new_object(aTHX_ class_name, ETCP_KIND_SERVER, args, policy, &o);
         o->srv->core = core;
-        o->srv->config = etcp_config_ref(config);
         o->srv->uses_rsa = rsa;
         o->srv->rsa_made_at = (NV)time(NULL);
     }

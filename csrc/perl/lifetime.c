@@ -1,0 +1,103 @@
+#include "lifetime.h"
+
+#include "policy.h"
+#include "server_part.h"
+
+static int free_object(pTHX_ SV *sv, MAGIC *mg);
+#ifdef USE_ITHREADS
+static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
+#endif
+
+static const MGVTBL vtbl = {
+    NULL, NULL, NULL, NULL, free_object, NULL,
+#ifdef USE_ITHREADS
+    dup_object,
+#else
+    NULL,
+#endif
+    NULL
+};
+
+void etcp_lifetime_boot(void)
+{
+    etcp_object_vtbl = &vtbl;
+}
+
+etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
+{
+    etcp_object *o;
+    MAGIC *mg;
+
+    Newxz(o, 1, etcp_object);
+    o->kind = kind;
+    o->hash = hash;
+    if (kind == ETCP_KIND_SERVER)
+        o->srv = etcp_server_part_new(aTHX);
+    mg = sv_magicext((SV *)hash, NULL, PERL_MAGIC_ext, (MGVTBL *)&vtbl, (const char *)o, 0);
+#ifdef USE_ITHREADS
+    mg->mg_flags |= MGf_DUP;
+#else
+    PERL_UNUSED_VAR(mg);
+#endif
+    return o;
+}
+
+static int free_object(pTHX_ SV *sv, MAGIC *mg)
+{
+    etcp_object *o = (etcp_object *)mg->mg_ptr;
+
+    PERL_UNUSED_ARG(sv);
+    if (!o)
+        return 0;
+    mg->mg_ptr = NULL;
+    if (o->srv)
+        etcp_server_part_free(aTHX_ o);
+    if (o->held)
+        etcp_server_part_unlist(o); /* only global destruction frees one that is listed */
+    if (o->conn) {
+        etcp_conn_set_user(o->conn, NULL);
+        etcp_conn_unref(o->conn);
+    }
+    if (!PL_dirty) {
+        etcp_bucket_clear(aTHX_ &o->bucket);
+        if (o->withdraw)
+            o->withdraw(aTHX_ o);
+        SvREFCNT_dec(o->slot);
+        SvREFCNT_dec(o->handle);
+        etcp_policy_unref(aTHX_ o->policy);
+    }
+    Safefree(o);
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+/* A new thread gets its own structure on a duplicated descriptor. Its serverclients belong to no
+ * server: they can send and receive, the loop that lists them stays in the old thread. Messages
+ * already in the bucket stay there too. What cannot be copied, for want of descriptors for example, is
+ * missing in the copy, whose methods fail. */
+static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
+{
+    const etcp_object *old = (const etcp_object *)mg->mg_ptr;
+    etcp_object *copy;
+
+    if (!old)
+        return 0;
+    Newxz(copy, 1, etcp_object);
+    copy->kind = old->kind;
+    copy->donot = old->donot;
+    copy->serial = old->serial;
+    copy->cipher = etcp_object_cipher(old);
+    copy->compressor = etcp_object_compressor(old);
+    copy->hash = (HV *)sv_dup((SV *)old->hash, param);
+    copy->handle = sv_dup_inc(old->handle, param);
+    copy->slot = sv_dup_inc(old->slot, param);
+    copy->withdraw = old->withdraw;
+    copy->policy = etcp_policy_clone(aTHX_ old->policy, param);
+    if (old->conn)
+        copy->conn = etcp_conn_clone(old->conn);
+    if (old->srv)
+        copy->srv = etcp_server_part_clone(aTHX_ old->srv, param);
+    mg->mg_ptr = (char *)copy;
+    return 0;
+}
+#endif

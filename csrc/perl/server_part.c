@@ -1,0 +1,129 @@
+#include "server_part.h"
+
+#include <errno.h>
+
+etcp_server_part *etcp_server_part_new(pTHX)
+{
+    etcp_server_part *srv;
+
+    PERL_UNUSED_CONTEXT;
+    Newxz(srv, 1, etcp_server_part);
+    return srv;
+}
+
+void etcp_server_part_unlist(etcp_object *o)
+{
+    if (o->prev)
+        o->prev->next = o->next;
+    else if (o->server)
+        o->server->srv->clients = o->next;
+    if (o->next)
+        o->next->prev = o->prev;
+    o->prev = o->next = o->server = NULL;
+    o->held = NULL;
+}
+
+void etcp_server_part_forget(pTHX_ etcp_object *o)
+{
+    SV *held = o->held;
+
+    if (!held)
+        return;
+    etcp_server_part_unlist(o);
+    o->cipher = etcp_object_cipher(o);
+    o->compressor = etcp_object_compressor(o);
+    if (o->conn)
+        etcp_conn_set_user(o->conn, NULL);
+    SvREFCNT_dec(held); /* may free o */
+}
+
+/* Waits, without handling signals, until queued output left: what was sent before the object went
+ * away still arrives. Bounded by the limits of each connection. */
+static void deliver_queue(etcp_server *core)
+{
+    uint64_t since = 0;
+
+    while (etcp_server_drain(core, ETCP_LINGER_MS, &since) == ETCP_EINTR)
+        continue;
+}
+
+static void drop_clients(pTHX_ etcp_server_part *srv)
+{
+    while (srv->clients) {
+        if (PL_dirty) {
+            /* The hashes may be gone already: only cut the links. */
+            etcp_object *c = srv->clients;
+            srv->clients = c->next;
+            c->server = c->prev = c->next = NULL;
+            c->held = NULL;
+        } else {
+            /* A script may go on with objects that it holds, in a forked child for example. */
+            if (SvREFCNT(srv->clients->hash) > 1)
+                etcp_conn_outlive_server(srv->clients->conn);
+            etcp_server_part_forget(aTHX_ srv->clients);
+        }
+    }
+}
+
+void etcp_server_part_free(pTHX_ etcp_object *server)
+{
+    etcp_server_part *srv = server->srv;
+
+    if (srv->core)
+        deliver_queue(srv->core);
+    drop_clients(aTHX_ srv);
+    etcp_server_free(srv->core);
+    if (!PL_dirty) {
+        SvREFCNT_dec(srv->on_connect);
+        SvREFCNT_dec(srv->on_data);
+        SvREFCNT_dec(srv->on_disconnect);
+    }
+    Safefree(srv);
+}
+
+int etcp_server_part_is_usable(pTHX_ const etcp_object *server)
+{
+    const etcp_server_part *srv = server->srv;
+
+    if (srv->core)
+        return 1;
+    etcp_fail(aTHX_ "This thread has no copy of the server: %s", Strerror(srv->clone_errno));
+    return 0;
+}
+
+static void add_client(etcp_conn *conn, void *list)
+{
+    dTHX;
+    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
+
+    if (o)
+        av_push((AV *)list, newRV_inc((SV *)o->hash));
+}
+
+AV *etcp_server_part_clients(pTHX_ const etcp_object *server)
+{
+    AV *list = newAV();
+
+    etcp_server_each_client(server->srv->core, add_client, list);
+    return list;
+}
+
+#ifdef USE_ITHREADS
+etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLONE_PARAMS *param)
+{
+    etcp_server_part *copy;
+
+    Newx(copy, 1, etcp_server_part);
+    *copy = *old;
+    copy->clients = NULL;
+    if (old->core) {
+        errno = 0;
+        copy->core = etcp_server_clone(old->core);
+        copy->clone_errno = errno ? errno : ENOMEM;
+    }
+    copy->on_connect = sv_dup_inc(old->on_connect, param);
+    copy->on_data = sv_dup_inc(old->on_data, param);
+    copy->on_disconnect = sv_dup_inc(old->on_disconnect, param);
+    return copy;
+}
+#endif

@@ -1,0 +1,51 @@
+/* What only objects of servers have: the core's server, the callbacks, the list of clients. */
+#ifndef ETCP_PERL_SERVER_PART_H
+#define ETCP_PERL_SERVER_PART_H
+
+#include "object.h"
+
+typedef enum etcp_running {
+    ETCP_NEVER_STARTED, /* running() returns undef */
+    ETCP_STOPPED,       /* start() has returned */
+    ETCP_RUNNING
+} etcp_running;
+
+struct etcp_server_part {
+    etcp_server *core;    /* NULL in a thread that could not copy it: see clone_errno */
+    etcp_object *clients; /* serverclients with held set, linked */
+    SV *on_connect;       /* subroutines, counted, or NULL */
+    SV *on_data;
+    SV *on_disconnect;
+    etcp_running running;
+    int stop_requested;
+    NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
+    int uses_rsa;
+    int clone_errno;      /* why this thread has no core */
+};
+
+/* The empty part of a new server. Memory is perl's. */
+etcp_server_part *etcp_server_part_new(pTHX);
+
+/* Frees the part of server, after what was sent was delivered. Its clients are forgotten; those that
+ * the script holds go on alone. */
+void etcp_server_part_free(pTHX_ etcp_object *server);
+
+/* Takes a serverclient out of its server's list, and no more. */
+void etcp_server_part_unlist(etcp_object *o);
+
+/* Takes a serverclient out of its server's list and drops the list's reference, which may free it.
+ * Does nothing if it is not listed. */
+void etcp_server_part_forget(pTHX_ etcp_object *o);
+
+/* Whether server has a core to work with. Otherwise $@ says that this thread has none. */
+int etcp_server_part_is_usable(pTHX_ const etcp_object *server);
+
+/* A new list of references to the objects of the clients. */
+AV *etcp_server_part_clients(pTHX_ const etcp_object *server);
+
+#ifdef USE_ITHREADS
+/* The part of a server's copy in a new thread: without clients, on a duplicated descriptor. */
+etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLONE_PARAMS *param);
+#endif
+
+#endif

@@ -1,0 +1,261 @@
+# Code of the program's that runs while a method reads its arguments: every method, called with values
+# whose reading drops the object, closes it, frees the other arguments, comes back, or dies. Nothing of
+# it may disturb memory, which AddressSanitizer and debugging perls see, or another object.
+use strict;
+use warnings;
+use Test::More;
+use lib 't/lib';
+use EasyTCPTest;
+use Scalar::Util ();
+use Storable ();
+use Tie::Array;
+use Tie::Hash;
+use Net::EasyTCP;
+
+{
+    package Reads;    # a tied scalar, array element or hash element
+    our ($Action, $Count) = (sub { }, 0);
+    sub run { $Count++; my $action = $Action; $action->() if $action; return }
+
+    package Reads::Scalar;
+    sub TIESCALAR { my ($class, $value) = @_; return bless { value => $value }, $class }
+    sub FETCH { my $value = $_[0]{value}; Reads::run(); return $value }
+    sub STORE { }
+
+    package Reads::Array;
+    our @ISA = ('Tie::StdArray');
+    sub FETCH { my $value = $_[0][ $_[1] ]; Reads::run(); return $value }
+
+    package Reads::Hash;
+    our @ISA = ('Tie::StdHash');
+    sub FETCH { my $value = $_[0]{ $_[1] }; Reads::run(); return $value }
+
+    package Reads::Object;
+    use overload
+        '""'     => sub { my $value = $_[0]{value}; Reads::run(); return $value },
+        '0+'     => sub { my $value = $_[0]{value}; Reads::run(); return $value },
+        'bool'   => sub { Reads::run(); return 1 },
+        fallback => 1;
+    sub STORABLE_freeze { Reads::run(); return 'x' }
+    sub STORABLE_thaw   { return }
+
+    package Guard;
+    sub new { my ($class, $code) = @_; return bless [$code], $class }
+    sub DESTROY { my $code = $_[0][0]; $code->(); return }
+}
+
+# Each puts a value that runs Reads::run when it is read into the array.
+my %kinds = (
+    'a tied scalar'              => sub { my ($to, $value) = @_; tie $to->[@$to], 'Reads::Scalar', $value },
+    'an overloaded object'       => sub { my ($to, $value) = @_; push @$to, bless { value => $value }, 'Reads::Object' },
+    'an element of a tied array' => sub { my ($to, $value) = @_; tie my @tied, 'Reads::Array'; $tied[0] = $value; push_alias($to, \$tied[0]) },
+    'an element of a tied hash'  => sub { my ($to, $value) = @_; tie my %tied, 'Reads::Hash'; $tied{x} = $value; push_alias($to, \$tied{x}) },
+);
+
+# Elements of tied containers are read again when they are passed: by a tie that does so.
+sub push_alias {
+    my ($to, $alias) = @_;
+    tie $to->[@$to], 'Aliased', $alias;
+    return;
+}
+
+{
+    package Aliased;
+    sub TIESCALAR { my ($class, $alias) = @_; return bless { alias => $alias }, $class }
+    sub FETCH { return ${ $_[0]{alias} } }
+    sub STORE { }
+}
+
+my $echo = spawn_server(donotencrypt => 1, donotcompress => 1);
+my %to = (mode => 'client', host => '127.0.0.1', port => $echo->{port});
+sub client { return Net::EasyTCP->new(%to) || die $@ }
+
+my $bystander = client();
+our ($victim, @arguments);    # the object that methods are called on, and what they are called with
+my ($method, @plain);         # and without magic
+
+my %actions = (
+    nothing              => sub { },
+    'drops the object'   => sub { undef $victim },
+    'closes the object'  => sub { $victim->close if $victim },
+    'frees arguments'    => sub { @arguments = (); my @other = map { 'z' x 100 } 1 .. 20 },
+    'comes back'         => sub { $victim->$method(@plain) if $victim },
+    'dies'               => sub { die "on purpose\n" },
+    'uses $@'            => sub { eval { die "another text\n" } },
+);
+
+# Methods and arguments that make sense; code as an argument of start ends it.
+my $code = sub { };
+my %calls = (
+    server => [
+        [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => sub { $_[0]->stop } ],
+        [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1', '127.0.0.2' ],
+        [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ receive => 1 ],
+        [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ],
+    ],
+    client => [
+        [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],
+        [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1' ], [ deleteclientip => '127.0.0.1' ],
+        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
+        [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ], [ encryption => 1 ],
+        [ remoteip => 1 ], [ remoteport => 1 ], [ _handle => \*STDIN ],
+    ],
+);
+my %make = (
+    server => sub { return (new_server(donotencrypt => 1))[0] },
+    client => \&client,
+);
+
+# One call, with everything but the number of the argument that is special as it is.
+sub try_call {
+    my ($type, $call, $place, $kind, $action) = @_;
+    @plain = @$call[ 1 .. $#$call ];
+    # Objects are no code: start would run for ever.
+    return 1 if $call->[0] eq 'start' && $type eq 'server' && $kind =~ /object/;
+    $victim ||= $make{$type}->();
+    $method = $call->[0];
+    $Reads::Action = undef;
+    @arguments = ();
+    for my $n (0 .. $#plain) {
+        if ($n == $place) { $kinds{$kind}->(\@arguments, $plain[$n]) }
+        else              { push @arguments, $plain[$n] }
+    }
+    local $@ = 'before';
+    $Reads::Action = $actions{$action};
+    my $lived = eval { $victim->$method(@arguments); 1 };
+    my $error = $@;
+    $Reads::Action = undef;
+    undef $victim if $action =~ /^(?:closes|frees)/ || $method =~ /^(?:close|disconnect|_handle)\z/;
+    return $lived || $action eq 'dies' && $error =~ /^on purpose/ || "died: $error";
+}
+
+foreach my $type (sort keys %calls) {
+    foreach my $call (@{ $calls{$type} }) {
+        my @wrong;
+        foreach my $place (0 .. $#$call - 1) {
+            foreach my $kind (sort keys %kinds) {
+                foreach my $action (sort keys %actions) {
+                    my $result = try_call($type, $call, $place, $kind, $action);
+                    push @wrong, "argument $place, $kind that $action: $result" if $result ne '1';
+                }
+            }
+        }
+        is("@wrong", '', "$type: $call->[0] reads its arguments");
+    }
+    undef $victim;
+}
+ok($bystander->send('still here'), 'another object can send');
+is($bystander->receive, 'still here', 'and receive');
+
+# Magic is read once.
+foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ] ]) {
+    my ($name, $value) = @$call;
+    tie my $once, 'Reads::Scalar', $value;
+    local ($Reads::Action, $Reads::Count) = (undef, 0);
+    $bystander->$name($once);
+    is($Reads::Count, 1, "$name reads its argument once");
+    $bystander->receive if $name eq 'send';
+}
+
+# Every option of new.
+{
+    my %values = (
+        port => $echo->{port}, password => 'p', donotcompress => 1, donotencrypt => 1, donotcompresswith => 'Compress::LZF',
+        donotencryptwith => 'Crypt::DES', allowclasses => 'none', maxmessage => 1000, maxdepth => 10, highwater => 100000,
+        sendtimeout => 5, negotiationtimeout => 20, host => '127.0.0.1', timeout => 20, requirepassword => 0,
+        requireencryption => 0, welcome => 'hello', localaddr => '127.0.0.1', maxclients => 5, maxhalfopen => 5,
+        idletimeout => 50, coalesce => 1,
+    );
+    foreach my $mode (qw(client server)) {
+        my @wrong;
+        foreach my $option (sort keys %values) {
+            foreach my $how ('itself', 'an element') {
+                foreach my $action ('nothing', 'dies', 'uses $@') {
+                    my $object = bless { value => $values{$option} }, 'Reads::Object';
+                    my %options = (%to, ($mode eq 'server' ? (mode => 'server', port => '00') : ()));
+                    $options{$option} = $how eq 'itself' ? $object : [ 'x', $object, 'y' ];
+                    local $Reads::Action = $actions{$action};
+                    my $made = eval { Net::EasyTCP->new(%options); 1 };
+                    push @wrong, "$option, $how, $action: $@" if !$made && !($action eq 'dies' && $@ eq "on purpose\n");
+                }
+            }
+        }
+        is("@wrong", '', "$mode: new reads its options");
+    }
+    is(eval { Net::EasyTCP->new(mode => 'server', port => '00', allowclasses => [ bless { value => 'A' }, 'Reads::Object' ]) } ? 1 : $@,
+        1, 'the name of a class that is an object');
+}
+
+# Values that are freed because a method replaces them.
+{
+    my @warned;
+    local $SIG{__WARN__} = sub { push @warned, @_ };
+    my $server = $make{server}->();
+    {
+        my $guard = Guard->new(sub { undef $server });
+        $server->setcallback(data => sub { $guard });
+        $server->{_callbacks}{data} = 0;
+    }
+    is($server->setcallback(data => sub { }), 1, 'the old callback takes the server along');
+    ok(!defined $server, 'it is gone');
+
+    $server = $make{server}->();
+    $server->{_callbacks} = Guard->new(sub { undef $server });
+    is($server->setcallback(data => sub { }), 1, 'so does what was in the place of the callbacks');
+    $server = $make{server}->();
+    $server->{_callbacks}{data} = Guard->new(sub { delete $server->{_callbacks} if $server; undef $server });
+    is($server->setcallback(data => sub { }), 1, 'and what was in the place of one of them');
+
+    my $client = client();
+    $client->{_serial} = Guard->new(sub { undef $client });
+    like($client->serial, qr/^\d+\z/, 'serial() takes the place of an entry that does so');
+    is("@warned", '', 'perl counts its references well');
+}
+
+# Hooks that come back to the object whose message is being thawed.
+{
+    package Hooked;
+    our $Hook;
+    sub STORABLE_freeze { return 'x' }
+    sub STORABLE_thaw { my $hook = $Hook; undef $Hook; $hook->() if $hook; return }
+}
+my $image = Storable::nfreeze(bless {}, 'Hooked');
+foreach my $case (
+    [ 'drops the object'      => sub { my ($server, $object) = @_; $$object->close; $server->do_one_loop; undef $$object } ],
+    [ 'drops it and dies'     => sub { my ($server, $object) = @_; $$object->close; $server->do_one_loop; undef $$object; die "no\n" } ],
+    [ 'fetches what is left'  => sub { my ($server, $object) = @_; 1 while defined $$object->data } ],
+) {
+    my ($name, $hook) = @$case;
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my ($object, $got) = (undef, 0);
+    $server->setcallback(data => sub { $object = $_[0]; $got++ });
+    my $sock = raw_negotiate(raw_connect($port), loop_of($server));
+    write_to($sock, packet(5, 'first') . packet(7, $image) . packet(5, 'third'));
+    run_until($server, sub { $got == 3 });
+    is($object->data, 'first', 'the first message');
+    $Hooked::Hook = sub { $hook->($server, \$object) };
+    my $second = $object->data;
+    ok($name =~ /dies/ ? !defined $second : ref $second eq 'Hooked', "data() with a hook that $name");
+}
+
+# Messages that arrive while a hook runs: the bucket moves and grows, and keeps all.
+foreach my $late (1 .. 20) {
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my ($object, $got) = (undef, 0);
+    $server->setcallback(data => sub { $object = $_[0]; $got++ });
+    my $sock = raw_negotiate(raw_connect($port), loop_of($server));
+    write_to($sock, join '', map { $_ == 5 ? packet(7, $image) : packet(5, $_) } 1 .. 8);
+    run_until($server, sub { $got == 8 });
+    my @seen = map { scalar $object->data } 1 .. 4;
+    $Hooked::Hook = sub {
+        write_to($sock, join '', map { packet(5, "late $_") } 1 .. $late);
+        run_until($server, sub { $got == 8 + $late });
+    };
+    for (5 .. 8 + $late) { my $data = $object->data; push @seen, ref $data || $data }
+    is_deeply(\@seen, [ 1 .. 4, 'Hooked', 6 .. 8, map { "late $_" } 1 .. $late ], "$late messages while a hook runs");
+}
+
+$bystander->close;
+$echo->kill('TERM');
+done_testing();
