@@ -122,6 +122,7 @@ void etcp_loop_pend(etcp_entry *e)
     else
         l->pending = e;
     l->last_pending = e;
+    l->pending_count++;
 }
 
 etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list)

@@ -70,6 +70,7 @@ struct etcp_loop {
     etcp_entry *gatherer; /* whose output is gathered, to leave together */
 
     etcp_entry *pending, *last_pending;
+    size_t pending_count;
     etcp_ready ready[ETCP_READY_MAX]; /* tags: entries */
     int ready_next;
     int ready_count;
@@ -132,6 +133,12 @@ static inline int etcp_loop_noted(const etcp_loop *l)
            (l->current != NULL) + (l->pending != NULL) + l->deadlines_due;
 }
 
+/* Whether something is noted as ready that nobody took. */
+static inline int etcp_loop_has_ready(const etcp_loop *l)
+{
+    return l->ready_next < l->ready_count;
+}
+
 /* Take the next note, with its reference: pending work (*events is 0, or ETCP_POLL_LOST: errno is
  * in lost_errno), and readiness. NULL: there is none. */
 static inline etcp_entry *etcp_loop_take_pending(etcp_loop *l, unsigned *events)
@@ -143,6 +150,7 @@ static inline etcp_entry *etcp_loop_take_pending(etcp_loop *l, unsigned *events)
     l->pending = e->next_pending;
     if (!l->pending)
         l->last_pending = NULL;
+    l->pending_count--;
     *events = e->is_lost ? ETCP_POLL_LOST : 0;
     e->is_pending = e->is_lost = 0;
     return e;

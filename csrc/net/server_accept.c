@@ -147,7 +147,7 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
     c->peer = peer;
     c->starting = 1;
     etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
-    s->loop->current = &c->entry;
+    etcp_server_start_turn(s, c, 0);
     event->type = ETCP_SERVER_ACCEPTED;
     event->conn = c;
     return 1;

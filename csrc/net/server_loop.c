@@ -52,10 +52,11 @@ static void drop_ended(etcp_server *s)
 static void finish_event(etcp_server *s)
 {
     s->now_us = 0;
-    if (s->given_us || s->loop->gatherer)
-        note_callback_time(s);
-    if (s->ending || s->forgotten)
-        drop_ended(s);
+    if (!s->unfinished)
+        return;
+    note_callback_time(s);
+    drop_ended(s);
+    s->unfinished = s->loop->gatherer != NULL;
 }
 
 static int tell(etcp_server_event *event, etcp_server_event_type type, etcp_conn *c)
@@ -74,6 +75,7 @@ static int tell_forgotten(etcp_server *s, etcp_server_event *event)
     c = etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_GONE].head));
     etcp_deadline_stop(&c->entry.place);
     c->entry.loop = NULL;
+    s->unfinished = 1;
     s->forgotten = c; /* with the reference of the list */
     return tell(event, ETCP_SERVER_FORGOTTEN, c);
 }
@@ -92,7 +94,10 @@ static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     int more = etcp_conn_has_view(c) && etcp_conn_has_message(c);
 
     c->gathering = 0;
+    if (s->turn_messages++ == 0 && (more || c->budget > 0))
+        s->turn_since_ms = etcp_clock_cheap_ms();
     if (more && s->options.coalesce) {
+        s->unfinished = 1;
         if (!s->loop->gatherer)
             s->given_us = s->now_us ? s->now_us : etcp_clock_us();
         if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version)
@@ -121,6 +126,7 @@ static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     if (c->state != ETCP_CONN_OPEN || c->announced)
         return 0;
     c->announced = 1;
+    s->unfinished = 1;
     s->ending = etcp_conn_ref(c);
     return tell(event, ETCP_SERVER_DISCONNECT, c);
 }
@@ -179,6 +185,14 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     }
 }
 
+/* However much a client sends, and however long the callbacks take, others wait for a part of it
+ * only. */
+static int is_turn_over(const etcp_server *s)
+{
+    return s->turn_messages >= ETCP_TURN_MESSAGES ||
+           (s->turn_since_ms && etcp_clock_cheap_ms() - s->turn_since_ms >= ETCP_TURN_MS);
+}
+
 static void end_turn(etcp_server *s)
 {
     s->loop->current = NULL;
@@ -186,13 +200,16 @@ static void end_turn(etcp_server *s)
         etcp_server_flush(s);
 }
 
-/* ---- choosing whose turn it is --------------------------------------------------------------- */
-
-static void start_turn(etcp_server *s, etcp_conn *c, size_t budget)
+/* What has been read and not been worked on yet is noted. */
+static void break_turn(etcp_server *s, etcp_conn *c)
 {
-    s->loop->current = &c->entry;
-    c->budget = budget;
+    c->budget = 0;
+    if (c->end_code || !is_at_rest(c))
+        etcp_conn_pend(c);
+    end_turn(s);
 }
+
+/* ---- choosing whose turn it is --------------------------------------------------------------- */
 
 static int next_pending(etcp_server *s)
 {
@@ -206,7 +223,7 @@ static int next_pending(etcp_server *s)
     if (e->loop == s->loop && events == ETCP_POLL_LOST)
         etcp_conn_lost(c);
     if (e->loop == s->loop && etcp_conn_is_open(c))
-        start_turn(s, c, c->output_ended ? ETCP_READ_BUDGET : 0);
+        etcp_server_start_turn(s, c, c->output_ended ? ETCP_READ_BUDGET : c->budget);
     else if (e->loop == s->loop && c->state != ETCP_CONN_CLOSED)
         etcp_conn_go_on_closing(c);
     etcp_conn_unref(c);
@@ -224,8 +241,12 @@ static void handle_ready(etcp_server *s, etcp_conn *c, unsigned events)
     }
     if (events & ETCP_POLL_WRITE)
         (void)etcp_conn_flush(c);
-    if (events & ETCP_POLL_READ)
-        start_turn(s, c, ETCP_READ_BUDGET);
+    if (!(events & ETCP_POLL_READ))
+        return;
+    if (c->entry.is_pending)
+        c->budget = ETCP_READ_BUDGET; /* one turn is enough */
+    else
+        etcp_server_start_turn(s, c, ETCP_READ_BUDGET);
 }
 
 static int next_ready(etcp_server *s)
@@ -249,7 +270,7 @@ static void expire_idle(etcp_server *s, etcp_conn *c, uint64_t now_ms)
     etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, now_ms);
     (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "idle for too long");
     (void)etcp_conn_end_input(c, ETCP_ETIMEOUT);
-    start_turn(s, c, 0);
+    etcp_server_start_turn(s, c, 0);
 }
 
 static void expire_half_open(etcp_conn *c)
@@ -282,6 +303,59 @@ static int next_deadline(etcp_server *s)
     return 1;
 }
 
+static int noted_work(const etcp_server *s)
+{
+    return etcp_loop_noted(s->loop) + (s->accept_left > 0);
+}
+
+/* A round ends when nothing is left to do, or when it was long enough. */
+static int is_round_over(etcp_server *s)
+{
+    uint64_t now;
+
+    if (!noted_work(s))
+        return 1;
+    if (s->round_turns == 0)
+        return 0;
+    now = etcp_clock_cheap_ms();
+    if (!s->round_since_ms)
+        s->round_since_ms = now;
+    return s->round_turns >= ETCP_ROUND_TURNS || now - s->round_since_ms >= ETCP_ROUND_MS;
+}
+
+/* What was pending when the round began. */
+static int next_old_pending(etcp_server *s)
+{
+    if (s->round_pending == 0)
+        return 0;
+    s->round_pending--;
+    return next_pending(s);
+}
+
+/* No source of work may keep the others waiting: each round begins with another one. What became
+ * pending in this round is behind them all. */
+static void choose(etcp_server *s)
+{
+    static int (*const sources[])(etcp_server * s) = {next_old_pending, next_ready, next_deadline,
+                                                      next_old_pending, next_ready};
+    int (*const *first)(etcp_server * s) = sources + s->first_source;
+
+    if (!first[0](s) && !first[1](s) && !first[2](s))
+        (void)next_pending(s);
+}
+
+/* Works for whoever has the turn. */
+static int take_turn(etcp_server *s, etcp_conn *c, etcp_server_event *event)
+{
+    if (is_turn_over(s))
+        break_turn(s, c);
+    else if (step(s, c, event))
+        return 1;
+    else
+        end_turn(s);
+    return 0;
+}
+
 int etcp_server_next(etcp_server *s, etcp_server_event *event)
 {
     finish_event(s);
@@ -289,24 +363,20 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
         if (tell_forgotten(s, event))
             return 1;
         if (s->loop->current) {
-            if (step(s, etcp_conn_of(s->loop->current), event))
+            if (take_turn(s, etcp_conn_of(s->loop->current), event))
                 return 1;
-            end_turn(s);
+        } else if (is_round_over(s)) {
+            return 0;
         } else if (s->accept_left > 0) {
             if (etcp_server_accept(s, event))
                 return 1;
-        } else if (!next_pending(s) && !next_ready(s) && !next_deadline(s)) {
-            return 0;
+        } else {
+            choose(s);
         }
     }
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
-
-static int noted_work(const etcp_server *s)
-{
-    return etcp_loop_noted(s->loop) + (s->accept_left > 0);
-}
 
 /* Makes the loop fit the process and the connections. Returns 0 (it did), 1 (made anew, which may
  * have left work to be done), or -1 with errno. */
@@ -325,6 +395,31 @@ static void end_pause(etcp_server *s)
         etcp_server_resume(s);
 }
 
+/* Until when poll may sleep: not at all when there is work. What is noted from before must not keep
+ * poll from asking the kernel, or those who did not get a turn would have to wait. */
+static uint64_t wake_at(const etcp_server *s, uint64_t until)
+{
+    if (noted_work(s))
+        return 0;
+    return s->accept_resume_ms && s->accept_resume_ms < until ? s->accept_resume_ms : until;
+}
+
+/* Notes what is ready by until. Returns how many things are noted, or a negative code. */
+static int note_work(etcp_server *s, uint64_t until)
+{
+    int noted;
+    int rc;
+
+    if (s->accept_resume_ms)
+        end_pause(s);
+    if (renew_loop(s) < 0)
+        return ETCP_ESYSTEM;
+    rc = etcp_loop_wait(s->loop, wake_at(s, until));
+    if (rc <= 0 && (noted = noted_work(s)) > 0)
+        return noted;
+    return rc;
+}
+
 int etcp_server_poll(etcp_server *s, int timeout_ms)
 {
     uint64_t until = timeout_ms < 0 ? UINT64_MAX : etcp_clock_ms() + (uint64_t)timeout_ms;
@@ -332,22 +427,14 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
 
     finish_event(s);
     etcp_server_flush(s);
+    s->round_turns = 0;
+    s->round_since_ms = 0;
+    s->round_pending = s->loop->pending_count;
+    s->first_source = s->first_source == 2 ? 0 : s->first_source + 1;
+    if (etcp_loop_has_ready(s->loop))
+        return noted_work(s); /* the kernel was asked not long ago */
     do {
-        uint64_t wake = until;
-
-        rc = noted_work(s);
-        if (rc > 0)
-            return rc;
-        if (s->accept_resume_ms)
-            end_pause(s);
-        rc = renew_loop(s);
-        if (rc < 0)
-            return ETCP_ESYSTEM;
-        if (rc > 0 && (rc = noted_work(s)) > 0)
-            return rc; /* not every connection could be watched */
-        if (s->accept_resume_ms && s->accept_resume_ms < wake)
-            wake = s->accept_resume_ms;
-        rc = etcp_loop_wait(s->loop, wake);
+        rc = note_work(s, until);
     } while (rc == 0 && etcp_clock_ms() < until);
     return rc;
 }

@@ -198,6 +198,8 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;
+        if (server->srv->running > 0 && server->srv->stop_requested)
+            break; /* the rest stays noted */
     }
     LEAVE_SCOPE(scope); /* each call saved PL_op */
     if (rc < 0)

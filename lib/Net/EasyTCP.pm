@@ -413,8 +413,9 @@ The same as L</close>.
 
     $server->do_one_loop or die $@;    # [S]
 
-Waits for at most a hundredth of a second, handles whatever is ready, and returns true: for programs with
-a loop of their own.
+Waits for at most a hundredth of a second, handles what is ready, and returns true: for programs with
+a loop of their own. Where much is ready it returns after some hundredths of a second, and the next call goes
+on; a client that has sent many messages waits for the others after 64 of them, or after 10 milliseconds.
 
 =head2 encryption
 
@@ -509,7 +510,8 @@ before such a sleep, after it. The server's socket stays open: C<start> may be c
 
     $server->stop;    # [S]
 
-Makes C<start> return after the current loop. Returns true.
+Makes C<start> return when the callback that is running returns. Messages that have come in but were not
+handled stay: the next C<start> or C<do_one_loop> goes on with them. Returns true.
 
 =head1 CALLBACKS
 

@@ -1,0 +1,177 @@
+/* Nobody waits for long behind a client that sends much, or that reads nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net_world.h"
+#include "tap.h"
+
+enum { FLOOD = 1000 };
+
+static etcp_conn *loud;  /* the first client */
+static etcp_conn *quiet; /* the second */
+
+static struct {
+    unsigned loud; /* messages */
+    unsigned quiet;
+    unsigned loud_before; /* messages of the loud one that came before the first of the quiet one */
+    unsigned accepted;
+    unsigned forgotten;
+    unsigned before_forgotten;
+} seen;
+
+static unsigned callback_ms;
+
+static void count(world *w, etcp_server_event *e)
+{
+    (void)w;
+    switch (e->type) {
+    case ETCP_SERVER_ACCEPTED: seen.accepted++; break;
+    case ETCP_SERVER_MESSAGE:
+        if (etcp_conn_serial(e->conn) == 1)
+            seen.loud++;
+        else if (seen.quiet++ == 0)
+            seen.loud_before = seen.loud;
+        world_pass(callback_ms);
+        break;
+    case ETCP_SERVER_FORGOTTEN:
+        if (seen.forgotten++ == 0)
+            seen.before_forgotten = seen.loud;
+        break;
+    case ETCP_SERVER_CONNECT:
+    case ETCP_SERVER_DISCONNECT: break;
+    }
+}
+
+/* Both clients are connected; what happens from now on is counted. */
+static void start(world *w, unsigned ms)
+{
+    world_start(w, NULL);
+    loud = world_dial(w);
+    quiet = world_dial(w);
+    world_pump(w);
+    memset(&seen, 0, sizeof seen);
+    callback_ms = ms;
+    w->on_event = count;
+}
+
+static void stop(world *w)
+{
+    etcp_conn_unref(loud);
+    etcp_conn_unref(quiet);
+    world_stop(w);
+}
+
+/* FLOOD empty messages in as few segments as possible. */
+static void flood(void)
+{
+    static uint8_t packets[2 * FLOOD];
+    size_t i;
+
+    for (i = 0; i < sizeof packets; i += 2)
+        memcpy(packets + i, "\x05\x00", 2);
+    tap_is_int(send(etcp_conn_fd(loud), packets, sizeof packets, 0), (long long)sizeof packets,
+               "%d empty messages at once", FLOOD);
+}
+
+static void test_turn_of_messages(void)
+{
+    world w;
+
+    start(&w, 0);
+    flood();
+    (void)world_send(quiet, "me too");
+    (void)world_round(&w);
+    tap_ok(seen.quiet == 1 && seen.loud_before <= 64, "another client waits for %u messages",
+           seen.loud_before);
+    world_pump(&w);
+    tap_is_int(seen.loud, FLOOD, "all of them come");
+    stop(&w);
+}
+
+static void test_turn_of_time(void)
+{
+    world w;
+
+    start(&w, 3);
+    flood();
+    (void)world_send(quiet, "me too");
+    (void)world_round(&w);
+    (void)world_round(&w);
+    tap_ok(seen.quiet == 1 && seen.loud_before <= 8, "with slow callbacks for %u messages",
+           seen.loud_before);
+    stop(&w);
+}
+
+/* A round ends, so that the caller can look after other things, and the next one asks the kernel
+ * for news, whatever is left to do. */
+static void test_round(void)
+{
+    unsigned before;
+    int fd;
+    world w;
+
+    start(&w, 1);
+    flood();
+    (void)world_round(&w);
+    before = seen.loud;
+    tap_ok(before <= 30, "a round ends after %u slow callbacks", before);
+    fd = world_connect_raw(&w);
+    (void)world_round(&w);
+    (void)world_round(&w);
+    tap_is_int(seen.accepted, 1, "somebody new is accepted behind a flood");
+    tap_ok(seen.loud <= before + 60, "after %u more", seen.loud - before);
+    (void)close(fd);
+    world_pump(&w);
+    tap_is_int(seen.loud, FLOOD, "nothing is lost");
+    stop(&w);
+}
+
+static void test_deadline_behind_flood(void)
+{
+    int fd;
+    world w;
+
+    start(&w, 1);
+    fd = world_connect_raw(&w);
+    world_pump(&w);
+    world_pass(ETCP_NEGOTIATION_TIMEOUT_MS - 5);
+    flood();
+    (void)world_round(&w);
+    (void)world_round(&w);
+    (void)world_round(&w);
+    tap_ok(seen.forgotten == 1 && seen.before_forgotten <= 90,
+           "a deadline is met behind a flood, after %u messages", seen.before_forgotten);
+    (void)close(fd);
+    stop(&w);
+}
+
+/* A turn that ends early leaves input that was read: another client's reading must not lose it, nor
+ * may the end of the connection. */
+static void test_end_behind_flood(void)
+{
+    world w;
+
+    start(&w, 0);
+    flood();
+    (void)shutdown(etcp_conn_fd(loud), SHUT_WR);
+    (void)world_send(quiet, "me too");
+    world_pump(&w);
+    tap_is_int(seen.loud, FLOOD, "all messages of one that closes behind them");
+    tap_ok(seen.quiet == 1 && seen.forgotten == 1, "and its end");
+    stop(&w);
+}
+
+int main(void)
+{
+    test_turn_of_messages();
+    test_turn_of_time();
+    test_round();
+    test_deadline_behind_flood();
+    test_end_behind_flood();
+    return tap_done();
+}
