@@ -11,12 +11,12 @@
 typedef struct etcp_server etcp_server;
 
 typedef struct etcp_server_options {
-    const char *address;  /* to bind to; NULL: 0.0.0.0, as the original did */
-    const char *port;     /* a number or a service name; "0": the kernel chooses */
-    int backlog;          /* SOMAXCONN by default */
-    size_t max_clients;   /* connections at once; further ones are closed; 0 = no limit */
-    size_t max_half_open; /* of those, still negotiating; 0 = no limit. Newcomers wait in the
-                             backlog; after 5 s the oldest negotiation makes room */
+    const char *address;             /* to bind to; NULL: 0.0.0.0, as the original did */
+    const char *port;                /* a number or a service name; "0": the kernel chooses */
+    int backlog;                     /* SOMAXCONN by default */
+    size_t max_clients;              /* past negotiation; further ones are closed; 0 = no limit */
+    size_t max_half_open;            /* still negotiating; 0 = no limit. Newcomers wait in the
+                                        backlog; after 5 s the oldest negotiation makes room */
     unsigned negotiation_timeout_ms; /* 45000, as the original */
     unsigned idle_timeout_ms;        /* a silent client is disconnected; 0 (default): never */
     int coalesce;                    /* whether replies to pipelined messages may leave together */

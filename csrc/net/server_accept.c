@@ -13,14 +13,19 @@ static size_t count(const etcp_server *s, etcp_list list)
     return s->loop->lists[list].count;
 }
 
+/* Only those count that have finished the negotiation: strangers must not be able to lock others
+ * out.
+ */
+static int is_full(const etcp_server *s)
+{
+    size_t clients = count(s, ETCP_LIST_CLIENTS) + count(s, ETCP_LIST_DELIVERING);
+
+    return s->options.max_clients && clients >= s->options.max_clients;
+}
+
 static int is_welcome(const etcp_server *s, const etcp_address *peer)
 {
-    size_t connected = count(s, ETCP_LIST_HALF_OPEN) + count(s, ETCP_LIST_CLIENTS) +
-                       count(s, ETCP_LIST_DELIVERING) + count(s, ETCP_LIST_DISCARDING);
-
-    if (s->options.max_clients && connected >= s->options.max_clients)
-        return 0;
-    return etcp_listener_allows(&s->listener, peer);
+    return !is_full(s) && etcp_listener_allows(&s->listener, peer);
 }
 
 /* ---- pausing --------------------------------------------------------------------------------- */
@@ -153,10 +158,15 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
     return 1;
 }
 
-void etcp_server_promote(etcp_server *s, etcp_conn *c)
+int etcp_server_promote(etcp_server *s, etcp_conn *c)
 {
+    if (is_full(s)) {
+        etcp_conn_close(c);
+        return 0;
+    }
     c->state = ETCP_CONN_OPEN;
     etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, etcp_clock_ms());
     etcp_conn_watch(c);
     etcp_server_resume(s); /* a place among the half-open ones is free */
+    return 1;
 }

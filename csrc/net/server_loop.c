@@ -110,8 +110,7 @@ static int tell_event(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     if (event->message.type == ETCP_EVENT_MESSAGE)
         return tell_message(s, c, event);
-    etcp_server_promote(s, c);
-    return tell(event, ETCP_SERVER_CONNECT, c);
+    return etcp_server_promote(s, c) ? tell(event, ETCP_SERVER_CONNECT, c) : 0;
 }
 
 /* No more input will come from c. */

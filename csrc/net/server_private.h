@@ -70,7 +70,7 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event);
 /* Accepts again, if that paused. */
 void etcp_server_resume(etcp_server *s);
 
-/* Negotiation is over. */
-void etcp_server_promote(etcp_server *s, etcp_conn *c);
+/* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
+int etcp_server_promote(etcp_server *s, etcp_conn *c);
 
 #endif

@@ -328,13 +328,14 @@ option C<host> means nothing to a server, as before.)
 
 =item maxclients
 
-The largest number of connections at a time. Who comes when it is reached is closed. The default, 0, is no
-limit but the system's: at that one, the server waits for descriptors without using processor time.
+The largest number of clients at a time: connections that have finished the negotiation. Further connections
+are closed at once, and those whose negotiation ends too late when it does. The default, 0, is no limit but the
+system's: at that one, the server waits for descriptors without using processor time.
 
 =item maxhalfopen
 
 The largest number of connections that have not finished negotiating, 1024 by default; 0 is no limit. Further
-ones wait to be accepted, and after five seconds the oldest stranger makes room, so that silent
+ones wait to be accepted, and after five seconds the oldest unfinished negotiation is dropped, so that silent
 connections can neither fill the server nor lock others out.
 
 =item idletimeout

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/dial.h"
 #include "net_world.h"
 #include "tap.h"
 
@@ -166,6 +167,84 @@ static void test_end_behind_flood(void)
     stop(&w);
 }
 
+/* ---- who counts ------------------------------------------------------------------------------ */
+
+static etcp_dial *begin(world *w)
+{
+    etcp_conn_limits limits;
+    etcp_conn *c = NULL;
+    etcp_dial *d = NULL;
+
+    etcp_conn_limits_default(&limits);
+    (void)etcp_dial_new("127.0.0.1", w->port, 30000, 90000, w->client_config, &limits, &d);
+    (void)etcp_dial_begin(d);
+    (void)etcp_dial_continue(d, &c);
+    return d;
+}
+
+/* Goes on until the connection is ready or the server has nothing more to say. */
+static etcp_conn *finish(world *w, etcp_dial *d)
+{
+    etcp_conn *c = NULL;
+    int tries;
+
+    for (tries = 0; tries < 100 && etcp_dial_continue(d, &c) == ETCP_AGAIN; tries++)
+        (void)world_round(w);
+    etcp_dial_free(d);
+    world_pump(w);
+    return c;
+}
+
+static void test_strangers_do_not_count(void)
+{
+    etcp_server_options o = world_options();
+    etcp_conn *a;
+    int fds[5];
+    size_t i;
+    world w;
+
+    o.max_clients = 1;
+    world_start(&w, &o);
+    for (i = 0; i < 5; i++)
+        fds[i] = world_connect_raw(&w);
+    world_pump(&w);
+    a = world_dial(&w);
+    world_pump(&w);
+    tap_is_str(w.log, "A1 A2 A3 A4 A5 A6 C6 ", "a client behind five that say nothing");
+    etcp_conn_unref(a);
+    for (i = 0; i < 5; i++)
+        (void)close(fds[i]);
+    world_stop(&w);
+}
+
+static void test_last_to_finish(void)
+{
+    etcp_server_options o = world_options();
+    etcp_conn *first;
+    etcp_conn *second;
+    etcp_dial *d[2];
+    etcp_event event;
+    world w;
+
+    o.max_clients = 1;
+    world_start(&w, &o);
+    d[0] = begin(&w);
+    d[1] = begin(&w);
+    world_pump(&w);
+    tap_is_str(w.log, "A1 A2 ", "two negotiate at the same time");
+    first = finish(&w, d[0]);
+    second = finish(&w, d[1]);
+    tap_is_str(w.log, "A1 A2 C1 F2 ", "who finishes second is closed");
+    tap_is_int(world_send(first, "here"), 0, "the first goes on");
+    world_pump(&w);
+    tap_is_str(w.log, "A1 A2 C1 F2 M1(here) ", "undisturbed");
+    if (second)
+        tap_is_int(world_wait(second, 1000, &event), ETCP_ECLOSED, "the second sees its end");
+    etcp_conn_unref(first);
+    etcp_conn_unref(second);
+    world_stop(&w);
+}
+
 int main(void)
 {
     test_turn_of_messages();
@@ -173,5 +252,7 @@ int main(void)
     test_round();
     test_deadline_behind_flood();
     test_end_behind_flood();
+    test_strangers_do_not_count();
+    test_last_to_finish();
     return tap_done();
 }

@@ -213,6 +213,7 @@ static void test_max_clients(void)
     o.max_clients = 1;
     world_start(&w, &o);
     a = world_dial(&w);
+    world_pump(&w);
     fd = world_connect_raw(&w);
     world_pump(&w);
     tap_is_str(w.log, "A1 C1 ", "one too many is not announced");
