@@ -31,7 +31,8 @@ static void set_defaults(etcp_config *config)
     memcpy(config->version, "1.10", sizeof "1.10");
     memcpy(config->storable_version, "3.26", sizeof "3.26");
     config->storable_minor = 11;
-    config->negotiation_packet_max = ETCP_NEGOTIATION_PACKET_MAX;
+    config->negotiation_packet_max = config->role == ETCP_ROLE_SERVER ? ETCP_CLIENT_PACKET_MAX
+                                                                       : ETCP_SERVER_PACKET_MAX;
     config->message_max = ETCP_MESSAGE_MAX;
     config->payload_threshold = ETCP_PAYLOAD_THRESHOLD;
     config->random = etcp_random_pooled;

@@ -29,7 +29,11 @@ enum {
     ((uint32_t)(major) * UINT32_C(1000000) + (uint32_t)(hundredths) * UINT32_C(10000))
 
 /* Default limits, each a field of etcp_config that the user can change. */
-#define ETCP_NEGOTIATION_PACKET_MAX ((size_t)65536) /* the largest legal one is about 15 KB */
+/* Negotiation packets. The largest of original servers has about 15 KB, of what clients answer to us
+ * 2 KB. Under Crypt::RSA a server works some 60 microseconds for each 64 bytes, before it knows the
+ * client's password. */
+#define ETCP_SERVER_PACKET_MAX ((size_t)65536)
+#define ETCP_CLIENT_PACKET_MAX ((size_t)4096)
 #define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)  /* Perl programs of 0.26 sent what memory held */
 #define ETCP_PAYLOAD_THRESHOLD ((size_t)16384) /* below this a copy costs less than a handle */
 

@@ -375,6 +375,35 @@ static void test_limits(void)
     etcp_config_unref(config);
 }
 
+/* Who negotiates with us may make us work for so many bytes. */
+static void test_packet_limits(void)
+{
+    static const struct limit {
+        etcp_role role;
+        const char *longest, *longer; /* headers */
+    } limits[] = {
+        {ETCP_ROLE_SERVER, "\x01\x02\x10\x00", "\x01\x02\x10\x01"},
+        {ETCP_ROLE_CLIENT, "\x01\x03\x01\x00\x00", "\x01\x03\x01\x00\x01"},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        size_t len = limits[i].role == ETCP_ROLE_SERVER ? 4 : 5;
+        etcp_config *config = plain_config(limits[i].role);
+        peer p;
+
+        (void)peer_init(&p, config);
+        tap_is_int(peer_feed(&p, (const uint8_t *)limits[i].longest, len), 0,
+                   "limit: the longest packet of a negotiation, role %d", (int)limits[i].role);
+        peer_deinit(&p);
+        (void)peer_init(&p, config);
+        tap_is_int(peer_feed(&p, (const uint8_t *)limits[i].longer, len), ETCP_ETOOBIG,
+                   "limit: one byte more");
+        peer_deinit(&p);
+        etcp_config_unref(config);
+    }
+}
+
 /* ---- old clients ---------------------------------------------------------------------------- */
 
 static void test_uneven_packets(void)
@@ -599,6 +628,7 @@ int main(void)
     test_large();
     test_large_claims();
     test_limits();
+    test_packet_limits();
     test_uneven_packets();
     test_compression();
     test_noise();
