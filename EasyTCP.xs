@@ -3,12 +3,12 @@
 
 #include "csrc/perl/arguments.h"
 #include "csrc/perl/codecs.h"
+#include "csrc/perl/construct.h"
 #include "csrc/perl/dispatch.h"
 #include "csrc/perl/handle.h"
 #include "csrc/perl/lifetime.h"
 #include "csrc/perl/message.h"
 #include "csrc/perl/object.h"
-#include "csrc/perl/options.h"
 #include "csrc/perl/policy.h"
 #include "csrc/perl/server_part.h"
 #include "csrc/perl/storable.h"
@@ -41,29 +41,29 @@ BOOT:
 
 SV *
 _new_client(class_name, args)
-    const char *class_name
+    SV *class_name
     HV *args
 CODE:
-    RETVAL = etcp_options_new_client(aTHX_ class_name, args);
+    RETVAL = etcp_construct_client(aTHX_ class_name, args);
 OUTPUT:
     RETVAL
 
 SV *
 _new_server(class_name, args)
-    const char *class_name
+    SV *class_name
     HV *args
 CODE:
-    RETVAL = etcp_options_new_server(aTHX_ class_name, args);
+    RETVAL = etcp_construct_server(aTHX_ class_name, args);
 OUTPUT:
     RETVAL
 
 SV *
 _new_wrapped(class_name, args, fd)
-    const char *class_name
+    SV *class_name
     HV *args
     int fd
 CODE:
-    RETVAL = etcp_options_wrap(aTHX_ class_name, args, fd);
+    RETVAL = etcp_construct_wrapped(aTHX_ class_name, args, fd);
 OUTPUT:
     RETVAL
 

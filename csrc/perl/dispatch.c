@@ -1,11 +1,14 @@
 #include "dispatch.h"
 
+#include <stddef.h>
+
 #include "arguments.h"
 #include "handle.h"
 #include "lifetime.h"
 #include "message.h"
 #include "policy.h"
 #include "server_part.h"
+#include "spelling.h"
 
 /* Seconds after which a server draws a new Crypt::RSA pair. */
 #define RSA_LIFETIME 3600
@@ -295,14 +298,23 @@ static SV *callable(pTHX_ CV *code)
     return block;
 }
 
+/* The callbacks, and where each is kept in an etcp_server_part. */
+static const char *const callback_names[] = {"connect", "data", "disconnect"};
+static const size_t callback_fields[] = {
+    offsetof(etcp_server_part, on_connect),
+    offsetof(etcp_server_part, on_data),
+    offsetof(etcp_server_part, on_disconnect),
+};
+
+enum { CALLBACKS = sizeof callback_names / sizeof callback_names[0] };
+
 static SV **callback_named(etcp_server_part *srv, const char *name)
 {
-    if (strEQ(name, "connect"))
-        return &srv->on_connect;
-    if (strEQ(name, "data"))
-        return &srv->on_data;
-    if (strEQ(name, "disconnect"))
-        return &srv->on_disconnect;
+    size_t i;
+
+    for (i = 0; i < CALLBACKS; i++)
+        if (strEQ(name, callback_names[i]))
+            return (SV **)((char *)srv + callback_fields[i]);
     return NULL;
 }
 
@@ -346,6 +358,8 @@ int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code)
         SV *old = *place;
         *place = callable(aTHX_ (CV *)code);
         SvREFCNT_dec(old);
+    } else {
+        etcp_spelling_check(aTHX_ "callback", name, callback_names, CALLBACKS);
     }
     list_callback(aTHX_ server, name, code);
     return 1;

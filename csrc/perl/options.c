@@ -1,483 +1,363 @@
 #include "options.h"
 
-#include <errno.h>
+#include <stddef.h>
 
-#include "handle.h"
-#include "lifetime.h"
-#include "message.h"
-#include "policy.h"
-#include "server_part.h"
+#include "arguments.h"
+#include "spelling.h"
 
-#define NEGOTIATION_SECONDS 90
+/* ---- the table ------------------------------------------------------------------------------- */
 
-/* ---- reading arguments ----------------------------------------------------------------------- */
+/* What a value may be, and what becomes of it. */
+typedef enum option_form {
+    TRUTH,         /* true sets bits in flags */
+    SWITCH,        /* an int, 0 or 1 */
+    TEXT,          /* an SV *: a mortal without magic */
+    SECRET,        /* the same, of bytes */
+    BYTES,         /* a size_t of at least 1 */
+    BYTES_OR_NONE, /* a size_t, 0 for no limit */
+    COUNT,
+    COUNT_OR_NONE,
+    SECONDS_OR_NONE,    /* an unsigned of milliseconds, 0 for no limit */
+    SECONDS_OR_DEFAULT, /* the same, where 0 is the default, and what is no number is 0 */
+    CLASSES,            /* 'all', 'none', a name or a list */
+    REQUIRED_CIPHERS,   /* 1 for any, a name or a list */
+    FORBIDDEN_MODULES,  /* a name or a list */
+    ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
+} option_form;
 
-static SV *arg(pTHX_ HV *args, const char *name)
-{
-    SV **value = hv_fetch(args, name, (I32)strlen(name), 0);
-
-    if (!value)
-        return NULL;
-    SvGETMAGIC(*value);
-    return SvOK(*value) ? *value : NULL;
-}
-
-static int is_set(pTHX_ HV *args, const char *name)
-{
-    SV *value = arg(aTHX_ args, name);
-
-    return value && SvTRUE_nomg(value);
-}
-
-static const char *text_arg(pTHX_ HV *args, const char *name)
-{
-    SV *value = arg(aTHX_ args, name);
-
-    return value ? SvPV_nolen_const(value) : NULL;
-}
-
-/* Limits that must be numbers, and the smallest that makes sense. */
-static const struct limit_option {
+/* An option. Adding one is a row here and a member of etcp_options. */
+typedef struct option {
     const char *name;
-    NV least;
-    const char *rule;
-} limit_options[] = {
-    {"maxmessage", 1, "a number of bytes from 1 on"},
-    {"maxdepth", 1, "a number from 1 on"},
-    {"highwater", 0, "a number of bytes, or 0 for no limit"},
-    {"maxclients", 0, "a number, or 0 for no limit"},
-    {"maxhalfopen", 0, "a number, or 0 for no limit"},
-    {"sendtimeout", 0, "seconds, or 0 for no limit"},
-    {"idletimeout", 0, "seconds, or 0 for no limit"},
-    {"negotiationtimeout", 0, "seconds, or 0 for no limit"},
+    option_form form;
+    int modes;       /* ETCP_FOR_...: limits are checked in any mode */
+    size_t field;    /* offset in etcp_options, for forms that fill one member */
+    NV otherwise;    /* the default, in the option's own unit */
+    unsigned bits;   /* TRUTH: what it sets */
+} option;
+
+#define FIELD(member) offsetof(etcp_options, member)
+
+static const option option_table[] = {
+    {"mode", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
+    {"host", TEXT, ETCP_FOR_CLIENT, FIELD(host), 0, 0},
+    {"port", TEXT, ETCP_FOR_BOTH, FIELD(port), 0, 0},
+    {"_host", TEXT, ETCP_FOR_CLIENT, FIELD(connect_host), 0, 0},
+    {"_port", TEXT, ETCP_FOR_BOTH, FIELD(connect_port), 0, 0},
+    {"localaddr", TEXT, ETCP_FOR_SERVER, FIELD(localaddr), 0, 0},
+    {"welcome", TEXT, ETCP_FOR_BOTH, FIELD(welcome), 0, 0},
+    {"password", SECRET, ETCP_FOR_BOTH, FIELD(password), 0, 0},
+    {"requirepassword", TRUTH, ETCP_FOR_BOTH, 0, 0, ETCP_REQUIRE_PASSWORD},
+    {"donotencrypt", TRUTH, ETCP_FOR_BOTH, 0, 0, ETCP_DONOT_ENCRYPT},
+    {"donotcompress", TRUTH, ETCP_FOR_BOTH, 0, 0, ETCP_DONOT_COMPRESS},
+    {"requireencryption", REQUIRED_CIPHERS, ETCP_FOR_BOTH, 0, 0, 0},
+    {"donotencryptwith", FORBIDDEN_MODULES, ETCP_FOR_BOTH, 0, 0, 0},
+    {"donotcompresswith", FORBIDDEN_MODULES, ETCP_FOR_BOTH, 0, 0, 0},
+    {"donotcheckversion", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
+    {"allowclasses", CLASSES, ETCP_FOR_BOTH, 0, 0, 0},
+    {"maxmessage", BYTES, ETCP_FOR_BOTH, FIELD(message_max), (NV)ETCP_MESSAGE_MAX, 0},
+    {"maxdepth", COUNT, ETCP_FOR_BOTH, FIELD(max_depth), 0, 0},
+    {"highwater", BYTES_OR_NONE, ETCP_FOR_BOTH, FIELD(server.limits.high_water),
+     (NV)ETCP_HIGH_WATER, 0},
+    {"maxclients", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_clients), 0, 0},
+    {"maxhalfopen", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_half_open),
+     (NV)ETCP_HALF_OPEN_MAX, 0},
+    {"sendtimeout", SECONDS_OR_NONE, ETCP_FOR_BOTH, FIELD(server.limits.send_timeout_ms), 300, 0},
+    {"idletimeout", SECONDS_OR_NONE, ETCP_FOR_SERVER, FIELD(server.idle_timeout_ms), 0, 0},
+    {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_SERVER, FIELD(server.negotiation_timeout_ms),
+     45, 0},
+    {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
+    {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
+    {"coalesce", SWITCH, ETCP_FOR_SERVER, FIELD(server.coalesce), 1, 0},
 };
 
-/* A limit that is misspelt must not silently become another one. Returns 0 with the text in $@. */
-static int limits_are_valid(pTHX_ HV *args)
+enum { OPTIONS = sizeof option_table / sizeof option_table[0] };
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* Numbers that an option may be, and how $@ says so. NULL: every number. */
+static const char *rule_of(option_form form, NV *least)
 {
-    size_t i;
-
-    for (i = 0; i < sizeof limit_options / sizeof limit_options[0]; i++) {
-        const struct limit_option *option = &limit_options[i];
-        SV *value = arg(aTHX_ args, option->name);
-
-        if (!value || (looks_like_number(value) && SvNV_nomg(value) >= option->least))
-            continue;
-        etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be %s", option->name, SVfARG(value),
-                  option->rule);
-        return 0;
+    *least = form == BYTES || form == COUNT ? 1 : 0;
+    switch (form) {
+    case BYTES: return "a number of bytes from 1 on";
+    case BYTES_OR_NONE: return "a number of bytes, or 0 for no limit";
+    case COUNT: return "a number from 1 on";
+    case COUNT_OR_NONE: return "a number, or 0 for no limit";
+    case SECONDS_OR_NONE: return "seconds, or 0 for no limit";
+    case TRUTH:
+    case SWITCH:
+    case TEXT:
+    case SECRET:
+    case SECONDS_OR_DEFAULT:
+    case CLASSES:
+    case REQUIRED_CIPHERS:
+    case FORBIDDEN_MODULES:
+    case ELSEWHERE: break;
     }
-    return 1;
+    return NULL;
 }
 
-/* A size that limits_are_valid has seen; absent: the given default. */
-static size_t size_arg(pTHX_ HV *args, const char *name, size_t otherwise)
+static size_t size_from(NV n)
 {
-    SV *value = arg(aTHX_ args, name);
-    NV n = value ? SvNV_nomg(value) : 0;
-
-    if (!value)
-        return otherwise;
     return n >= (NV)((size_t)-1 / 4) ? (size_t)-1 / 4 : (size_t)n;
 }
 
-/* Seconds, as milliseconds; absent: the given default; 0 switches off where that makes sense. */
-static unsigned ms_arg(pTHX_ HV *args, const char *name, unsigned otherwise)
+static unsigned ms_from(NV seconds)
 {
-    SV *value = arg(aTHX_ args, name);
-    NV n;
-
-    if (!value)
-        return otherwise;
-    n = SvNV_nomg(value);
-    if (!(n > 0))
+    if (!(seconds > 0))
         return 0;
-    return n > 2000000 ? 2000000000u : n < 0.001 ? 1 : (unsigned)(n * 1000);
+    return seconds > 2000000 ? 2000000000u : seconds < 0.001 ? 1 : (unsigned)(seconds * 1000);
 }
 
-/* ---- configuration --------------------------------------------------------------------------- */
-
-static void forbid_listed(pTHX_ etcp_config *config, SV *names)
+/* Puts a number where its option wants it. */
+static void store_number(etcp_options *options, const option *row, NV n)
 {
+    void *field = (char *)options + row->field;
+
+    switch (row->form) {
+    case BYTES:
+    case BYTES_OR_NONE:
+    case COUNT:
+    case COUNT_OR_NONE: *(size_t *)field = size_from(n); break;
+    case SECONDS_OR_NONE: *(unsigned *)field = ms_from(n); break;
+    case SECONDS_OR_DEFAULT: *(unsigned *)field = ms_from(n > 0 ? n : row->otherwise); break;
+    case SWITCH: *(int *)field = n != 0; break;
+    case TRUTH:
+    case TEXT:
+    case SECRET:
+    case CLASSES:
+    case REQUIRED_CIPHERS:
+    case FORBIDDEN_MODULES:
+    case ELSEWHERE: break;
+    }
+}
+
+/* A limit that is misspelt must not silently become another one: it is checked in both modes. */
+static int read_limit(pTHX_ etcp_options *options, const option *row, SV *value, int applies)
+{
+    NV least;
+    const char *rule = rule_of(row->form, &least);
+
+    value = etcp_arguments_text(aTHX_ value);
+    if (!looks_like_number(value) || !(SvNV(value) >= least)) {
+        etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be %s", row->name, SVfARG(value), rule);
+        return 0;
+    }
+    if (applies)
+        store_number(options, row, SvNV(value));
+    return 1;
+}
+
+static int read_secret(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    value = etcp_arguments_text(aTHX_ value);
+    if (SvUTF8(value) && !sv_utf8_downgrade(value, TRUE)) {
+        etcp_fail(aTHX_ "Wide character in %s", row->name);
+        return 0;
+    }
+    *(SV **)((char *)options + row->field) = value;
+    return 1;
+}
+
+/* ---- lists of names -------------------------------------------------------------------------- */
+
+static int is_list(SV *value)
+{
+    return SvROK(value) && SvTYPE(SvRV(value)) == SVt_PVAV;
+}
+
+static void add_name(pTHX_ AV *names, SV *value)
+{
+    SV *name = etcp_arguments_text(aTHX_ value);
+
+    av_push(names, SvREFCNT_inc_simple_NN(name));
+}
+
+/* The names that an option gives, one or a list, as texts: a mortal. The array or its elements may be
+ * tied, and change while they are read. */
+static AV *names_of(pTHX_ SV *value)
+{
+    AV *names = (AV *)sv_2mortal((SV *)newAV());
     AV *list;
     I32 i;
 
-    if (!names)
-        return;
-    if (!SvROK(names) || SvTYPE(SvRV(names)) != SVt_PVAV) {
-        etcp_config_forbid(config, SvPV_nolen_const(names));
-        return;
+    if (!is_list(value)) {
+        add_name(aTHX_ names, value);
+        return names;
     }
-    list = (AV *)SvRV(names);
+    list = (AV *)sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(value)));
     for (i = 0; i <= av_len(list); i++) {
-        SV **name = av_fetch(list, i, 0);
-        if (name && SvOK(*name))
-            etcp_config_forbid(config, SvPV_nolen_const(*name));
+        SV **place = av_fetch(list, i, 0);
+        SV *name = place ? sv_mortalcopy(*place) : NULL;
+
+        if (name && SvOK(name))
+            add_name(aTHX_ names, name);
     }
+    return names;
 }
 
-/* requireencryption with a list: no cipher but these will do. */
-static void allow_listed(pTHX_ etcp_config *config, SV *names)
+static const char *name_at(pTHX_ AV *names, I32 i)
+{
+    return SvPV_nolen_const(*av_fetch(names, i, 0));
+}
+
+static int refuse_cipher(pTHX_ const option *row, SV *value)
+{
+    etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be 1 for any cipher, the name of one, or a reference "
+                    "to an array of names",
+              row->name, SVfARG(value));
+    return 0;
+}
+
+/* A demand that is not understood must not become a weaker one: every name must be that of a cipher. */
+static int read_required(pTHX_ etcp_options *options, const option *row, SV *value)
 {
     uint32_t allowed = 0;
-    AV *list;
+    AV *names;
     I32 i;
 
-    if (!names || !SvROK(names) || SvTYPE(SvRV(names)) != SVt_PVAV)
-        return;
-    list = (AV *)SvRV(names);
-    for (i = 0; i <= av_len(list); i++) {
-        SV **name = av_fetch(list, i, 0);
-        if (name && SvOK(*name))
-            allowed |= etcp_config_cipher_bit(SvPV_nolen_const(*name));
+    if (SvROK(value) && !is_list(value) && !SvAMAGIC(value))
+        return refuse_cipher(aTHX_ row, value);
+    names = names_of(aTHX_ value);
+    if (!is_list(value) && !SvTRUE(*av_fetch(names, 0, 0)))
+        return 1;
+    options->flags |= ETCP_REQUIRE_ENCRYPTION | ETCP_REFUSE_PLAINTEXT;
+    if (!is_list(value) && strEQ(name_at(aTHX_ names, 0), "1"))
+        return 1;
+    for (i = 0; i <= av_len(names); i++) {
+        uint32_t bit = etcp_config_cipher_bit(name_at(aTHX_ names, i));
+        if (!bit)
+            return refuse_cipher(aTHX_ row, *av_fetch(names, i, 0));
+        allowed |= bit;
     }
-    config->ciphers &= allowed;
+    options->ciphers &= allowed;
+    return 1;
 }
 
-static int set_password(pTHX_ etcp_config *config, SV *password)
+/* Old programs list modules that mean nothing here: these are warned of, once. */
+static void read_forbidden(pTHX_ etcp_options *options, const option *row, SV *value)
 {
-    STRLEN len;
-    const char *bytes;
-    SV *narrow;
+    AV *names = names_of(aTHX_ value);
+    I32 i;
 
-    if (!password)
-        return 1;
-    narrow = sv_mortalcopy(password);
-    if (SvUTF8(narrow) && !sv_utf8_downgrade(narrow, TRUE)) {
-        etcp_fail(aTHX_ "Wide character in password");
+    for (i = 0; i <= av_len(names); i++) {
+        uint32_t cipher = etcp_config_cipher_bit(name_at(aTHX_ names, i));
+        uint32_t compressor = etcp_config_compressor_bit(name_at(aTHX_ names, i));
+
+        options->ciphers &= ~cipher;
+        options->compressors &= ~compressor;
+        if (!cipher && !compressor)
+            etcp_spelling_warn(aTHX_ sv_2mortal(newSVpvf(
+                "%s names the unknown module '%" SVf "'", row->name, SVfARG(*av_fetch(names, i, 0)))));
+    }
+}
+
+static int read_classes(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    enum { EVERY_CLASS, NO_CLASS, LISTED };
+
+    if (SvROK(value) && !is_list(value) && !SvAMAGIC(value)) {
+        etcp_fail(aTHX_ "Invalid %s: must be 'all', 'none' or a reference to an array of class names",
+                  row->name);
         return 0;
     }
-    bytes = SvPV_const(narrow, len);
-    if (etcp_config_set_password(config, (const uint8_t *)bytes, len) < 0) {
-        etcp_fail(aTHX_ "Out of memory");
-        return 0;
+    options->classes = names_of(aTHX_ value);
+    options->class_mode = LISTED;
+    if (!is_list(value) && strEQ(name_at(aTHX_ options->classes, 0), "all"))
+        options->class_mode = EVERY_CLASS;
+    else if (!is_list(value) && strEQ(name_at(aTHX_ options->classes, 0), "none"))
+        options->class_mode = NO_CLASS;
+    return 1;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Reads one option that is there. Returns 0 with the reason in $@. */
+static int read_option(pTHX_ etcp_options *options, const option *row, SV *value, int applies)
+{
+    NV least;
+
+    if (rule_of(row->form, &least))
+        return read_limit(aTHX_ options, row, value, applies);
+    if (!applies)
+        return 1;
+    switch (row->form) {
+    case TRUTH:
+        if (SvTRUE(value))
+            options->flags |= row->bits;
+        return 1;
+    case SWITCH: store_number(options, row, SvTRUE(value)); return 1;
+    case SECONDS_OR_DEFAULT: store_number(options, row, SvNV(value)); return 1;
+    case TEXT:
+        *(SV **)((char *)options + row->field) = etcp_arguments_text(aTHX_ value);
+        return 1;
+    case SECRET: return read_secret(aTHX_ options, row, value);
+    case CLASSES: return read_classes(aTHX_ options, row, value);
+    case REQUIRED_CIPHERS: return read_required(aTHX_ options, row, value);
+    case FORBIDDEN_MODULES: read_forbidden(aTHX_ options, row, value); return 1;
+    case BYTES:
+    case BYTES_OR_NONE:
+    case COUNT:
+    case COUNT_OR_NONE:
+    case SECONDS_OR_NONE:
+    case ELSEWHERE: break;
     }
     return 1;
 }
 
-static void set_storable(pTHX_ etcp_config *config)
+static int is_option(const char *name)
 {
-    SV *version = get_sv("Storable::VERSION", 0);
-
-    if (version && SvOK(version))
-        my_snprintf(config->storable_version, sizeof config->storable_version, "%s",
-                    SvPV_nolen_const(version));
-    config->storable_minor = etcp_perl_storable_minor(aTHX);
-}
-
-static unsigned flags_of(pTHX_ HV *args)
-{
-    unsigned flags = 0;
-
-    if (is_set(aTHX_ args, "donotencrypt"))
-        flags |= ETCP_DONOT_ENCRYPT;
-    if (is_set(aTHX_ args, "donotcompress"))
-        flags |= ETCP_DONOT_COMPRESS;
-    if (is_set(aTHX_ args, "requireencryption"))
-        flags |= ETCP_REQUIRE_ENCRYPTION | ETCP_REFUSE_PLAINTEXT;
-    if (is_set(aTHX_ args, "requirepassword"))
-        flags |= ETCP_REQUIRE_PASSWORD;
-    return flags;
-}
-
-static int fill_config(pTHX_ etcp_config *config, const char *class_name, HV *args)
-{
-    const char *welcome = text_arg(aTHX_ args, "welcome");
-
-    my_snprintf(config->version, sizeof config->version, "%s", XS_VERSION);
-    config->flags = flags_of(aTHX_ args);
-    config->message_max = size_arg(aTHX_ args, "maxmessage", config->message_max);
-    config->payload_ops = etcp_message_payload_ops();
-    config->payload_threshold = ETCP_LARGE_MESSAGE;
-    set_storable(aTHX_ config);
-    allow_listed(aTHX_ config, arg(aTHX_ args, "requireencryption"));
-    forbid_listed(aTHX_ config, arg(aTHX_ args, "donotencryptwith"));
-    forbid_listed(aTHX_ config, arg(aTHX_ args, "donotcompresswith"));
-    if (etcp_config_set_class_name(config, class_name) < 0 ||
-        (welcome && etcp_config_set_welcome(config, welcome) < 0)) {
-        etcp_fail(aTHX_ "Invalid welcome");
-        return 0;
-    }
-    return set_password(aTHX_ config, arg(aTHX_ args, "password"));
-}
-
-/* What may come in structures: the options allowclasses and maxdepth. NULL: everything. */
-static etcp_policy *policy_from(pTHX_ HV *args)
-{
-    SV *allowed = arg(aTHX_ args, "allowclasses");
-    size_t max_depth = size_arg(aTHX_ args, "maxdepth", 0);
-    etcp_policy *policy;
-
-    if (allowed && SvROK(allowed)) {
-        policy = etcp_policy_new(aTHX_ 2, (AV *)SvRV(allowed));
-    } else if (!allowed || strEQ(SvPV_nolen_const(allowed), "all")) {
-        if (!max_depth)
-            return NULL;
-        policy = etcp_policy_new(aTHX_ 0, NULL);
-    } else if (strEQ(SvPV_nolen_const(allowed), "none")) {
-        policy = etcp_policy_new(aTHX_ 1, NULL);
-    } else {
-        AV *one = (AV *)sv_2mortal((SV *)newAV());
-
-        av_push(one, newSVsv(allowed));
-        policy = etcp_policy_new(aTHX_ 2, one);
-    }
-    policy->rule.max_depth = 2 * max_depth; /* an image has the reference and what it refers to */
-    return policy;
-}
-
-static int options_are_valid(pTHX_ HV *args)
-{
-    SV *allowed = arg(aTHX_ args, "allowclasses");
-
-    if (allowed && SvROK(allowed) && SvTYPE(SvRV(allowed)) != SVt_PVAV) {
-        etcp_fail(aTHX_ "Invalid allowclasses: must be 'all', 'none' or a reference to an array of "
-                        "class names");
-        return 0;
-    }
-    return limits_are_valid(aTHX_ args);
-}
-
-static void fill_limits(pTHX_ HV *args, etcp_conn_limits *limits)
-{
-    limits->high_water = size_arg(aTHX_ args, "highwater", limits->high_water);
-    limits->send_timeout_ms = ms_arg(aTHX_ args, "sendtimeout", limits->send_timeout_ms);
-}
-
-/* ---- objects --------------------------------------------------------------------------------- */
-
-static void free_config(pTHX_ void *config)
-{
-    PERL_UNUSED_CONTEXT;
-    etcp_config_unref((etcp_config *)config);
-}
-
-static void free_policy(pTHX_ void *policy)
-{
-    etcp_policy_unref(aTHX_ (etcp_policy *)policy);
-}
-
-/* Reads what may come in before anything is made: reading may die. Freed with the scope. */
-static etcp_policy *policy_in_scope(pTHX_ HV *args)
-{
-    etcp_policy *policy = policy_from(aTHX_ args);
-
-    SAVEDESTRUCTOR_X(free_policy, policy);
-    return policy;
-}
-
-static SV *new_object(pTHX_ const char *class_name, etcp_kind kind, HV *args, etcp_policy *policy,
-                      etcp_object **out)
-{
-    HV *hash = newHV();
-    SV *self = newRV_noinc((SV *)hash);
-
-    *out = etcp_object_attach(aTHX_ hash, kind);
-    sv_bless(self, gv_stashpv(class_name, GV_ADD));
-    (*out)->policy = etcp_policy_ref(policy);
-    (*out)->donot = flags_of(aTHX_ args) & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
-    etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
-    etcp_handle_offer(aTHX_ *out);
-    return self;
-}
-
-static void set_remote_slots(pTHX_ etcp_object *o)
-{
-    char ip[64];
-
-    etcp_object_slot(aTHX_ o, "_remoteip",
-                     newSVpv(etcp_conn_remote_ip(o->conn, ip, sizeof ip), 0));
-    etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(o->conn)));
-}
-
-/* ---- client ---------------------------------------------------------------------------------- */
-
-static void free_dial(pTHX_ void *dial)
-{
-    PERL_UNUSED_CONTEXT;
-    etcp_dial_free((etcp_dial *)dial);
-}
-
-static unsigned negotiation_ms(pTHX_ HV *args)
-{
-    return ms_arg(aTHX_ args, "negotiationtimeout", NEGOTIATION_SECONDS * 1000u);
-}
-
-static void dial_failed(pTHX_ const etcp_dial *dial, int rc, HV *args, NV started)
-{
-    const etcp_error *e = etcp_dial_error(dial);
-    int saved = e->sys_errno;
-
-    if (etcp_dial_phase_of(dial) == ETCP_DIAL_CONNECTING) {
-        if (rc == ETCP_ETIMEOUT)
-            saved = ETIMEDOUT;
-        etcp_fail(aTHX_ "Could not connect to %s:%s: %s", text_arg(aTHX_ args, "host"),
-                  text_arg(aTHX_ args, "port"), saved ? Strerror(saved) : e->text);
-    } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
-        etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
-                        "server [%d/%d] : %s",
-                  (int)((NV)time(NULL) - started), (int)(negotiation_ms(aTHX_ args) / 1000), e->text);
-    } else {
-        etcp_fail(aTHX_ "Error negotiating with server: %s",
-                  e->text[0] ? e->text : etcp_code_text(rc));
-    }
-    if (saved)
-        errno = saved;
-}
-
-static etcp_conn *dial_server(pTHX_ etcp_config *config, HV *args)
-{
-    etcp_conn_limits limits;
-    etcp_dial *dial = NULL;
-    etcp_conn *conn = NULL;
-    NV started = (NV)time(NULL);
-    unsigned connect_ms = is_set(aTHX_ args, "timeout") ? ms_arg(aTHX_ args, "timeout", 0) : 30000;
-    int rc;
-
-    etcp_conn_limits_default(&limits);
-    fill_limits(aTHX_ args, &limits);
-    rc = etcp_dial_new(text_arg(aTHX_ args, "_host"), text_arg(aTHX_ args, "_port"), connect_ms,
-                       negotiation_ms(aTHX_ args), config, &limits, &dial);
-    if (rc < 0) {
-        etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
-        return NULL;
-    }
-    ENTER;
-    SAVEDESTRUCTOR_X(free_dial, dial);
-    while ((rc = etcp_dial_step(dial, &conn)) == ETCP_EINTR)
-        PERL_ASYNC_CHECK();
-    if (rc < 0)
-        dial_failed(aTHX_ dial, rc, args, started);
-    LEAVE;
-    return rc < 0 ? NULL : conn;
-}
-
-SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args)
-{
-    etcp_config *config;
-    etcp_policy *policy;
-    SV *self = &PL_sv_undef;
-
-    if (!options_are_valid(aTHX_ args))
-        return &PL_sv_undef;
-    config = etcp_config_new(ETCP_ROLE_CLIENT);
-    if (!config)
-        return etcp_fail(aTHX_ "Out of memory");
-    ENTER;
-    SAVEDESTRUCTOR_X(free_config, config);
-    policy = policy_in_scope(aTHX_ args);
-    if (fill_config(aTHX_ config, class_name, args)) {
-        etcp_conn *conn = dial_server(aTHX_ config, args);
-        if (conn) {
-            etcp_object *o;
-            self = new_object(aTHX_ class_name, ETCP_KIND_CLIENT, args, policy, &o);
-            o->conn = conn;
-            set_remote_slots(aTHX_ o);
-        }
-    }
-    LEAVE;
-    return self;
-}
-
-SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd)
-{
-    etcp_config *config;
-    etcp_policy *policy;
-    etcp_conn_limits limits;
-    etcp_conn *conn = NULL;
-    SV *self = &PL_sv_undef;
-    etcp_object *o;
-
-    if (!options_are_valid(aTHX_ args))
-        return &PL_sv_undef;
-    config = etcp_config_new(ETCP_ROLE_CLIENT);
-    if (!config)
-        return etcp_fail(aTHX_ "Out of memory");
-    ENTER;
-    SAVEDESTRUCTOR_X(free_config, config);
-    policy = policy_in_scope(aTHX_ args);
-    etcp_conn_limits_default(&limits);
-    fill_limits(aTHX_ args, &limits);
-    if (!fill_config(aTHX_ config, class_name, args))
-        NOOP;
-    else if (etcp_conn_wrap(fd, config, &limits, &conn) < 0)
-        etcp_fail(aTHX_ "Error getting peername");
-    else {
-        self = new_object(aTHX_ class_name, ETCP_KIND_SERVERCLIENT, args, policy, &o);
-        o->conn = conn;
-        set_remote_slots(aTHX_ o);
-    }
-    LEAVE;
-    return self;
-}
-
-/* ---- server ---------------------------------------------------------------------------------- */
-
-static void fill_server_options(pTHX_ HV *args, etcp_server_options *options)
-{
-    etcp_server_options_default(options);
-    options->address = text_arg(aTHX_ args, "localaddr");
-    options->port = text_arg(aTHX_ args, "_port");
-    options->max_clients = size_arg(aTHX_ args, "maxclients", options->max_clients);
-    options->max_half_open = size_arg(aTHX_ args, "maxhalfopen", options->max_half_open);
-    options->negotiation_timeout_ms =
-        ms_arg(aTHX_ args, "negotiationtimeout", options->negotiation_timeout_ms);
-    options->idle_timeout_ms = ms_arg(aTHX_ args, "idletimeout", options->idle_timeout_ms);
-    if (arg(aTHX_ args, "coalesce"))
-        options->coalesce = is_set(aTHX_ args, "coalesce");
-    fill_limits(aTHX_ args, &options->limits);
-}
-
-static int wants_rsa(const etcp_config *config)
-{
-    size_t count;
     size_t i;
-    const etcp_cipher *rows = etcp_ciphers(&count);
 
-    if (config->flags & ETCP_DONOT_ENCRYPT)
-        return 0;
-    for (i = 0; i < count; i++) {
-        if (rows[i].key == 'B')
-            return (config->ciphers >> i & 1) != 0;
-    }
+    for (i = 0; i < OPTIONS; i++)
+        if (strEQ(option_table[i].name, name))
+            return 1;
     return 0;
 }
 
-SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args)
+/* Warns of names that were probably meant to be those of options. Subclasses pass their own. */
+static void check_spelling(pTHX_ HV *args)
 {
-    etcp_config *config;
-    etcp_policy *policy;
-    etcp_server_options options;
-    etcp_server *core = NULL;
-    SV *self = &PL_sv_undef;
-    etcp_object *o;
-    etcp_error error;
-    int rsa;
+    const char *names[OPTIONS];
+    HE *entry;
+    size_t i;
 
-    if (!options_are_valid(aTHX_ args))
-        return &PL_sv_undef;
-    config = etcp_config_new(ETCP_ROLE_SERVER);
-    if (!config)
-        return etcp_fail(aTHX_ "Out of memory");
-    ENTER;
-    SAVEDESTRUCTOR_X(free_config, config);
-    policy = policy_in_scope(aTHX_ args);
-    Zero(&error, 1, etcp_error);
-    fill_server_options(aTHX_ args, &options);
-    rsa = fill_config(aTHX_ config, class_name, args) ? wants_rsa(config) : -1;
-    if (rsa == 1 && etcp_config_renew_rsa(config) < 0) {
-        etcp_fail(aTHX_ "Could not generate global Crypt::RSA keypairs. ");
-    } else if (rsa >= 0 && etcp_server_new(&options, config, &core, &error) < 0) {
-        errno = error.sys_errno ? error.sys_errno : EINVAL;
-        etcp_fail(aTHX_ "Could not create listening socket on port %s: %s",
-                  text_arg(aTHX_ args, "port"), Strerror(errno));
-        errno = error.sys_errno ? error.sys_errno : EINVAL;
-    } else if (rsa >= 0) {
-        self = new_object(aTHX_ class_name, ETCP_KIND_SERVER, args, policy, &o);
-        o->srv->core = core;
-        o->srv->uses_rsa = rsa;
-        o->srv->rsa_made_at = (NV)time(NULL);
+    for (i = 0; i < OPTIONS; i++)
+        names[i] = option_table[i].name;
+    hv_iterinit(args);
+    while ((entry = hv_iternext(args)) != NULL) {
+        SV *name = hv_iterkeysv(entry);
+
+        if (!is_option(SvPV_nolen_const(name)))
+            etcp_spelling_check(aTHX_ "option", name, names, OPTIONS);
     }
-    LEAVE;
-    return self;
+}
+
+/* The value of an option without its magic, which is read here; NULL: absent or undefined. */
+static SV *value_of(pTHX_ HV *args, const char *name)
+{
+    SV **place = hv_fetch(args, name, (I32)strlen(name), 0);
+    SV *value = place ? sv_mortalcopy(*place) : NULL;
+
+    return value && SvOK(value) ? value : NULL;
+}
+
+int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options)
+{
+    size_t i;
+
+    Zero(options, 1, etcp_options);
+    options->ciphers = options->compressors = UINT32_MAX;
+    etcp_server_options_default(&options->server);
+    check_spelling(aTHX_ args);
+    for (i = 0; i < OPTIONS; i++) {
+        const option *row = &option_table[i];
+        SV *value = value_of(aTHX_ args, row->name);
+
+        if (!value)
+            store_number(options, row, row->otherwise);
+        else if (!read_option(aTHX_ options, row, value, row->modes & mode))
+            return 0;
+    }
+    return 1;
 }

@@ -1,17 +1,37 @@
-/* Constructor arguments become configurations, connections and servers. */
+/* The options of new: one table, and one reader for all of them. */
 #ifndef ETCP_PERL_OPTIONS_H
 #define ETCP_PERL_OPTIONS_H
 
-#include "object.h"
+#include "bridge.h"
 
-/* Makes a client object of the class from named arguments (lower-case keys): connects and negotiates.
- * Returns a new reference, or &PL_sv_undef with $@ set. May die when a signal handler does. */
-SV *etcp_options_new_client(pTHX_ const char *class_name, HV *args);
+/* Whose options are read, and for whom an option means something. */
+enum { ETCP_FOR_CLIENT = 1, ETCP_FOR_SERVER = 2, ETCP_FOR_BOTH = 3 };
 
-/* Makes a server object likewise. */
-SV *etcp_options_new_server(pTHX_ const char *class_name, HV *args);
+/* What the options say, checked, with the defaults of those that are absent. Values are mortal: valid
+ * until the statement of the caller of new ends. */
+typedef struct etcp_options {
+    unsigned flags;       /* ETCP_DONOT_... and so on, as in etcp_config */
+    uint32_t ciphers;     /* which rows may be used, as in etcp_config */
+    uint32_t compressors;
+    size_t message_max;
+    SV *host;             /* texts, or NULL; as the program wrote them, for $@ */
+    SV *port;
+    SV *connect_host;     /* as they are used: slots _host and _port */
+    SV *connect_port;
+    SV *localaddr;
+    SV *welcome;
+    SV *password;         /* bytes, or NULL */
+    int class_mode;       /* allowclasses: the mode of an etcp_thaw_policy, */
+    AV *classes;          /* and the names for mode 2 */
+    size_t max_depth;     /* 0: the default */
+    unsigned connect_ms;
+    unsigned client_negotiation_ms;
+    etcp_server_options server; /* limits mean clients too; address and port are not filled in */
+} etcp_options;
 
-/* Makes a serverclient on an open descriptor, without negotiation. */
-SV *etcp_options_wrap(pTHX_ const char *class_name, HV *args, int fd);
+/* Reads the named arguments (lower-case keys). Each value is read once, which may run Perl code and die:
+ * call it before anything is made. Names that are nearly those of options are warned of, others that
+ * are not known ignored. Returns 1, or 0 with the reason in $@. */
+int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options);
 
 #endif

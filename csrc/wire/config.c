@@ -186,16 +186,22 @@ uint32_t etcp_config_cipher_bit(const char *module_name)
     return 0;
 }
 
-void etcp_config_forbid(etcp_config *config, const char *module_name)
+uint32_t etcp_config_compressor_bit(const char *module_name)
 {
     size_t count;
     const etcp_compressor *rows = etcp_compressors(&count);
     size_t i;
 
-    config->ciphers &= ~etcp_config_cipher_bit(module_name);
     for (i = 0; i < count && i < 32; i++)
         if (strcmp(rows[i].name, module_name) == 0)
-            config->compressors &= ~(1u << i);
+            return 1u << i;
+    return 0;
+}
+
+void etcp_config_forbid(etcp_config *config, const char *module_name)
+{
+    config->ciphers &= ~etcp_config_cipher_bit(module_name);
+    config->compressors &= ~etcp_config_compressor_bit(module_name);
 }
 
 int etcp_config_renew_rsa(etcp_config *config)

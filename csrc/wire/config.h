@@ -105,6 +105,9 @@ int etcp_config_set_class_name(etcp_config *config, const char *name);
 /* The bit in config.ciphers of the cipher with this CPAN name; 0: there is none. */
 uint32_t etcp_config_cipher_bit(const char *module_name);
 
+/* The bit in config.compressors likewise. */
+uint32_t etcp_config_compressor_bit(const char *module_name);
+
 /* Forbids the module with this CPAN name, cipher or compressor. Unknown names do nothing. */
 void etcp_config_forbid(etcp_config *config, const char *module_name);
 

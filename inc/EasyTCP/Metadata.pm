@@ -50,7 +50,7 @@ sub _prerequisites {
         },
         PREREQ_PM => {
             %every,
-            map { $_ => 0 } qw(Exporter IO::Select IO::Socket Storable XSLoader),
+            map { $_ => 0 } qw(Exporter IO::Select IO::Socket Storable XSLoader warnings::register),
         },
     );
 }

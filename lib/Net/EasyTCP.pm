@@ -3,6 +3,7 @@ package Net::EasyTCP;
 use 5.008009;
 use strict;
 use warnings;
+use warnings::register;
 
 use Exporter ();
 use IO::Select ();
@@ -127,6 +128,15 @@ sub _make_handle {
     return _handle($self, $handle);
 }
 
+# Warnings tell the caller's caller, each of them once: the programs that they are for may be servers.
+my %warned;
+
+sub _warn_once {
+    my $text = shift;
+    warnings::warn($text) if warnings::enabled() && !$warned{$text}++;
+    return;
+}
+
 # A callback that leaves itself by next or last, which needs a block to leave.
 sub _within_block {
     my $code = shift;
@@ -209,8 +219,11 @@ No other CPAN module is needed, neither for compression nor for any of the ciphe
     my $object = Net::EasyTCP->new(%options);
 
 Makes a server or connects to one. Returns the object, or C<undef> with the reason in C<$@>. The
-names of options may be written in any letter case; names that are not known are ignored. A limit that is
-not a number, or is below what makes sense, is an error: it does not become another limit.
+names of options may be written in any letter case. Names that are not known are ignored, since
+subclasses have options of their own; one that is within two letters of a known name, and does not begin
+with an underscore, is warned of once (category C<Net::EasyTCP>: C<no warnings 'Net::EasyTCP'> turns that
+off). A limit that is not a number, or is below what makes sense, is an error: it does not become another
+limit.
 
 A I<server> is ready to accept connections when C<new> returns, and does so as soon as its loop runs
 (L</start> or L</do_one_loop>). A I<client> is connected, and has finished the negotiation, when C<new>
@@ -243,7 +256,8 @@ True: compression or encryption is not offered and not accepted.
 =item donotcompresswith, donotencryptwith
 
 The name of a module, or a reference to an array of names, not to be used: see
-L</COMPRESSION AND ENCRYPTION>.
+L</COMPRESSION AND ENCRYPTION>. Names of modules that are not listed there are ignored, with one warning
+each.
 
 =item allowclasses
 
@@ -256,8 +270,9 @@ C<undef> with a text in C<$@> that names the class, and the connection goes on.
 
 =item requireencryption
 
-True: the connection is given up unless a cipher was agreed, and every message that arrives must be
-encrypted. A reference to an array of names: it must be one of these ciphers.
+1: the connection is given up unless a cipher was agreed, and every message that arrives must be
+encrypted. The name of a cipher, or a reference to an array of names: it must be one of these. Anything
+else that is true is an error, names that are not listed in L</COMPRESSION AND ENCRYPTION> included.
 
 =item maxmessage
 
@@ -487,7 +502,8 @@ objects when they are first asked.
 
     $server->setcallback(connect => \&c, data => \&d, disconnect => \&g);    # [S]
 
-Sets one or more callbacks; see L</CALLBACKS>. Returns true, or 0 with a text in C<$@> if something is not
+Sets one or more callbacks; see L</CALLBACKS>. Other names are ignored, with one warning if a callback was
+probably meant, as for options. Returns true, or 0 with a text in C<$@> if something is not
 a code reference.
 
 =head2 socket

@@ -1,0 +1,292 @@
+#include "construct.h"
+
+#include <errno.h>
+
+#include "arguments.h"
+#include "handle.h"
+#include "lifetime.h"
+#include "message.h"
+#include "options.h"
+#include "policy.h"
+#include "server_part.h"
+
+/* ---- what all objects need ------------------------------------------------------------------- */
+
+/* What an object is made of. All is released with the scope, unless an object took a reference. */
+typedef struct parts {
+    SV *class_name; /* a text that nothing else changes */
+    etcp_options options;
+    etcp_config *config;
+    etcp_policy *policy; /* NULL: everything may come in */
+} parts;
+
+static const char *text_or_null(pTHX_ SV *text)
+{
+    return text ? SvPV_nolen_const(text) : NULL;
+}
+
+static void free_config(pTHX_ void *config)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_config_unref((etcp_config *)config);
+}
+
+static void free_policy(pTHX_ void *policy)
+{
+    etcp_policy_unref(aTHX_ (etcp_policy *)policy);
+}
+
+static void set_storable(pTHX_ etcp_config *config)
+{
+    SV *version = get_sv("Storable::VERSION", 0);
+
+    if (version && SvOK(version))
+        my_snprintf(config->storable_version, sizeof config->storable_version, "%s",
+                    SvPV_nolen_const(version));
+    config->storable_minor = etcp_perl_storable_minor(aTHX);
+}
+
+static int set_password(pTHX_ etcp_config *config, SV *password)
+{
+    STRLEN len;
+    const char *bytes = SvPV_const(password, len);
+
+    if (etcp_config_set_password(config, (const uint8_t *)bytes, len) == 0)
+        return 1;
+    etcp_fail(aTHX_ "Out of memory");
+    return 0;
+}
+
+static int fill_config(pTHX_ etcp_config *config, const parts *p)
+{
+    const etcp_options *options = &p->options;
+    const char *welcome = text_or_null(aTHX_ options->welcome);
+
+    my_snprintf(config->version, sizeof config->version, "%s", XS_VERSION);
+    config->flags = options->flags;
+    config->message_max = options->message_max;
+    config->payload_ops = etcp_message_payload_ops();
+    config->payload_threshold = ETCP_LARGE_MESSAGE;
+    config->ciphers &= options->ciphers;
+    config->compressors &= options->compressors;
+    set_storable(aTHX_ config);
+    if (etcp_config_set_class_name(config, SvPV_nolen_const(p->class_name)) < 0 ||
+        (welcome && etcp_config_set_welcome(config, welcome) < 0)) {
+        etcp_fail(aTHX_ "Invalid welcome");
+        return 0;
+    }
+    return !options->password || set_password(aTHX_ config, options->password);
+}
+
+/* What may come in structures: the options allowclasses and maxdepth. NULL: everything. */
+static etcp_policy *policy_from(pTHX_ const etcp_options *options)
+{
+    etcp_policy *policy;
+
+    if (!options->class_mode && !options->max_depth)
+        return NULL;
+    policy = etcp_policy_new(aTHX_ options->class_mode, options->classes);
+    policy->rule.max_depth = 2 * options->max_depth; /* an image has references and referents */
+    return policy;
+}
+
+/* Reads the options, and makes what objects of every kind have. Call it between ENTER and LEAVE.
+ * Returns 0 with the reason in $@. */
+static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
+{
+    p->class_name = etcp_arguments_text(aTHX_ class_name);
+    if (!etcp_options_read(aTHX_ args, mode, &p->options))
+        return 0;
+    p->config = etcp_config_new(mode == ETCP_FOR_SERVER ? ETCP_ROLE_SERVER : ETCP_ROLE_CLIENT);
+    if (!p->config) {
+        etcp_fail(aTHX_ "Out of memory");
+        return 0;
+    }
+    SAVEDESTRUCTOR_X(free_config, p->config);
+    p->policy = policy_from(aTHX_ &p->options);
+    SAVEDESTRUCTOR_X(free_policy, p->policy);
+    return fill_config(aTHX_ p->config, p);
+}
+
+static SV *new_object(pTHX_ const parts *p, etcp_kind kind, etcp_object **out)
+{
+    HV *hash = newHV();
+    SV *self = newRV_noinc((SV *)hash);
+
+    *out = etcp_object_attach(aTHX_ hash, kind);
+    sv_bless(self, gv_stashsv(p->class_name, GV_ADD));
+    (*out)->policy = etcp_policy_ref(p->policy);
+    (*out)->donot = p->options.flags & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
+    etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
+    etcp_handle_offer(aTHX_ *out);
+    return self;
+}
+
+static SV *new_connection(pTHX_ const parts *p, etcp_kind kind, etcp_conn *conn)
+{
+    etcp_object *o;
+    SV *self = new_object(aTHX_ p, kind, &o);
+    char ip[64];
+
+    o->conn = conn;
+    etcp_object_slot(aTHX_ o, "_remoteip",
+                     newSVpv(etcp_conn_remote_ip(o->conn, ip, sizeof ip), 0));
+    etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(o->conn)));
+    return self;
+}
+
+/* ---- client ---------------------------------------------------------------------------------- */
+
+static void free_dial(pTHX_ void *dial)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_dial_free((etcp_dial *)dial);
+}
+
+static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options *options, NV started)
+{
+    const etcp_error *e = etcp_dial_error(dial);
+    int saved = e->sys_errno;
+
+    if (etcp_dial_phase_of(dial) == ETCP_DIAL_CONNECTING) {
+        if (rc == ETCP_ETIMEOUT)
+            saved = ETIMEDOUT;
+        etcp_fail(aTHX_ "Could not connect to %s:%s: %s", text_or_null(aTHX_ options->host),
+                  text_or_null(aTHX_ options->port), saved ? Strerror(saved) : e->text);
+    } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
+        etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
+                        "server [%d/%d] : %s",
+                  (int)((NV)time(NULL) - started), (int)(options->client_negotiation_ms / 1000),
+                  e->text);
+    } else {
+        etcp_fail(aTHX_ "Error negotiating with server: %s",
+                  e->text[0] ? e->text : etcp_code_text(rc));
+    }
+    if (saved)
+        errno = saved;
+}
+
+static etcp_conn *dial_server(pTHX_ const parts *p)
+{
+    const etcp_options *options = &p->options;
+    etcp_dial *dial = NULL;
+    etcp_conn *conn = NULL;
+    NV started = (NV)time(NULL);
+    int rc;
+
+    rc = etcp_dial_new(text_or_null(aTHX_ options->connect_host),
+                       text_or_null(aTHX_ options->connect_port), options->connect_ms,
+                       options->client_negotiation_ms, p->config, &options->server.limits, &dial);
+    if (rc < 0) {
+        etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
+        return NULL;
+    }
+    ENTER;
+    SAVEDESTRUCTOR_X(free_dial, dial);
+    while ((rc = etcp_dial_step(dial, &conn)) == ETCP_EINTR)
+        PERL_ASYNC_CHECK();
+    if (rc < 0)
+        dial_failed(aTHX_ dial, rc, options, started);
+    LEAVE;
+    return rc < 0 ? NULL : conn;
+}
+
+SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
+{
+    SV *self = &PL_sv_undef;
+    etcp_conn *conn;
+    parts p;
+
+    ENTER;
+    if (make_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
+        conn = dial_server(aTHX_ &p);
+        if (conn)
+            self = new_connection(aTHX_ &p, ETCP_KIND_CLIENT, conn);
+    }
+    LEAVE;
+    return self;
+}
+
+SV *etcp_construct_wrapped(pTHX_ SV *class_name, HV *args, int fd)
+{
+    SV *self = &PL_sv_undef;
+    etcp_conn *conn = NULL;
+    parts p;
+
+    ENTER;
+    if (!make_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p))
+        NOOP;
+    else if (etcp_conn_wrap(fd, p.config, &p.options.server.limits, &conn) < 0)
+        etcp_fail(aTHX_ "Error getting peername");
+    else
+        self = new_connection(aTHX_ &p, ETCP_KIND_SERVERCLIENT, conn);
+    LEAVE;
+    return self;
+}
+
+/* ---- server ---------------------------------------------------------------------------------- */
+
+static int wants_rsa(const etcp_config *config)
+{
+    size_t count;
+    size_t i;
+    const etcp_cipher *rows = etcp_ciphers(&count);
+
+    if (config->flags & ETCP_DONOT_ENCRYPT)
+        return 0;
+    for (i = 0; i < count; i++) {
+        if (rows[i].key == 'B')
+            return (config->ciphers >> i & 1) != 0;
+    }
+    return 0;
+}
+
+static etcp_server *listen_at(pTHX_ parts *p)
+{
+    etcp_server_options *options = &p->options.server;
+    etcp_server *core = NULL;
+    etcp_error error;
+    int saved;
+
+    Zero(&error, 1, etcp_error);
+    options->address = text_or_null(aTHX_ p->options.localaddr);
+    options->port = text_or_null(aTHX_ p->options.connect_port);
+    if (etcp_server_new(options, p->config, &core, &error) == 0)
+        return core;
+    saved = error.sys_errno ? error.sys_errno : EINVAL;
+    etcp_fail(aTHX_ "Could not create listening socket on port %s: %s",
+              text_or_null(aTHX_ p->options.port), Strerror(saved));
+    errno = saved;
+    return NULL;
+}
+
+static SV *new_server(pTHX_ parts *p)
+{
+    const int rsa = wants_rsa(p->config);
+    etcp_server *core;
+    etcp_object *o;
+    SV *self;
+
+    if (rsa && etcp_config_renew_rsa(p->config) < 0)
+        return etcp_fail(aTHX_ "Could not generate global Crypt::RSA keypairs. ");
+    core = listen_at(aTHX_ p);
+    if (!core)
+        return &PL_sv_undef;
+    self = new_object(aTHX_ p, ETCP_KIND_SERVER, &o);
+    o->srv->core = core;
+    o->srv->uses_rsa = rsa;
+    o->srv->rsa_made_at = (NV)time(NULL);
+    return self;
+}
+
+SV *etcp_construct_server(pTHX_ SV *class_name, HV *args)
+{
+    SV *self = &PL_sv_undef;
+    parts p;
+
+    ENTER;
+    if (make_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p))
+        self = new_server(aTHX_ &p);
+    LEAVE;
+    return self;
+}
