@@ -1,22 +1,18 @@
 #include "random.h"
 
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/rand.h>
-
 #include "error.h"
 #include "mem.h"
+#include "provider.h"
 
 enum { POOLED_MAX = 16 /* no salt or vector is longer */ };
 
 int etcp_random_bytes(void *arg, uint8_t *out, size_t len)
 {
     (void)arg;
-    if (len > INT_MAX)
-        return ETCP_EINVAL;
-    return RAND_bytes(out, (int)len) == 1 ? 0 : ETCP_ECRYPT;
+    return etcp_provider_random(out, len);
 }
 
 static int refill(etcp_random_pool *pool, long process)

@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 #include "block_cipher.h"
 
 enum {
@@ -99,7 +98,7 @@ static int prepare(cbc_ctx *c)
         c->md5 = EVP_MD_CTX_new();
         if (!c->md5)
             return ETCP_ENOMEM;
-        if (EVP_DigestInit_ex(c->md5, EVP_md5(), NULL) != 1) {
+        if (EVP_DigestInit_ex(c->md5, etcp_provider_digest(ETCP_ALGORITHM_MD5), NULL) != 1) {
             EVP_MD_CTX_free(c->md5);
             c->md5 = NULL;
             return ETCP_ECRYPT;

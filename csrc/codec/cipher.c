@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 #include "block_cipher.h"
 #include "cbc.h"
 #include "ciphersaber.h"
@@ -9,10 +10,11 @@
 
 enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC };
 
-#define CBC_ROW(key, name, version, rank, key_length, block)                                       \
+/* All derive their keys by MD5. */
+#define CBC_ROW(key, name, version, rank, key_length, needs, block)                                \
     {                                                                                              \
-        key, name, version, CBC_FLAGS, rank, key_length, block, etcp_cbc_new_ctx,                  \
-            etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open, &etcp_cbc_large                       \
+        key, name, version, CBC_FLAGS, rank, key_length, ETCP_ALGORITHM_MD5 | (needs), block,      \
+            etcp_cbc_new_ctx, etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open, &etcp_cbc_large     \
     }
 
 /* Rows stand in the order of the original manual, which is that of their offers to old peers. The
@@ -20,17 +22,17 @@ enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC 
  * equality with their own. Ranks go by what is known of the ciphers first, and by speed next; DES
  * comes last, because its keys can be tried through. */
 static const etcp_cipher rows[] = {
-    {'B', "Crypt::RSA", "1.99", ETCP_CIPHER_ARMOURED, 0, 0, NULL, etcp_rsa_new_ctx,
-     etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open, NULL},
-    CBC_ROW('A', "Crypt::Rijndael", "1.16", 1, 32, &etcp_aes_256),
-    CBC_ROW('9', "Crypt::RC6", "1.0", 3, 32, &etcp_rc6),
-    CBC_ROW('4', "Crypt::Blowfish", "2.14", 5, 56, &etcp_blowfish),
-    CBC_ROW('6', "Crypt::DES_EDE3", "0.01", 6, 24, &etcp_des_ede3),
-    CBC_ROW('5', "Crypt::DES", "2.07", 9, 8, &etcp_des),
-    CBC_ROW('C', "Crypt::Twofish2", "1.02", 2, 32, &etcp_twofish_256),
-    CBC_ROW('D', "Crypt::Twofish", "2.18", 4, 32, &etcp_twofish_128),
-    CBC_ROW('E', "Crypt::TEA", "1.25", 7, 16, &etcp_xtea),
-    {'2', "Crypt::CipherSaber", "1.01", ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES, 8, 32, NULL,
+    {'B', "Crypt::RSA", "1.99", ETCP_CIPHER_ARMOURED, 0, 0, ETCP_ALGORITHM_SHA1, NULL,
+     etcp_rsa_new_ctx, etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open, NULL},
+    CBC_ROW('A', "Crypt::Rijndael", "1.16", 1, 32, ETCP_ALGORITHM_AES_256_CBC, &etcp_aes_256),
+    CBC_ROW('9', "Crypt::RC6", "1.0", 3, 32, 0, &etcp_rc6),
+    CBC_ROW('4', "Crypt::Blowfish", "2.14", 5, 56, 0, &etcp_blowfish),
+    CBC_ROW('6', "Crypt::DES_EDE3", "0.01", 6, 24, ETCP_ALGORITHM_DES_EDE3_CBC, &etcp_des_ede3),
+    CBC_ROW('5', "Crypt::DES", "2.07", 9, 8, ETCP_ALGORITHM_DES_EDE3_CBC, &etcp_des),
+    CBC_ROW('C', "Crypt::Twofish2", "1.02", 2, 32, 0, &etcp_twofish_256),
+    CBC_ROW('D', "Crypt::Twofish", "2.18", 4, 32, 0, &etcp_twofish_128),
+    CBC_ROW('E', "Crypt::TEA", "1.25", 7, 16, 0, &etcp_xtea),
+    {'2', "Crypt::CipherSaber", "1.01", ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES, 8, 32, 0, NULL,
      etcp_ciphersaber_new_ctx, etcp_ciphersaber_free_ctx, etcp_ciphersaber_seal,
      etcp_ciphersaber_open, NULL},
 };
@@ -39,6 +41,16 @@ const etcp_cipher *etcp_ciphers(size_t *count)
 {
     *count = sizeof rows / sizeof rows[0];
     return rows;
+}
+
+uint32_t etcp_ciphers_at_hand(void)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (etcp_provider_has(rows[i].needs))
+            bits |= 1u << i;
+    return bits;
 }
 
 const etcp_cipher *etcp_cipher_by_key(char key)

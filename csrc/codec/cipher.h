@@ -66,6 +66,7 @@ struct etcp_cipher {
     unsigned flags;      /* ETCP_CIPHER_... */
     unsigned rank;       /* preference among 1.x peers: lower is better; 0 = not offered to 1.x */
     size_t key_length;   /* characters of a fresh key string; 0 for Crypt::RSA */
+    unsigned needs;      /* a set of etcp_algorithm, of provider.h */
     const struct etcp_block_cipher *block; /* of a Crypt::CBC row; NULL elsewhere */
 
     /* Makes a context from key[0..len), which is copied (and wiped on free). Any length and any
@@ -94,6 +95,9 @@ struct etcp_cipher {
 
 /* The rows in the order of the original manual (Crypt::RSA first); *count receives their number. */
 const etcp_cipher *etcp_ciphers(size_t *count);
+
+/* The rows that can be had on this machine as it is configured: bit i for row i of etcp_ciphers(). */
+uint32_t etcp_ciphers_at_hand(void);
 
 /* The row with this wire key, or NULL. */
 const etcp_cipher *etcp_cipher_by_key(char key);

@@ -3,10 +3,9 @@
 
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 
 enum { KEY_MAX = 32, CHUNK = 1 << 30 /* OpenSSL counts in int */ };
 
@@ -24,11 +23,15 @@ typedef struct evp_schedule {
  * although there is none of OpenSSL's: turning it off is repeated at every start of a message, by
  * name, and takes longer than a short message. While it is on, encrypting whole blocks gives whole
  * blocks; decrypting keeps the last one back, see decrypt(). */
-static int prepare(evp_schedule *s, const EVP_CIPHER *cipher)
+static int prepare(evp_schedule *s, etcp_algorithm algorithm)
 {
+    const EVP_CIPHER *cipher = etcp_provider_cipher(algorithm);
+
     s->keyed = UNKEYED;
     if (s->state)
         return 0;
+    if (!cipher)
+        return ETCP_ECRYPT;
     s->state = EVP_CIPHER_CTX_new();
     if (!s->state)
         return ETCP_ENOMEM;
@@ -44,7 +47,7 @@ static int set_aes_key(void *schedule, const uint8_t *key)
     evp_schedule *s = schedule;
 
     memcpy(s->key, key, 32);
-    return prepare(s, EVP_aes_256_cbc());
+    return prepare(s, ETCP_ALGORITHM_AES_256_CBC);
 }
 
 static int set_des_ede3_key(void *schedule, const uint8_t *key)
@@ -52,7 +55,7 @@ static int set_des_ede3_key(void *schedule, const uint8_t *key)
     evp_schedule *s = schedule;
 
     memcpy(s->key, key, 24);
-    return prepare(s, EVP_des_ede3_cbc());
+    return prepare(s, ETCP_ALGORITHM_DES_EDE3_CBC);
 }
 
 /* DES itself has moved to OpenSSL's legacy provider, which may be missing. Triple DES with one key
@@ -64,7 +67,7 @@ static int set_des_key(void *schedule, const uint8_t *key)
     memcpy(s->key, key, 8);
     memcpy(s->key + 8, key, 8);
     memcpy(s->key + 16, key, 8);
-    return prepare(s, EVP_des_ede3_cbc());
+    return prepare(s, ETCP_ALGORITHM_DES_EDE3_CBC);
 }
 
 static int start(evp_schedule *s, keyed_for direction, const uint8_t *iv)

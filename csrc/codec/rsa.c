@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-#include <openssl/rand.h>
-
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 #include "rsa_key.h"
 #include "rsa_oaep.h"
 
@@ -207,8 +206,8 @@ static int derive(etcp_rsa_key *k, BN_CTX *ctx)
 
 static int draw_primes(etcp_rsa_key *k)
 {
-    return BN_generate_prime_ex(k->p, NEW_KEY_BITS / 2, 0, NULL, NULL, NULL) &&
-           BN_generate_prime_ex(k->q, NEW_KEY_BITS / 2, 0, NULL, NULL, NULL);
+    return etcp_provider_prime(k->p, NEW_KEY_BITS / 2) == 0 &&
+           etcp_provider_prime(k->q, NEW_KEY_BITS / 2) == 0;
 }
 
 static int generate(etcp_rsa_key *k)

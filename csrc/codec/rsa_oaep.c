@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "base/error.h"
+#include "base/provider.h"
 
 /* SHA-1 of the empty label. */
 static const uint8_t label_hash[ETCP_OAEP_HASH] = {0xda, 0x39, 0xa3, 0xee, 0x5e, 0x6b, 0x4b,
@@ -21,8 +20,9 @@ static int mask_block(EVP_MD_CTX *md, const uint8_t *data, size_t len, size_t co
     number[1] = (uint8_t)(counter >> 16);
     number[2] = (uint8_t)(counter >> 8);
     number[3] = (uint8_t)counter;
-    return EVP_DigestInit_ex(md, EVP_sha1(), NULL) && EVP_DigestUpdate(md, data, len) &&
-           EVP_DigestUpdate(md, number, sizeof number) && EVP_DigestFinal_ex(md, block, NULL);
+    return EVP_DigestInit_ex(md, etcp_provider_digest(ETCP_ALGORITHM_SHA1), NULL) &&
+           EVP_DigestUpdate(md, data, len) && EVP_DigestUpdate(md, number, sizeof number) &&
+           EVP_DigestFinal_ex(md, block, NULL);
 }
 
 /* target ^= mask generated from data. The two do not overlap. */

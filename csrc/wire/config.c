@@ -22,8 +22,7 @@ static void set_defaults(etcp_config *config)
 {
     size_t count;
 
-    (void)etcp_ciphers(&count);
-    config->ciphers = all_bits(count);
+    config->ciphers = etcp_ciphers_at_hand();
     (void)etcp_compressors(&count);
     if (count > ETCP_COMPRESSOR_ROWS_MAX)
         count = ETCP_COMPRESSOR_ROWS_MAX;

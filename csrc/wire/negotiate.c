@@ -5,6 +5,7 @@
 #include "base/armour.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 #include "frame.h"
 #include "munge.h"
 #include "state.h"
@@ -331,9 +332,13 @@ int etcp_negotiation_check(etcp_session *s)
         etcp_transform_deinit(&s->transform);
         s->transform.compressor = compressor;
     }
-    if ((config->flags & ETCP_REQUIRE_ENCRYPTION) && !s->transform.cipher)
+    if ((config->flags & ETCP_REQUIRE_ENCRYPTION) && !s->transform.cipher) {
+        const char *refusal = etcp_provider_refusal();
+
         return etcp_error_set(&s->error, ETCP_EPOLICY,
-                              "Encryption is required, but none could be agreed on");
+                              "Encryption is required, but none could be agreed on%s%s%s",
+                              refusal[0] ? " (" : "", refusal, refusal[0] ? ")" : "");
+    }
     if ((config->flags & ETCP_REQUIRE_PASSWORD) && config->role == ETCP_ROLE_CLIENT &&
         !s->authenticated)
         return etcp_error_set(&s->error, ETCP_EPOLICY,

@@ -596,6 +596,10 @@ long.
 A peer without a common cipher or compressor is spoken to in clear text, unless C<requireencryption> is
 set. Messages that would not become smaller go out uncompressed.
 
+All but Crypt::RSA and Crypt::CipherSaber derive keys by MD5, which OpenSSL refuses in FIPS mode, and which
+is then taken from its default provider in spite of that. Where the policy of the machine forbids this,
+too, these ciphers are not offered; if one is required, the error says which call of OpenSSL failed.
+
 =head1 SECURITY
 
 The protocol dates from 2002. Its encryption keeps out a casual reader and no more: without a password the

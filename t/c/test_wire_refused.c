@@ -1,0 +1,111 @@
+/* A machine whose policy lets OpenSSL give no digest and no cipher, not even from a context of our
+ * own: what needs them is not offered, and connections are made with the rest. */
+#include "wire_peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/opensslv.h>
+
+#include "base/provider.h"
+#include "tap.h"
+#include "wire/config.h"
+
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+
+#include <openssl/provider.h>
+
+/* In place of OpenSSL's: no provider may be loaded. */
+OSSL_PROVIDER *OSSL_PROVIDER_load(OSSL_LIB_CTX *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return NULL;
+}
+
+/* Nothing that is random can be had here either. */
+static int count_up(void *arg, uint8_t *out, size_t len)
+{
+    uint8_t *next = arg;
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = (*next)++;
+    return 0;
+}
+
+/* Lets a server and a client negotiate. forbidden: a module, or NULL. Returns the server's result.
+ */
+static int negotiate(unsigned flags, const char *forbidden, peer *server, peer *client)
+{
+    static uint8_t next = 40;
+    etcp_config *configs[] = {etcp_config_new(ETCP_ROLE_SERVER), etcp_config_new(ETCP_ROLE_CLIENT)};
+
+    for (size_t i = 0; i < 2; i++) {
+        if (!configs[i])
+            abort();
+        configs[i]->flags |= flags;
+        configs[i]->random = count_up;
+        configs[i]->random_arg = &next;
+        if (forbidden)
+            etcp_config_forbid(configs[i], forbidden);
+    }
+    if (peer_init(server, configs[0]) < 0 || peer_init(client, configs[1]) < 0)
+        abort();
+    etcp_config_unref(configs[0]);
+    etcp_config_unref(configs[1]);
+    peer_negotiate(server, client, 0);
+    return server->rc;
+}
+
+static void test_rest(void)
+{
+    peer server, client;
+
+    (void)negotiate(0, NULL, &server, &client);
+    tap_ok(server.ready && client.ready, "a connection");
+    tap_ok(etcp_session_cipher(client.s) == etcp_cipher_by_key('2'),
+           "by the cipher that needs nothing");
+    peer_deinit(&server);
+    peer_deinit(&client);
+    (void)negotiate(0, "Crypt::CipherSaber", &server, &client);
+    tap_ok(server.ready && client.ready, "a connection without any cipher");
+    tap_ok(!etcp_session_cipher(client.s), "in clear");
+    peer_deinit(&server);
+    peer_deinit(&client);
+}
+
+static void test_demand(void)
+{
+    peer server, client;
+
+    (void)negotiate(ETCP_REQUIRE_ENCRYPTION, "Crypt::CipherSaber", &server, &client);
+    tap_ok(!server.ready && !client.ready, "no connection where a cipher is required");
+    tap_ok(strstr(etcp_session_error(client.s)->text,
+                  "(EVP_MD_fetch of MD5 failed: unsupported)") != NULL,
+           "and it says why: %s", etcp_session_error(client.s)->text);
+    peer_deinit(&server);
+    peer_deinit(&client);
+}
+
+int main(void)
+{
+    if (setenv("OPENSSL_CONF", "t/data/openssl-fips.cnf", 1) != 0)
+        return 1;
+    tap_ok(!etcp_provider_has(ETCP_ALGORITHM_MD5), "MD5 cannot be had");
+    tap_ok(!etcp_provider_digest(ETCP_ALGORITHM_MD5), "there is none");
+    tap_is_str(etcp_provider_refusal(), "EVP_MD_fetch of MD5 failed: unsupported",
+               "it is told why");
+    test_rest();
+    test_demand();
+    return tap_done();
+}
+
+#else
+
+int main(void)
+{
+    tap_skip(1, "nothing can be refused before OpenSSL 3");
+    return tap_done();
+}
+
+#endif
