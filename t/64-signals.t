@@ -88,14 +88,28 @@ foreach my $timeout ([], [60]) {
 
 # ---- handlers that return ----------------------------------------------------------------------
 
+# A child that sends SIGUSR1 to this process every so many seconds, but waits until the one before was
+# handled: perl dies of 120 signals of one kind that wait for their handler, and on a slow machine they would.
+my $pest;
+sub pester {
+    my $every = shift;
+    my $parent = $$;
+    $pest = spawn(sub {
+        my $me = shift;
+        while (defined $me->line && kill 'USR1', $parent) { select undef, undef, undef, $every }
+    });
+    return next_signal();
+}
+sub next_signal {
+    local $!;
+    return $pest->tell('go on');
+}
+
 # Signals all the time while messages travel: none is lost or torn.
 {
     my $rang = 0;
-    local $SIG{USR1} = sub { $rang++ };
-    my $parent = $$;
-    my $pest = spawn(sub {
-        while (kill 'USR1', $parent) { select undef, undef, undef, 0.001 }
-    });
+    local $SIG{USR1} = sub { $rang++; next_signal() };
+    pester(0.001);
     my $right = 0;
     my $large = 'signal' x 200_000;
     foreach my $n (1 .. 30) {
@@ -124,7 +138,7 @@ foreach my $timeout ([], [60]) {
     is($line, 'good 30', 'and while they rain on a server');
     ok(my $again = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}), 'new() under signals') or diag $@;
     $pest->kill;
-    cmp_ok($rang, '>', 0, "the handler was run ($rang times)");
+    cmp_ok($rang, '>', 1, "the handler was run ($rang times)");
 }
 
 # receive() in a loop with children ending around it.
@@ -150,11 +164,8 @@ foreach my $timeout ([], [60]) {
 
 # The inactivity limit of receive() is not restarted by signals.
 {
-    local $SIG{USR1} = sub { };
-    my $parent = $$;
-    my $pest = spawn(sub {
-        while (kill 'USR1', $parent) { select undef, undef, undef, 0.01 }
-    });
+    local $SIG{USR1} = \&next_signal;
+    pester(0.01);
     is($client->receive(1), undef, 'receive(1) ends although signals keep coming');
     is($@, 'Timed out waiting to receive data', 'by its limit');
     $pest->kill;
