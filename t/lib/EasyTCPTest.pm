@@ -269,10 +269,21 @@ sub spawn_server {
         $server->start($tick ? $tick : ()) or die "start: $@";
         $Me->report('STOPPED');
     });
+    return _learn_port($child, 'server');
+}
+
+# Waits for the child's PORT line; dies of what else it said, or of how it ended.
+sub _learn_port {
+    my ($child, $what) = @_;
     my $line = $child->line;
-    ($child->{port}) = defined $line && $line =~ /^PORT (\d+)/
-        or die 'server did not come up: ' . (defined $line ? $line : 'it ended') . "\n";
-    return $child;
+    if (defined $line && $line =~ /^PORT (\d+)\z/) {
+        $child->{port} = $1;
+        return $child;
+    }
+    my @said = map { "$_; " } grep { defined } $line, $child->rest;
+    my $status = $child->wait;
+    die "$what did not come up: ", @said, "it ended ", ($status & 127 ? 'by signal ' . ($status & 127)
+        : 'with status ' . ($status >> 8)), "\n";
 }
 
 sub _echo {
@@ -324,10 +335,7 @@ sub spawn_peer {
             }
         }
     });
-    my $line = $child->line;
-    ($child->{port}) = defined $line && $line =~ /^PORT (\d+)/
-        or die 'peer did not come up: ' . (defined $line ? $line : 'it ended') . "\n";
-    return $child;
+    return _learn_port($child, 'peer');
 }
 
 # t/lib/original.pl in a child process, with the Net::EasyTCP of directory $lib and these arguments.
