@@ -196,4 +196,21 @@ ok(!eval { $client->nosuchmethod; 1 }, 'an unknown method dies');
 like($@, qr/Can't locate/, 'as unknown methods do');
 
 $echo->kill('TERM');
+# A peer that has closed: the reason of the system, whatever was noticed before.
+{
+    my $echo = spawn_server(donotencrypt => 1);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@;
+    $client->send('QUIT');
+    $client->receive;
+    is($client->receive(30), undef, 'the server has closed');
+    my $sent = 1;
+    for (1 .. 1000) { $sent = $client->send('x') or last; select undef, undef, undef, 0.01 }
+    my ($text, $errno) = ($@, $!);
+    ok(!$sent, 'send() fails then');
+    is($text, "Error writing to socket while sending data: $errno", 'with the reason');
+    isnt($errno + 0, 0, 'which $! has too');
+    is($client->send('x'), undef, 'send() fails again');
+    is($@, $text, 'with the same reason');
+    $echo->kill('TERM');
+}
 done_testing();

@@ -180,4 +180,24 @@ foreach my $size (4090 .. 4094, 8187 .. 8190, 65530 .. 65537) {
     over($child, $client);
 }
 
+# A deadline that has passed: what is here is taken, and nothing is waited for.
+{
+    my $peer = spawn_peer(sub {
+        my ($me, $peer) = @_;
+        $peer->receive;
+        $peer->send("message $_") foreach 1 .. 3;
+        $peer->receive;
+    }, version => '0.19');
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port}) or die $@;
+    is($client->receive($_), undef, "receive($_) with nothing there") foreach -1, -0.001, -9**9**9;
+    is($@, 'Timed out waiting to receive data', 'times out');
+    $client->send('now');
+    my @got = $client->receive(30);
+    my $message;
+    while (@got < 3) { push @got, $message if defined($message = $client->receive(-1)) }
+    is_deeply(\@got, [ map { "message $_" } 1 .. 3 ], 'receive(-1) takes what is there');
+    $client->close;
+    is($client->receive(-1), undef, 'after close()');
+    $peer->kill('TERM');
+}
 done_testing();

@@ -55,7 +55,7 @@ sub insert_before_end {
 }
 
 connects('nothing special');
-fails('PF', "${FAIL}Server rejected supplied password", edit => insert_before_end('PF'));
+fails('PF', "${FAIL}Server rejected supplied password: none was supplied", edit => insert_before_end('PF'));
 fails('COF', "${FAIL}Compatability failure: The client and server could not negotiate compatability"
     . ' regarding: phase of the moon', edit => insert_before_end('COF', 'phase of the moon'));
 fails('an empty command', "${FAIL}Error negotiating with server. No command received.",
@@ -105,7 +105,7 @@ SKIP: {
     connects('the right password', password => 'sesame', client => { password => 'sesame' });
     fails('a wrong password', "${FAIL}Server rejected supplied password",
         password => 'sesame', client => { password => 'simsim' });
-    fails('no password', "${FAIL}Server rejected supplied password", password => 'sesame');
+    fails('no password', "${FAIL}Server rejected supplied password: none was supplied", password => 'sesame');
 }
 
 # Options that demand more than this server gives.

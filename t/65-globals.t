@@ -94,15 +94,96 @@ $child->kill;
 # $! and $@ on success
 {
     my $echo = spawn_server();
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@;
+    my %to = (mode => 'client', host => '127.0.0.1', port => $echo->{port});
+    # As in 0.26, whose methods used eval where there was something to compress or to encrypt.
+    foreach my $case ([ 'plain', 'before', donotencrypt => 1, donotcompress => 1 ], [ 'encrypted', '', donotcompress => 1 ],
+        [ 'compressed', '', donotencrypt => 1 ], [ 'both', '' ]) {
+        my ($name, $after, @options) = @$case;
+        $@ = 'before';
+        my $client = Net::EasyTCP->new(%to, @options);
+        is($@, '', "$name: \$@ after a successful new()") or next;
+        foreach my $message ('x', ['x']) {
+            $@ = 'before';
+            $client->send($message);
+            is($@, $after, "$name: \$@ after a successful send()");
+            $@ = 'before';
+            $client->receive;
+            is($@, $after, "$name: \$@ after a successful receive()");
+        }
+        $@ = 'before';
+        $client->$_ foreach qw(data pending serial mode remoteip encryption compression socket);
+        is($@, 'before', "$name: \$@ after other methods");
+        $@ = { an => 'object' };
+        $client->send('x');
+        is(ref $@, $after eq '' ? '' : 'HASH', "$name: an object in it");
+        my $died = eval {
+            my $guard = bless [$client], 'My::Sends';
+            die "an exception\n";
+        };
+        is($@, "an exception\n", "$name: an exception that unwinds past a send()");
+        $@ = 'before';
+        { my $guard = bless [$client], 'My::Sends' }
+        is($@, 'before', "$name: a destructor that sends");
+        $client->close;
+    }
     $@ = 'before';
-    $client->send('x');
-    is($@, 'before', '$@ after a successful send()');
-    $client->receive;
-    is($@, 'before', '$@ after a successful receive()');
-    $client->close;
-    is($@, 'before', '$@ after close()');
+    my ($server) = new_server();
+    is($@, '', '$@ after a successful new() of a server');
     $echo->kill('TERM');
+
+    package My::Sends;
+    sub DESTROY { $_[0][0]->send('from a destructor') }
+}
+
+# What callbacks of 0.26 could rely on by accident: a $_ of their own, to assign to, and the program's $, $\
+# $/ $| as they are, which they may change; @_ has one element; their context is void.
+{
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my (@seen, $gone);
+    $server->setcallback(
+        connect => sub { open my $file, '<', \"a\nb\n"; while (<$file>) { chomp } $_ = 'connect' },
+        data => sub {
+            my $client = $_[0];
+            push @seen, scalar(@_), defined(wantarray) ? 'not void' : 'void', defined $, ? $, : 'undef', $/ eq "\n" ? 'newline' : 'other';
+            $_ = 'mine';
+            s/mine/still mine/;
+            push @seen, $_;
+            $, = 'changed';
+            $client->send($client->data);
+        },
+        disconnect => sub { $_ .= ' of disconnect'; $gone++ },
+    );
+    my $sock = raw_connect($port);
+    for ('constant') {
+        raw_negotiate($sock, sub { $server->do_one_loop });
+        write_to($sock, packet(5, 'text'));
+        run_until($server, sub { @seen });
+        is((read_packet($sock, sub { $server->do_one_loop }))[1], 'text', 'the reply has no $, in it');
+        is($_, 'constant', 'the $_ of the program is not touched');
+    }
+    is_deeply(\@seen, [ 1, 'void', 'undef', 'newline', 'still mine' ], 'what the callback saw');
+    is($,, 'changed', 'what a callback changes stays changed');
+    $, = undef;
+    my @idle;
+    for ('for the idle callback') {
+        $server->start(sub { push @idle, $_; $server->stop });
+    }
+    is_deeply(\@idle, ['for the idle callback'], 'the idle callback has the $_ of the program');
+    $_ = 'after';
+    close $sock;
+    run_until($server, sub { $gone });
+    is($_, 'after', '$_ is the program\'s own again');
+    $server->setcallback(data => sub { $_ = 'lost'; die "on purpose\n" });
+    my $second = raw_negotiate(raw_connect($port), sub { $server->do_one_loop });
+    write_to($second, packet(5, 'x'));
+    { my $died; until ($died) { eval { $server->do_one_loop; 1 } or $died = $@ } is($died, "on purpose\n", 'a callback that dies') }
+    is($_, 'after', 'and $_ after that');
+
+    # socket() leaves $! alone
+    my ($client) = $server->clients;
+    $! = 5;
+    $client->socket;
+    is($! + 0, 5, 'socket() leaves $! alone');
 }
 {
     my ($quiet) = new_server();

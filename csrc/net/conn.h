@@ -49,8 +49,8 @@ int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, 
  * milliseconds, 50 at most, unless that server has spoken since (conn_output.c says why).
  * payload is copied where it must be kept, unless release is given: then payload stays in place,
  * and release(owner) is called once, when it is no longer needed (at once, on failure too). Returns
- * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (sys_errno in
- * etcp_conn_error; the connection is dead). */
+ * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (errno says why;
+ * nothing can be sent any more). */
 typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner);

@@ -19,6 +19,7 @@ enum {
 static int write_failed(etcp_conn *c, int error)
 {
     (void)etcp_conn_set_errno(c, error, "write");
+    c->write_errno = error;
     etcp_conn_end_output(c);
     etcp_conn_watch(c);
     etcp_conn_pend(c);
@@ -152,6 +153,10 @@ static int send_error(const etcp_conn *c)
 {
     const etcp_error *e = etcp_conn_error(c);
 
+    if (c->write_errno) {
+        errno = c->write_errno;
+        return ETCP_ESYSTEM;
+    }
     if (e->sys_errno)
         errno = e->sys_errno;
     return e->code ? e->code : ETCP_ECLOSED;

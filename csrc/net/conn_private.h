@@ -64,6 +64,7 @@ struct etcp_conn {
     int8_t end_code;           /* not 0: no more input will come, because of this etcp_code */
     unsigned starting : 1;     /* its first packet was not sent yet */
     unsigned output_ended : 1; /* nothing may be sent any more; reading goes on */
+    int write_errno;           /* why, if a write failed: it need not be the first error */
     unsigned error_lost : 1;   /* it could not be allocated */
     unsigned outlives : 1;     /* goes on alone when its server is freed */
     unsigned announced : 1;    /* DISCONNECT was taken */

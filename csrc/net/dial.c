@@ -193,13 +193,23 @@ static int negotiate(etcp_dial *d)
 
 /* ---- the whole way --------------------------------------------------------------------------- */
 
-/* Users have always seen "Invalid argument" for names that do not exist. */
+/* errno is EINVAL for names that do not exist, as it always was; the text says what is wrong. */
+static int not_resolved(etcp_dial *d, int code)
+{
+    d->step = STEP_OVER;
+    if (code == EAI_SYSTEM)
+        return etcp_error_set_errno(&d->error, errno, "getaddrinfo");
+    (void)etcp_error_set(&d->error, ETCP_EINVAL, "%s", gai_strerror(code));
+    d->error.sys_errno = EINVAL;
+    return ETCP_EINVAL;
+}
+
 int etcp_dial_begin(etcp_dial *d)
 {
-    if (etcp_socket_resolve(d->host, d->port, AF_UNSPEC, &d->addresses) < 0) {
-        d->step = STEP_OVER;
-        return etcp_error_set_errno(&d->error, EINVAL, "resolve");
-    }
+    int code = etcp_socket_resolve(d->host, d->port, AF_UNSPEC, &d->addresses);
+
+    if (code != 0)
+        return not_resolved(d, code);
     d->address = d->addresses;
     d->started_ms = etcp_clock_ms();
     d->step = STEP_CONNECT;

@@ -26,7 +26,7 @@ int etcp_listener_open(etcp_listener *l, const char *address, const char *port, 
     int fd;
 
     init(l, -1);
-    if (etcp_socket_resolve(address, port, address ? AF_UNSPEC : AF_INET, &list) < 0)
+    if (etcp_socket_resolve(address, port, address ? AF_UNSPEC : AF_INET, &list) != 0)
         return etcp_error_set(error, ETCP_EINVAL, "cannot resolve %s port %s",
                               address ? address : "0.0.0.0", port);
     fd = etcp_socket_listen(list, backlog, &what);

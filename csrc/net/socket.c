@@ -220,15 +220,17 @@ static int is_port_too_large(const char *port)
 int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out)
 {
     struct addrinfo hints;
+    int rc;
 
     *out = NULL;
     if (is_port_too_large(port))
-        return -1;
+        return EAI_SERVICE;
     memset(&hints, 0, sizeof hints);
     hints.ai_family = family;
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = host ? 0 : AI_PASSIVE;
-    return etcp_sys->getaddrinfo(host, port, &hints, out) == 0 && *out ? 0 : -1;
+    rc = etcp_sys->getaddrinfo(host, port, &hints, out);
+    return rc == 0 && !*out ? EAI_NONAME : rc;
 }
 
 int etcp_socket_new(int family)

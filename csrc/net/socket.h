@@ -61,7 +61,8 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
 int etcp_socket_wait(int fd, short events, int timeout_ms);
 
 /* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports
- * above 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0 or -1. */
+ * above 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0, or what getaddrinfo does: a code
+ * for gai_strerror. */
 int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out);
 
 /* Makes a non-blocking, close-on-exec stream socket that raises no SIGPIPE. -1 with errno. */

@@ -126,13 +126,20 @@ static SV *new_connection(pTHX_ const parts *p, etcp_kind kind, etcp_conn *conn)
 {
     etcp_object *o;
     SV *self = new_object(aTHX_ p, kind, &o);
-    char ip[64];
 
     o->conn = conn;
-    etcp_object_slot(aTHX_ o, "_remoteip",
-                     newSVpv(etcp_conn_remote_ip(o->conn, ip, sizeof ip), 0));
-    etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(o->conn)));
+    etcp_object_list_peer(aTHX_ o);
     return self;
+}
+
+/* A tainted address is refused as perl's own connect and bind do. */
+static void refuse_tainted(pTHX_ SV *address, const char *operation)
+{
+    if (!address || !SvTAINTED(address))
+        return;
+    TAINT;
+    TAINT_PROPER(operation);
+    TAINT_NOT; /* with -t that was a warning */
 }
 
 /* ---- client ---------------------------------------------------------------------------------- */
@@ -152,7 +159,8 @@ static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options 
         if (rc == ETCP_ETIMEOUT)
             saved = ETIMEDOUT;
         etcp_fail(aTHX_ "Could not connect to %s:%s: %s", text_or_null(aTHX_ options->host),
-                  text_or_null(aTHX_ options->port), saved ? Strerror(saved) : e->text);
+                  text_or_null(aTHX_ options->port),
+                  saved && rc != ETCP_EINVAL ? Strerror(saved) : e->text);
     } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
         etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
                         "server [%d/%d] : %s",
@@ -199,11 +207,14 @@ SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
 
     ENTER;
     if (make_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
+        refuse_tainted(aTHX_ p.options.host, "connect");
         conn = dial_server(aTHX_ &p);
         if (conn)
             self = new_connection(aTHX_ &p, ETCP_KIND_CLIENT, conn);
     }
     LEAVE;
+    if (SvROK(self))
+        etcp_succeed(aTHX);
     return self;
 }
 
@@ -221,6 +232,8 @@ SV *etcp_construct_wrapped(pTHX_ SV *class_name, HV *args, int fd)
     else
         self = new_connection(aTHX_ &p, ETCP_KIND_SERVERCLIENT, conn);
     LEAVE;
+    if (SvROK(self))
+        etcp_succeed(aTHX);
     return self;
 }
 
@@ -285,8 +298,12 @@ SV *etcp_construct_server(pTHX_ SV *class_name, HV *args)
     parts p;
 
     ENTER;
-    if (make_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p))
+    if (make_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p)) {
+        refuse_tainted(aTHX_ p.options.localaddr, "bind");
         self = new_server(aTHX_ &p);
+    }
     LEAVE;
+    if (SvROK(self))
+        etcp_succeed(aTHX);
     return self;
 }

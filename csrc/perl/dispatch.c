@@ -67,7 +67,6 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
 {
     HV *hash = newHV();
     etcp_object *o = etcp_object_attach(aTHX_ hash, ETCP_KIND_SERVERCLIENT);
-    char ip[64];
 
     o->conn = etcp_conn_ref(conn);
     o->donot = server->donot;
@@ -85,9 +84,7 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
     etcp_object_slot(aTHX_ o, "_mode", newSVpvs("serverclient"));
     etcp_handle_offer(aTHX_ o);
     etcp_object_slot(aTHX_ o, "_serial", newSViv(o->serial));
-    etcp_object_slot(aTHX_ o, "_remoteip",
-                     newSVpv(etcp_conn_remote_ip(conn, ip, sizeof ip), 0));
-    etcp_object_slot(aTHX_ o, "_remoteport", newSVuv(etcp_conn_remote_port(conn)));
+    etcp_object_list_peer(aTHX_ o);
     return o;
 }
 
@@ -184,6 +181,14 @@ static int loop_failed(pTHX_ int rc)
     return 0;
 }
 
+/* Gives callbacks a $_ of their own, as the loops of the original did: they may assign to it, or read
+ * lines into it, wherever the program runs the loop. Ends with the scope. */
+static void localize_topic(pTHX)
+{
+    SAVEGENERICSV(GvSV(PL_defgv));
+    GvSV(PL_defgv) = newSV(0);
+}
+
 /* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an
  * error. */
 static int go_round(pTHX_ etcp_object *server, int timeout_ms)
@@ -198,10 +203,11 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
+    localize_topic(aTHX);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;
-        if (server->srv->running > 0 && server->srv->stop_requested)
+        if (server->srv->running == ETCP_RUNNING && server->srv->stop_requested)
             break; /* the rest stays noted */
     }
     LEAVE_SCOPE(scope); /* each call saved PL_op */

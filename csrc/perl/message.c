@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "policy.h"
+#include "taint.h"
 
 #define DEFAULT_RECEIVE_SECONDS 300
 
@@ -107,6 +108,8 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
         m.sv = bytes_of_event(aTHX_ event);
         m.state = ETCP_MESSAGE_READY;
     }
+    if (m.state == ETCP_MESSAGE_READY)
+        etcp_taint(aTHX_ m.sv);
     etcp_bucket_push(aTHX_ &o->bucket, m.sv, m.state);
     return 1;
 }
@@ -127,6 +130,8 @@ int etcp_message_prepare(pTHX_ etcp_object *o)
     rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, &m);
     if (rc <= 0)
         return 0;
+    if (m.state == ETCP_MESSAGE_READY)
+        etcp_taint(aTHX_ m.sv);
     etcp_bucket_unshift(aTHX_ &o->bucket, m.sv, m.state);
     return 1;
 }
@@ -165,13 +170,13 @@ static void release_scalar(void *owner)
 static int send_failed(pTHX_ const etcp_object *o, int rc)
 {
     const etcp_error *e = etcp_conn_error(o->conn);
+    const int saved = errno;
 
     if (rc == ETCP_ECLOSED && !etcp_conn_is_open(o->conn))
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
-    else if (rc == ETCP_ESYSTEM && e->sys_errno) {
-        errno = e->sys_errno;
-        etcp_fail(aTHX_ "Error writing to socket while sending data: %s", Strerror(errno));
-        errno = e->sys_errno;
+    else if (rc == ETCP_ESYSTEM && saved) {
+        etcp_fail(aTHX_ "Error writing to socket while sending data: %s", Strerror(saved));
+        errno = saved;
     } else
         etcp_fail(aTHX_ "Error sending data: %s", e->code == rc && e->text[0] ? e->text
                                                                               : etcp_code_text(rc));
@@ -211,7 +216,10 @@ static int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STR
     rc = etcp_conn_send(o->conn, flags, bytes, len, keep ? release_scalar : NULL, keep);
     if (rc < 0)
         return send_failed(aTHX_ o, rc);
-    return wait_for_room(aTHX_ o);
+    if (!wait_for_room(aTHX_ o))
+        return 0;
+    etcp_object_succeeded(aTHX_ o);
+    return 1;
 }
 
 /* A scalar that shares data's bytes by copy-on-write, so that a queue can hold them in place. */
@@ -301,11 +309,15 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
     int rc;
     SV *sv;
 
-    if (!(seconds > 0))
+    if (seconds < 0)
+        seconds = 0; /* does not wait */
+    else if (!(seconds > 0))
         seconds = DEFAULT_RECEIVE_SECONDS;
     timeout_ms = seconds > 4000000 ? 4000000000u : (unsigned)(seconds * 1000);
     for (;;) {
         sv = etcp_message_fetch(aTHX_ o, &failed);
+        if (sv)
+            etcp_object_succeeded(aTHX_ o);
         if (sv || failed)
             return sv;
         if (!o->conn || !etcp_conn_is_open(o->conn)) {

@@ -27,7 +27,8 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
  * caller keeps both alive (etcp_arguments_hold). Returns 1, or 0 with $@ set. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data);
 
-/* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300).
+/* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300; negative:
+ * not at all).
  * Returns an SV the caller owns, or NULL with $@ set. */
 SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds);
 

@@ -1,5 +1,7 @@
 #include "object.h"
 
+#include "taint.h"
+
 const MGVTBL *etcp_object_vtbl = NULL;
 
 SV *etcp_fail(pTHX_ const char *format, ...)
@@ -13,6 +15,24 @@ SV *etcp_fail(pTHX_ const char *format, ...)
     va_end(args);
     sv_setsv(ERRSV, text);
     return &PL_sv_undef;
+}
+
+static int is_destructor(pTHX)
+{
+    const PERL_SI *si;
+
+    for (si = PL_curstackinfo; si; si = si->si_prev)
+        if (si->si_type == PERLSI_DESTROY)
+            return 1;
+    return 0;
+}
+
+void etcp_succeed(pTHX)
+{
+    SV *error = ERRSV;
+
+    if ((SvROK(error) || (SvPOK(error) && SvCUR(error)) || !SvPOK(error)) && !is_destructor(aTHX))
+        sv_setpvs(error, "");
 }
 
 etcp_object *etcp_object_find(pTHX_ SV *hash)
@@ -76,6 +96,12 @@ const etcp_compressor *etcp_object_compressor(const etcp_object *o)
     return session ? etcp_session_compressor(session) : o->compressor;
 }
 
+void etcp_object_succeeded(pTHX_ const etcp_object *o)
+{
+    if (etcp_object_cipher(o) || etcp_object_compressor(o))
+        etcp_succeed(aTHX);
+}
+
 void etcp_object_protect(pTHX_ etcp_object *o)
 {
     SvREFCNT_inc_simple_void_NN((SV *)o->hash);
@@ -94,4 +120,16 @@ void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value)
     } else if (!hv_store(o->hash, name, len, value, 0)) {
         SvREFCNT_dec(value);
     }
+}
+
+void etcp_object_list_peer(pTHX_ etcp_object *o)
+{
+    char ip[64];
+    SV *address = newSVpv(etcp_conn_remote_ip(o->conn, ip, sizeof ip), 0);
+    SV *port = newSVuv(etcp_conn_remote_port(o->conn));
+
+    etcp_taint(aTHX_ address);
+    etcp_taint(aTHX_ port);
+    etcp_object_slot(aTHX_ o, "_remoteip", address);
+    etcp_object_slot(aTHX_ o, "_remoteport", port);
 }

@@ -57,6 +57,16 @@ void etcp_object_protect(pTHX_ etcp_object *o);
  * stored there: keep o alive. */
 void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
 
+/* Enters the peer's address and port into the slots _remoteip and _remoteport. */
+void etcp_object_list_peer(pTHX_ etcp_object *o);
+
+/* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor, which may
+ * run because of an exception. */
+void etcp_succeed(pTHX);
+
+/* The same after o has sent or received, if its messages are compressed or encrypted: then 0.26 did. */
+void etcp_object_succeeded(pTHX_ const etcp_object *o);
+
 /* Sets $@ to text and returns &PL_sv_undef: the failure value of every method. */
 SV *etcp_fail(pTHX_ const char *format, ...);
 

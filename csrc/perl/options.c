@@ -337,8 +337,10 @@ static void check_spelling(pTHX_ HV *args)
 static SV *value_of(pTHX_ HV *args, const char *name)
 {
     SV **place = hv_fetch(args, name, (I32)strlen(name), 0);
-    SV *value = place ? sv_mortalcopy(*place) : NULL;
+    SV *value;
 
+    TAINT_NOT; /* each option has a taint of its own */
+    value = place ? sv_mortalcopy(*place) : NULL;
     return value && SvOK(value) ? value : NULL;
 }
 
@@ -359,5 +361,6 @@ int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options)
         else if (!read_option(aTHX_ options, row, value, row->modes & mode))
             return 0;
     }
+    TAINT_NOT;
     return 1;
 }

@@ -88,7 +88,7 @@ static void probe_native(pTHX_ etcp_storable_state *s)
 
 static GV *setting(pTHX_ const char *name)
 {
-    GV *gv = gv_fetchpv(name, GV_ADD, SVt_PV);
+    GV *gv = gv_fetchpv(name, GV_ADD | GV_ADDMULTI, SVt_PV);
 
     SvREFCNT_inc_simple_void((SV *)gv);
     return gv;

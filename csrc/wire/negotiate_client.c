@@ -517,6 +517,9 @@ static int answer_salt(etcp_session *s, const etcp_fields *f)
 static int answer_rejection(etcp_session *s, const etcp_fields *f)
 {
     (void)f;
+    if (!s->config->password)
+        return etcp_error_set(&s->error, ETCP_EREJECTED,
+                              "Server rejected supplied password: none was supplied");
     return etcp_error_set(&s->error, ETCP_EREJECTED, "Server rejected supplied password");
 }
 

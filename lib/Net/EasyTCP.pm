@@ -114,13 +114,13 @@ sub _build_server {
 
 # A Perl handle on a duplicate of the descriptor, so that neither side can pull it from under the other.
 sub _make_handle {
-    my $self  = shift;
+    my $self = shift;
+    local ($!, $@);
     my $fd    = _dup_fd($self);
     my $class = 'IO::Socket::INET';
     return undef if !defined $fd;
     my $ip = $self->{_remoteip};
     if (defined $ip && $ip =~ /:/) {
-        local $@;
         $class = eval { require IO::Socket::IP; 1 } ? 'IO::Socket::IP' : 'IO::Socket';
     }
     my $handle = $class->new_from_fd($fd, '+<') or return undef;
@@ -211,6 +211,9 @@ unchanged, and connect to peers that still use one (0.02 to 0.26). What is diffe
 L</DIFFERENCES FROM 0.26>. The protocol is described in L<Net::EasyTCP::Protocol>.
 
 No other CPAN module is needed, neither for compression nor for any of the ciphers.
+
+A method that fails leaves a text in C<$@>. C<$@> is emptied when C<new> succeeds, and when C<send> or C<receive> do
+on a connection that is compressed or encrypted; otherwise success leaves it alone, as it always did.
 
 =head1 CONSTRUCTOR
 
@@ -457,10 +460,12 @@ C<select> on L</socket> ask this before they wait: several messages may have com
 
     my $message = $client->receive;             # [C][H]
     my $message = $client->receive($seconds);
+    my $message = $client->receive(-1);         # without waiting
 
 Waits for the next message and returns it, or C<undef> with a text in C<$@> when nothing at all arrived for
-C<$seconds> (300 by default), when the connection ended, or when C<allowclasses> refuses the message. Hybrid
-objects may be asked too: a callback can hold a whole conversation.
+C<$seconds> (300 by default, and for 0), when the connection ended, or when C<allowclasses> refuses the message. Hybrid
+objects may be asked too: a callback can hold a whole conversation. With a negative number, a deadline that
+has passed for example, it takes what is here already, and does not wait.
 
 =head2 remoteip, remoteport
 
@@ -554,6 +559,10 @@ The client closed the connection, or it broke. C<clients> still lists it during 
 A callback may do anything: close this client or another, stop or drop the server, run a loop inside
 the loop, fork, or die. An exception goes through to the caller of C<start> or C<do_one_loop>; either may
 be called again, and nothing is lost.
+
+Callbacks have a C<$_> of their own. Other global variables of Perl (C<$/>, C<$\>, C<$,>, C<$|>, C<$!>, C<$@>)
+are those of the program: nothing here depends on them, and what a callback changes stays changed. They are
+called in void context, with one argument.
 
 Signal handlers run while the module waits, and an exception in one of them leaves the wait.
 
@@ -665,6 +674,10 @@ without it.
 Structures from the network may contain objects, as with every use of Storable. Their classes are those
 of your program, and so are the methods C<STORABLE_thaw> and C<DESTROY> that run for them. If peers are not
 trusted, set C<allowclasses>.
+
+Under C<-T>, everything that came from the peer is tainted: messages, structures with all that is in them
+except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host> or C<localaddr> is
+refused as perl's own C<connect> and C<bind> do: C<new> dies.
 
 =head1 DIFFERENCES FROM 0.26
 

@@ -43,7 +43,7 @@ static const struct exchange {
     {"empty tag", 0, "|EN", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
     {"empty packet", 0, "", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
     {"tag 0", 0, "0|EN", "", ETCP_EPROTO, "Error negotiating with server. No command received."},
-    {"PF", 0, "PF", "", ETCP_EREJECTED, "Server rejected supplied password"},
+    {"PF", 0, "PF", "", ETCP_EREJECTED, "Server rejected supplied password: none was supplied"},
     {"COF of 0.26", 0, "VE|0.26\nCOF|Initial scalar exchange", "", ETCP_EREJECTED,
      "Compatability failure: The client and server could not negotiate compatability regarding: "
      "Initial scalar exchange"},

@@ -280,7 +280,7 @@ static const struct failure {
     {"wrong password", 0, 0, "right", "wrong", ETCP_EREJECTED, ETCP_EREJECTED,
      "Server rejected supplied password"},
     {"missing password", 0, 0, "right", NULL, ETCP_EREJECTED, ETCP_EREJECTED,
-     "Server rejected supplied password"},
+     "Server rejected supplied password: none was supplied"},
     {"password to an empty one", 0, 0, "", "x", ETCP_EREJECTED, ETCP_EREJECTED, NULL},
     {"server requires encryption", ETCP_REQUIRE_ENCRYPTION, ETCP_DONOT_ENCRYPT, NULL, NULL,
      ETCP_EPOLICY, 0, NULL},
