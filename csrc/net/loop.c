@@ -30,6 +30,7 @@ void etcp_loop_free(etcp_loop *l)
     if (!l)
         return;
     etcp_loop_stop(l);
+    etcp_alarm_free(l->alarm);
     etcp_free(l->scratch);
     etcp_free(l);
 }
@@ -44,6 +45,7 @@ void etcp_loop_set_timeout(etcp_loop *l, etcp_list list, uint64_t timeout_ms)
 void etcp_loop_mistrust(etcp_loop *l)
 {
     l->is_stale = 1;
+    etcp_loop_stir(l);
 }
 
 void etcp_loop_watch(etcp_entry *e, unsigned wanted)
@@ -56,13 +58,15 @@ void etcp_loop_watch(etcp_entry *e, unsigned wanted)
     if (wanted == e->interest || !etcp_loop_is_current(l))
         return;
     if (l->poller->ops->set(l->poller, e->fd, e->interest, wanted, e) < 0)
-        l->is_stale = 1;
+        etcp_loop_mistrust(l);
     else
         e->interest = (uint8_t)wanted;
 }
 
 void etcp_loop_stop(etcp_loop *l)
 {
+    if (l->alarm)
+        (void)etcp_alarm_watch(l->alarm, NULL);
     if (l->poller && l->generation != etcp_process_generation())
         l->poller->ops->abandon(l->poller);
     else if (l->poller)
@@ -98,7 +102,7 @@ int etcp_loop_renew(etcp_loop *l, etcp_entry *first)
         first->interest = 0;
         etcp_loop_watch(first, first->wanted);
     }
-    if (l->is_stale)
+    if (l->is_stale || (l->alarm && etcp_alarm_watch(l->alarm, l->poller) < 0))
         return -1;
     for (list = 0; list < ETCP_LISTS; list++)
         for (d = l->lists[list].head; d; d = d->next)
@@ -114,6 +118,7 @@ void etcp_loop_pend(etcp_entry *e)
 
     if (!l || e->is_pending)
         return;
+    etcp_loop_stir(l);
     e->is_pending = 1;
     e->next_pending = NULL;
     e->references++;
@@ -143,7 +148,7 @@ etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static uint64_t next_deadline_at(const etcp_loop *l)
+uint64_t etcp_loop_deadline(const etcp_loop *l)
 {
     uint64_t first = UINT64_MAX;
     int list;
@@ -175,7 +180,7 @@ static int timeout_until(uint64_t at)
 
 int etcp_loop_wait(etcp_loop *l, uint64_t until_ms)
 {
-    uint64_t deadline = next_deadline_at(l);
+    uint64_t deadline = etcp_loop_deadline(l);
     int timeout_ms = timeout_until(until_ms < deadline ? until_ms : deadline);
     int is_slice = timeout_ms < 0 || timeout_ms > ETCP_SLICE_MS;
     int count = l->poller->ops->wait(l->poller, is_slice ? ETCP_SLICE_MS : timeout_ms, l->ready,
@@ -192,4 +197,31 @@ int etcp_loop_wait(etcp_loop *l, uint64_t until_ms)
         ((etcp_entry *)l->ready[i].tag)->references++;
     l->deadlines_due = is_past(deadline);
     return count + l->deadlines_due;
+}
+
+/* ---- being watched --------------------------------------------------------------------------- */
+
+int etcp_loop_descriptor(etcp_loop *l)
+{
+    if (l->alarm)
+        return l->alarm->fd;
+    l->alarm = etcp_alarm_new();
+    if (!l->alarm)
+        return -1;
+    if (etcp_alarm_watch(l->alarm, l->poller) == 0)
+        return l->alarm->fd;
+    etcp_alarm_free(l->alarm);
+    l->alarm = NULL;
+    return -1;
+}
+
+void etcp_loop_arm(etcp_loop *l, uint64_t due_ms)
+{
+    uint64_t deadline;
+
+    l->is_served = 0;
+    if (!l->alarm)
+        return;
+    deadline = etcp_loop_deadline(l);
+    etcp_alarm_set(l->alarm, due_ms < deadline ? due_ms : deadline);
 }

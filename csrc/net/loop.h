@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "alarm.h"
 #include "deadline_list.h"
 #include "poller.h"
 #include "process.h"
@@ -75,6 +76,9 @@ struct etcp_loop {
     int ready_next;
     int ready_count;
     int deadlines_due;
+
+    etcp_alarm *alarm; /* what a foreign loop watches; NULL: none does */
+    int is_served;     /* its user takes notes, and sets the alarm afterwards */
 };
 
 static inline etcp_entry *etcp_entry_at(etcp_deadline *place)
@@ -118,9 +122,18 @@ void etcp_loop_mistrust(etcp_loop *l);
  * a loop. */
 void etcp_loop_pend(etcp_entry *e);
 
+/* There is something to look at, which the kernel does not report: whoever watches the loop's
+ * descriptor hears of it. */
+static inline void etcp_loop_stir(etcp_loop *l)
+{
+    if (l->alarm && !l->is_served)
+        etcp_alarm_set(l->alarm, 0);
+}
+
 /* Puts e into one of its loop's lists, at the end; its time begins at now_ms. */
 static inline void etcp_loop_await(etcp_entry *e, etcp_list list, uint64_t now_ms)
 {
+    etcp_loop_stir(e->loop);
     etcp_deadline_start(&e->loop->lists[list], &e->place, now_ms);
 }
 
@@ -170,9 +183,31 @@ static inline etcp_entry *etcp_loop_take_ready(etcp_loop *l, unsigned *events)
 /* The next entry whose time is over, still in *list; NULL: none is. */
 etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list);
 
+/* When the next deadline of an entry is; UINT64_MAX: there is none. */
+uint64_t etcp_loop_deadline(const etcp_loop *l);
+
 /* Waits until a descriptor is ready, a deadline passes or it is until_ms, and notes what is.
  * Returns how many things are noted, ETCP_EINTR (a signal came, or may have come unnoticed five
  * seconds ago), or ETCP_ESYSTEM with errno. */
 int etcp_loop_wait(etcp_loop *l, uint64_t until_ms);
+
+/* ---- being watched by another loop ----------------------------------------------------------- */
+
+/* The descriptor that is readable while there is something to note or to take, see alarm.h; made at
+ * the first call, which needs a loop that is current. Or -1 with errno: ENOTSUP where there is no
+ * such thing. */
+int etcp_loop_descriptor(etcp_loop *l);
+
+/* The loop's user begins to take notes: work that comes up meanwhile is seen without an alarm. */
+static inline void etcp_loop_begin(etcp_loop *l)
+{
+    l->is_served = 1;
+    if (l->alarm)
+        etcp_alarm_take(l->alarm);
+}
+
+/* The loop's user is through for now, and wants to be called by due_ms (0: at once, UINT64_MAX: it
+ * does not matter) or by the next deadline. Until then no work goes unnoticed. */
+void etcp_loop_arm(etcp_loop *l, uint64_t due_ms);
 
 #endif

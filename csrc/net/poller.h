@@ -25,6 +25,8 @@ typedef struct etcp_poller_ops {
     void (*destroy)(etcp_poller *p);
     /* As destroy, for what was inherited through fork: the parent's set stays as it is. */
     void (*abandon)(etcp_poller *p);
+    /* A descriptor that is readable while wait would find something; NULL: there is none. */
+    int (*descriptor)(const etcp_poller *p);
 } etcp_poller_ops;
 
 /* Every poller begins with its backend. */

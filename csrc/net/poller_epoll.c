@@ -91,6 +91,11 @@ static void destroy(etcp_poller *base)
     etcp_free(base);
 }
 
+static int descriptor(const etcp_poller *base)
+{
+    return ((const epoll_poller *)(const void *)base)->fd;
+}
+
 const etcp_poller_ops etcp_poller_epoll = {
     .name = "epoll",
     .create = create,
@@ -98,6 +103,7 @@ const etcp_poller_ops etcp_poller_epoll = {
     .wait = wait_ready,
     .destroy = destroy,
     .abandon = destroy,
+    .descriptor = descriptor,
 };
 
 #else

@@ -105,6 +105,11 @@ static void abandon(etcp_poller *base)
     etcp_free(base);
 }
 
+static int descriptor(const etcp_poller *base)
+{
+    return ((const kqueue_poller *)(const void *)base)->fd;
+}
+
 const etcp_poller_ops etcp_poller_kqueue = {
     .name = "kqueue",
     .create = create,
@@ -112,6 +117,7 @@ const etcp_poller_ops etcp_poller_kqueue = {
     .wait = wait_ready,
     .destroy = destroy,
     .abandon = abandon,
+    .descriptor = descriptor,
 };
 
 #else

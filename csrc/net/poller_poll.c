@@ -172,4 +172,5 @@ const etcp_poller_ops etcp_poller_poll = {
     .wait = wait_ready,
     .destroy = destroy,
     .abandon = destroy,
+    .descriptor = NULL,
 };

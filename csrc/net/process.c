@@ -7,6 +7,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static etcp_fork_hook *hooks; /* guarded by lock */
+static etcp_heir *heirs;       /* guarded by lock */
 static unsigned sharing = 1;  /* guarded by lock */
 
 unsigned etcp_process_generation_now = 1; /* changes only in a new child, which has one thread */
@@ -68,10 +69,22 @@ static void after_fork_in_parent(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
+/* Those of other threads have nobody here who could use them. */
+static void hand_down(void)
+{
+    unsigned long self = this_thread();
+    etcp_heir *h;
+
+    for (h = heirs; h; h = h->next)
+        if (h->thread == self)
+            h->inherit(h);
+}
+
 static void after_fork_in_child(void)
 {
     sharing++;
     etcp_process_generation_now++;
+    hand_down();
     /* The threads these belonged to do not exist here. */
     while (hooks)
         unlink_hook(hooks);
@@ -86,6 +99,30 @@ static void register_handlers(void)
 void etcp_process_watch(void)
 {
     (void)pthread_once(&once, register_handlers);
+}
+
+void etcp_process_add_heir(etcp_heir *h)
+{
+    (void)pthread_mutex_lock(&lock);
+    h->thread = this_thread();
+    h->prev = NULL;
+    h->next = heirs;
+    if (heirs)
+        heirs->prev = h;
+    heirs = h;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void etcp_process_remove_heir(etcp_heir *h)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (h->prev)
+        h->prev->next = h->next;
+    else
+        heirs = h->next;
+    if (h->next)
+        h->next->prev = h->prev;
+    (void)pthread_mutex_unlock(&lock);
 }
 
 unsigned etcp_process_sharing(void)

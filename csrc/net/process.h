@@ -36,4 +36,19 @@ void etcp_process_hook(etcp_fork_hook *h);
 /* Takes h out of the list, if it is in it. */
 void etcp_process_unhook(etcp_fork_hook *h);
 
+/* A place in the list of what a forked child has to make anew before fork returns. All zero at
+ * first. */
+typedef struct etcp_heir etcp_heir;
+struct etcp_heir {
+    etcp_heir *prev, *next;
+    void (*inherit)(etcp_heir *h); /* in the child: only what is safe in a signal handler */
+    unsigned long thread;          /* only what this one made goes on in its child */
+};
+
+/* Lists h: when the thread that calls this forks, inherit is called in the child. */
+void etcp_process_add_heir(etcp_heir *h);
+
+/* Takes h out of the list, where it must be. */
+void etcp_process_remove_heir(etcp_heir *h);
+
 #endif

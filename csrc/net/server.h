@@ -77,6 +77,23 @@ int etcp_server_poll(etcp_server *s, int timeout_ms);
  * included, pause accepting and are retried, without spinning. */
 int etcp_server_next(etcp_server *s, etcp_server_event *event);
 
+/* Says that the caller takes no more events for now: after etcp_server_next said 0, and wherever
+ * else a loop is left, by an exception too. Whoever watches the descriptor hears of what is left.
+ * Cheap to call again, and for servers whose descriptor nobody asked for. */
+void etcp_server_rest(etcp_server *s);
+
+/* A descriptor that is readable exactly while poll and next have something to do (net/alarm.h): for
+ * the loop of another library. The same number as long as the server lives, in forked children too;
+ * never to be read, written or closed. -1 with errno: ENOTSUP where there is no such thing. */
+int etcp_server_descriptor(etcp_server *s);
+
+/* A second number for it, which is the caller's to close; to be asked for once. -1 with errno. */
+int etcp_server_copy_descriptor(etcp_server *s);
+
+/* Milliseconds until poll and next have something to do even if no descriptor becomes ready. 0:
+ * now; negative: never. */
+int64_t etcp_server_due_in(const etcp_server *s);
+
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);
 

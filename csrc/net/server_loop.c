@@ -424,6 +424,7 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
     uint64_t until = timeout_ms < 0 ? UINT64_MAX : etcp_clock_ms() + (uint64_t)timeout_ms;
     int rc;
 
+    etcp_loop_begin(s->loop);
     finish_event(s);
     etcp_server_flush(s);
     s->round_turns = 0;
@@ -436,4 +437,55 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
         rc = note_work(s, until);
     } while (rc == 0 && etcp_clock_ms() < until);
     return rc;
+}
+
+/* ---- being watched by another loop ----------------------------------------------------------- */
+
+/* When to be called again, whatever the kernel reports; UINT64_MAX: never. An event whose receiver
+ * threw an exception leaves things to finish. */
+static uint64_t due_at(const etcp_server *s)
+{
+    if (noted_work(s) || s->loop->gatherer || s->ending || s->forgotten)
+        return 0;
+    return s->accept_resume_ms ? s->accept_resume_ms : UINT64_MAX;
+}
+
+void etcp_server_rest(etcp_server *s)
+{
+    etcp_loop_arm(s->loop, due_at(s));
+}
+
+int etcp_server_descriptor(etcp_server *s)
+{
+    int fd;
+
+    if (s->loop->alarm)
+        return s->loop->alarm->fd;
+    if (renew_loop(s) < 0)
+        return -1;
+    fd = etcp_loop_descriptor(s->loop);
+    if (!s->loop->is_served)
+        etcp_server_rest(s);
+    return fd;
+}
+
+int etcp_server_copy_descriptor(etcp_server *s)
+{
+    return etcp_server_descriptor(s) < 0 ? -1 : etcp_alarm_copy(s->loop->alarm);
+}
+
+int64_t etcp_server_due_in(const etcp_server *s)
+{
+    uint64_t deadline = etcp_loop_deadline(s->loop);
+    uint64_t at = due_at(s);
+    uint64_t now;
+
+    if (!etcp_loop_is_current(s->loop))
+        return 0;
+    if (deadline < at)
+        at = deadline;
+    if (at == UINT64_MAX)
+        return -1;
+    now = etcp_clock_ms();
+    return at > now ? (int64_t)(at - now) : 0;
 }
