@@ -5,6 +5,7 @@
 #include "csrc/perl/codecs.h"
 #include "csrc/perl/construct.h"
 #include "csrc/perl/dispatch.h"
+#include "csrc/perl/embed.h"
 #include "csrc/perl/handle.h"
 #include "csrc/perl/lifetime.h"
 #include "csrc/perl/message.h"
@@ -99,14 +100,67 @@ PPCODE:
     XSRETURN_YES;
 
 void
-do_one_loop(self, ...)
+do_one_loop(self, seconds = NULL, ...)
     etcp_object *self
+    SV *seconds
+PREINIT:
+    int wait_ms;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "do_one_loop");
+    etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
-    if (!etcp_dispatch_loop(aTHX_ self, ETCP_TICK_MS))
+    wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : ETCP_TICK_MS;
+    if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
         XSRETURN_UNDEF;
     XSRETURN_YES;
+
+void
+process(self, seconds = NULL, ...)
+    etcp_object *self
+    SV *seconds
+PREINIT:
+    int wait_ms;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "process");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : 0;
+    if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
+        XSRETURN_UNDEF;
+    XSRETURN_YES;
+
+void
+pollfd(self, ...)
+    etcp_object *self
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "pollfd");
+    RETURN_SV(etcp_embed_pollfd(aTHX_ self));
+
+void
+pollhandle(self, ...)
+    etcp_object *self
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "pollhandle");
+    RETURN_SV(etcp_embed_pollhandle(aTHX_ self));
+
+void
+polltimeout(self, ...)
+    etcp_object *self
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "polltimeout");
+    RETURN_SV(etcp_embed_polltimeout(aTHX_ self));
+
+void
+_attachment(self, method, attachment = &PL_sv_undef)
+    etcp_object *self
+    const char *method
+    SV *attachment
+PPCODE:
+    if (self->kind != ETCP_KIND_SERVER)
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %s()", etcp_object_mode(self), method));
+    if (items > 2)
+        etcp_embed_set_attachment(aTHX_ self, attachment);
+    RETURN_SV(etcp_embed_attachment(self) ? sv_mortalcopy(etcp_embed_attachment(self)) : &PL_sv_no);
 
 void
 stop(self, ...)

@@ -43,7 +43,8 @@ for my $layer (sort keys %may_include) {
 }
 # Within csrc/net/, each module may use those before it only.
 my @net_order = qw(
-    clock process socket deadline_list poller_epoll poller_kqueue poller_poll poller output_queue
+    clock process socket deadline_list poller_epoll poller_kqueue poller_poll poller alarm
+    alarm_epoll alarm_kqueue alarm_none output_queue
     loop listener conn conn_output conn_input conn_negotiate conn_close dial
     server_accept server_clients server server_loop
 );

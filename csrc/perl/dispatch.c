@@ -15,13 +15,25 @@
 
 /* ---- calling Perl ---------------------------------------------------------------------------- */
 
+/* However a loop is left, by an exception too, whoever watches the server's descriptor hears of what is
+ * left to do. */
+static void rest(pTHX_ void *hash)
+{
+    const etcp_object *server = etcp_object_find(aTHX_ (SV *)hash);
+
+    if (server && server->srv->core)
+        etcp_server_rest(server->srv->core);
+    SvREFCNT_dec((SV *)hash);
+}
+
 /* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from
  * jumping over C frames that would wake up later. */
-static void enter_callbacks(pTHX)
+static void enter_callbacks(pTHX_ const etcp_object *server)
 {
     dSP;
 
     ENTER;
+    SAVEDESTRUCTOR_X(rest, SvREFCNT_inc_simple_NN((SV *)server->hash));
     SAVETMPS;
     PUSHSTACKi(PERLSI_MAGIC);
 }
@@ -221,7 +233,7 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
     int ok;
 
     etcp_object_protect(aTHX_ server);
-    enter_callbacks(aTHX);
+    enter_callbacks(aTHX_ server);
     ok = go_round(aTHX_ server, timeout_ms);
     leave_callbacks(aTHX);
     return ok;
@@ -246,10 +258,14 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     etcp_server_part *srv = server->srv;
     int ok = 1;
 
+    if (srv->attachment) {
+        etcp_fail(aTHX_ "start() cannot be used while attached");
+        return 0;
+    }
     etcp_object_protect(aTHX_ server);
     srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
-    enter_callbacks(aTHX);
+    enter_callbacks(aTHX_ server);
     while (ok && !srv->stop_requested)
         ok = go_on(aTHX_ server, idle);
     leave_callbacks(aTHX);

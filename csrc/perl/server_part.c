@@ -68,7 +68,11 @@ static void drop_clients(pTHX_ etcp_server_part *srv)
 void etcp_server_part_free(pTHX_ etcp_object *server)
 {
     etcp_server_part *srv = server->srv;
+    SV *attachment = srv->attachment;
 
+    srv->attachment = NULL;
+    if (!PL_dirty)
+        SvREFCNT_dec(attachment); /* the foreign loop stops watching first */
     if (srv->core)
         deliver_queue(srv->core);
     drop_clients(aTHX_ srv);
@@ -77,6 +81,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->on_connect);
         SvREFCNT_dec(srv->on_data);
         SvREFCNT_dec(srv->on_disconnect);
+        SvREFCNT_dec(srv->pollhandle);
     }
     Safefree(srv);
 }
@@ -116,6 +121,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     Newx(copy, 1, etcp_server_part);
     *copy = *old;
     copy->clients = NULL;
+    copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;
         copy->core = etcp_server_clone(old->core);

@@ -16,6 +16,8 @@ struct etcp_server_part {
     SV *on_connect;       /* subroutines, counted, or NULL */
     SV *on_data;
     SV *on_disconnect;
+    SV *pollhandle;       /* what pollhandle() returns, or NULL */
+    SV *attachment;       /* what attach() noted, or NULL */
     etcp_running running;
     int stop_requested;
     NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */

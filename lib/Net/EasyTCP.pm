@@ -137,6 +137,16 @@ sub _warn_once {
     return;
 }
 
+sub attach {
+    require Net::EasyTCP::Attach;
+    return Net::EasyTCP::Attach::attach(@_);
+}
+
+sub detach {
+    require Net::EasyTCP::Attach;
+    return Net::EasyTCP::Attach::detach(@_);
+}
+
 # A callback that leaves itself by next or last, which needs a block to leave.
 sub _within_block {
     my $code = shift;
@@ -386,6 +396,21 @@ belong to the module. One connection is the same object in all callbacks, and in
 
 Adds to the list of addresses that may connect. While the list is empty, every address may. Returns true.
 
+=head2 attach
+
+    $server->attach or die $@;          # [S]
+    $server->attach('EV') or die $@;
+    $server->attach($loop) or die $@;
+
+Watches the server in an event loop of another module and calls L</process> when there is work: see
+L</EVENT LOOPS>. C<$loop> is a loop object of IO::Async, Mojo::IOLoop, Mojo::Reactor or EV, a Tk widget, or
+one of the names EV, AnyEvent, IO::Async, Mojo, POE, Tk, Glib and Event. Without an argument it is the first of
+Mojo, EV, IO::Async, POE, Tk, Glib, Event and AnyEvent whose module is loaded.
+
+The loop does not keep the server alive: keep the object, and drop it to end everything. As long as it is
+attached, C<start> fails. Returns true, or undef: "No event loop is loaded", "Unknown event loop X", "X cannot
+be loaded: ...", "Already attached".
+
 =head2 callback
 
 The same as L</setcallback>.
@@ -424,17 +449,25 @@ context a second value follows, which is true for every message.
 
 Takes addresses off the list of L</addclientip>. Returns true.
 
+=head2 detach
+
+    $server->detach or die $@;    # [S]
+
+Ends what C<attach> began. Returns true, or undef: "Not attached".
+
 =head2 disconnect
 
 The same as L</close>.
 
 =head2 do_one_loop
 
-    $server->do_one_loop or die $@;    # [S]
+    $server->do_one_loop or die $@;              # [S]
+    $server->do_one_loop($seconds) or die $@;
 
-Waits for at most a hundredth of a second, handles what is ready, and returns true: for programs with
-a loop of their own. Where much is ready it returns after some hundredths of a second, and the next call goes
-on; a client that has sent many messages waits for the others after 64 of them, or after 10 milliseconds.
+Waits up to 10 milliseconds, or up to C<$seconds>, until something happens, handles what is ready, and returns
+true, or undef after an error. Where much is ready it returns after some hundredths of a second, and the next
+call goes on; a client that has sent many messages waits for the others after 64 of them, or after 10
+milliseconds.
 
 =head2 encryption
 
@@ -455,6 +488,39 @@ C<"server"> or C<"client">; C<"client"> for hybrid objects too.
 1 when a complete message is here already, so that L</receive> would return at once, and 0 when not, also
 after C<close>. Programs that
 C<select> on L</socket> ask this before they wait: several messages may have come in one piece.
+
+=head2 pollfd
+
+    my $fd = $server->pollfd;     # [S]
+
+The number of a descriptor that is readable while L</process> has something to do: a client has sent
+something, or can take more; a deadline has passed; or an exception left work behind. It is level-triggered,
+and the same as long as the object lives, in forked children too. Never read, write or close it. Undef, with
+"No pollable descriptor on this system" in C<$@>, where there is none: see L</polltimeout>.
+
+=head2 pollhandle
+
+    my $handle = $server->pollhandle;    # [S]
+
+The same as an L<IO::Handle>, on a descriptor of its own, and always the same handle. Prefer it to C<pollfd>
+where the loop takes handles: many loops spin when a descriptor is closed while they watch it, and closing this
+one, or dropping the server, leaves the other side alone.
+
+=head2 polltimeout
+
+    my $seconds = $server->polltimeout;    # [S]
+
+How many seconds from now C<process> has something to do even if no descriptor becomes ready: 0 means now,
+undef never. It is needed only where C<pollfd> returns undef.
+
+=head2 process
+
+    $server->process or die $@;    # [S]
+    $server->process($seconds) or die $@;
+
+Does what there is to do now, callbacks included. Where there is nothing, it waits up to C<$seconds>, which is 0
+if not given. Returns true, or undef after an error. Exceptions of callbacks go through, and nothing is lost by
+them.
 
 =head2 receive
 
@@ -577,6 +643,49 @@ server is closed or dropped or the process forks. The option C<coalesce> turns t
 
 A server does not wait for a client that reads slowly: up to C<highwater> bytes are queued for it, and
 delivered by the loop.
+
+=head1 EVENT LOOPS
+
+A server lives in any event loop as one descriptor, without a timer: the descriptor is readable exactly while
+L</process> has something to do. In short, for all of them:
+
+    $server->attach($loop) or die $@;
+
+Or by hand, for these and for others:
+
+    my $w = EV::io($server->pollfd, EV::READ, sub { $server->process });
+
+    my $w = AnyEvent->io(fh => $server->pollhandle, poll => 'r', cb => sub { $server->process });
+
+    my $reactor = Mojo::IOLoop->singleton->reactor;
+    $reactor->io($server->pollhandle => sub { $server->process })->watch($server->pollhandle, 1, 0);
+
+    $loop->add(IO::Async::Handle->new(
+        read_handle   => $server->pollhandle,
+        on_read_ready => sub { $server->process },
+    ));
+
+    $mainwindow->fileevent($server->pollhandle, readable => sub { $server->process });    # Tk
+
+    my $select = IO::Select->new($server->pollhandle);
+    $server->process while $select->can_read;
+
+Callbacks must not block, as everything else in the loop waits for them. What may block: C<receive>, C<send> to a
+peer that does not read, the hooks of Storable, and making a pair of Crypt::RSA keys (once an hour, and only for
+old peers).
+
+What an exception of a callback does is up to the loop, as with its own callbacks. No message is lost by it.
+
+    EV, AnyEvent on EV, Mojo, Event               a warning; the loop goes on
+    IO::Async, AnyEvent's own, select, Tk         leaves the loop, which can be entered again
+    POE                                           ends POE's run for good
+    Glib                                          by hand: a warning, and Glib never calls again;
+                                                  by attach: a warning, and the loop goes on
+
+A child of C<fork> has the same descriptor numbers, and its own work behind them. Attach after you have become a
+daemon where you can. A loop may need something itself: in the child, EV, and so Mojo and AnyEvent when they use
+it, needs C<< EV::default_loop->loop_fork >>; POE needs C<< POE::Kernel->has_forked >>; IO::Async::Loop::Epoll
+(0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
 
 =head1 COMPRESSION AND ENCRYPTION
 
