@@ -43,7 +43,7 @@ for my $layer (sort keys %may_include) {
 }
 # Within csrc/net/, each module may use those before it only.
 my @net_order = qw(
-    clock process socket deadline_list poller alarm output_queue
+    clock socket split process deadline_list poller alarm output_queue
     loop listener conn conn_output conn_input conn_negotiate conn_close dial
     server_accept server_clients server server_loop
 );

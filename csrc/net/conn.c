@@ -30,7 +30,8 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
     c->limits = *limits;
     c->state = (uint8_t)state;
     c->generation = etcp_process_generation();
-    c->sharing = etcp_process_sharing();
+    c->sharing = etcp_process_connected();
+    c->is_counted = 1;
     etcp_output_init(&c->out);
     etcp_conn_drop_view(c);
     return c;
@@ -202,6 +203,11 @@ void etcp_conn_end_output(etcp_conn *c)
     etcp_output_drop(&c->out);
 }
 
+int etcp_conn_discards(const etcp_conn *c)
+{
+    return !c->end_code && etcp_conn_is_sole_owner(c);
+}
+
 static unsigned wanted(const etcp_conn *c)
 {
     switch ((etcp_conn_state)c->state) {
@@ -212,7 +218,8 @@ static unsigned wanted(const etcp_conn *c)
     case ETCP_CONN_OPEN:
         return (c->end_code ? 0u : (unsigned)ETCP_POLL_READ) |
                (c->blocked ? (unsigned)ETCP_POLL_WRITE : 0u);
-    case ETCP_CONN_DELIVERING: return ETCP_POLL_WRITE;
+    case ETCP_CONN_DELIVERING:
+        return ETCP_POLL_WRITE | (etcp_conn_discards(c) ? (unsigned)ETCP_POLL_READ : 0u);
     case ETCP_CONN_DISCARDING: return ETCP_POLL_READ;
     case ETCP_CONN_CLOSED: break;
     }
@@ -248,7 +255,7 @@ int etcp_conn_has_socket(const etcp_conn *c)
 
 int etcp_conn_is_sole_owner(const etcp_conn *c)
 {
-    return c->sharing == etcp_process_sharing();
+    return c->sharing && etcp_process_is_sole(c->sharing);
 }
 
 /* The parent delivers what it had queued. Bytes of ours would end up in the middle of that, so a
@@ -299,6 +306,9 @@ void etcp_conn_release_fd(etcp_conn *c)
         on_close(c->on_close_owner);
     else if (fd >= 0)
         etcp_socket_close(fd);
+    if (c->is_counted)
+        etcp_process_disconnected();
+    c->is_counted = 0;
 }
 
 void etcp_conn_outlive_server(etcp_conn *c)

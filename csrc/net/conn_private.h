@@ -23,7 +23,8 @@
 enum {
     ETCP_CLIENT_SCRATCH_SIZE = 16384, /* on the stack: some systems give a thread 128 KiB of it */
     ETCP_WINDOW_READ_MAX = 1 << 20,   /* one read of a large payload */
-    ETCP_READ_BUDGET = 256 << 10      /* of one connection and round */
+    ETCP_READ_BUDGET = 256 << 10,     /* of one connection and round */
+    ETCP_LOOK_AGAIN_MS = 50           /* at what the kernel does not tell by itself */
 };
 
 typedef enum etcp_conn_state {
@@ -59,7 +60,7 @@ struct etcp_conn {
     uint64_t identity; /* of the socket handed over: the owner may have closed it */
 
     unsigned generation;       /* the process that made it, or adopted it after a fork */
-    unsigned sharing;          /* see etcp_process_sharing */
+    unsigned sharing;          /* see etcp_process_connected; 0: nobody knows the owners */
     uint8_t state;             /* an etcp_conn_state */
     int8_t end_code;           /* not 0: no more input will come, because of this etcp_code */
     unsigned starting : 1;     /* its first packet was not sent yet */
@@ -70,6 +71,7 @@ struct etcp_conn {
     unsigned announced : 1;    /* DISCONNECT was taken */
     unsigned blocked : 1;      /* the kernel took no more output when last asked */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
+    unsigned is_counted : 1;   /* as one of the process's connections */
 };
 
 static inline etcp_conn *etcp_conn_of(etcp_entry *e)
@@ -137,6 +139,9 @@ int etcp_conn_has_socket(const etcp_conn *c);
 /* Whether the descriptor is this object's alone, so that shutdown(2) disturbs nobody. */
 int etcp_conn_is_sole_owner(const etcp_conn *c);
 
+/* Whether a connection that delivers its queue before it ends takes and drops input meanwhile. */
+int etcp_conn_discards(const etcp_conn *c);
+
 /* ---- output (conn_output.c) ------------------------------------------------------------------ */
 
 /* Writes queued output as far as the kernel takes it. Returns 0, or an error that is recorded: then
@@ -200,10 +205,17 @@ unsigned etcp_conn_negotiation_wants(const etcp_conn *c);
 /* Closes the descriptor at once. A connection of a loop goes to its list of those that are gone. */
 void etcp_conn_finish_closing(etcp_conn *c);
 
-/* Goes on with a connection of a loop that is being closed: its descriptor is ready, or it has
- * waited in list until now_ms. */
+/* Goes on with a connection that is being closed: as far as its descriptor allows, or, in a loop,
+ * having waited in its list until now_ms. */
 void etcp_conn_go_on_closing(etcp_conn *c);
 void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms);
+
+/* Whether the peer's kernel has all that a connection that is being closed has sent. */
+int etcp_conn_is_delivered(etcp_conn *c);
+
+/* How long to wait, in milliseconds, before looking again at connections that close since since_ms;
+ * 0: their time is over. */
+int etcp_conn_linger_step(uint64_t since_ms, unsigned linger_ms);
 
 /* Brings every connection of the loop up to date with its process and its socket, before
  * etcp_loop_renew. */

@@ -4,11 +4,14 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "split.h"
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static etcp_fork_hook *hooks; /* guarded by lock */
 static etcp_heir *heirs;       /* guarded by lock */
 static unsigned sharing = 1;  /* guarded by lock */
+static size_t connected;      /* guarded by lock: connections that have a descriptor */
 
 unsigned etcp_process_generation_now = 1; /* changes only in a new child, which has one thread */
 
@@ -61,11 +64,15 @@ static void before_fork(void)
     while ((h = take_own_hook()) != NULL)
         h->run(h);
     (void)pthread_mutex_lock(&lock);
+    if (connected)
+        etcp_split_prepare();
 }
 
 static void after_fork_in_parent(void)
 {
     sharing++;
+    if (connected)
+        etcp_split_in_parent(sharing);
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -83,6 +90,8 @@ static void hand_down(void)
 static void after_fork_in_child(void)
 {
     sharing++;
+    if (connected)
+        etcp_split_in_child(sharing);
     etcp_process_generation_now++;
     hand_down();
     /* The threads these belonged to do not exist here. */
@@ -125,21 +134,40 @@ void etcp_process_remove_heir(etcp_heir *h)
     (void)pthread_mutex_unlock(&lock);
 }
 
-unsigned etcp_process_sharing(void)
+unsigned etcp_process_connected(void)
 {
     unsigned now;
 
     (void)pthread_mutex_lock(&lock);
+    connected++;
     now = sharing;
     (void)pthread_mutex_unlock(&lock);
     return now;
 }
 
+void etcp_process_disconnected(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (--connected == 0)
+        etcp_split_forget();
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void etcp_process_share(void)
 {
     (void)pthread_mutex_lock(&lock);
-    sharing++;
+    etcp_split_unseen(++sharing);
     (void)pthread_mutex_unlock(&lock);
+}
+
+int etcp_process_is_sole(unsigned since)
+{
+    int is_sole;
+
+    (void)pthread_mutex_lock(&lock);
+    is_sole = etcp_split_is_over(since);
+    (void)pthread_mutex_unlock(&lock);
+    return is_sole;
 }
 
 void etcp_process_hook(etcp_fork_hook *h)

@@ -15,11 +15,19 @@ static inline unsigned etcp_process_generation(void)
     return etcp_process_generation_now;
 }
 
-/* A number that grows whenever descriptors made so far got a second owner: by fork, in both
- * processes, or by cloning for a thread. Where it grew, shutdown(2) would reach into the other
- * owner's business. Never 0. */
-unsigned etcp_process_sharing(void);
+/* A connection was made, or has given its descriptor back: while there are any, forks are watched.
+ * The first returns a number that grows whenever descriptors get a second owner: by fork, in both
+ * processes, or by cloning for a thread. Never 0. */
+unsigned etcp_process_connected(void);
+void etcp_process_disconnected(void);
+
+/* Notes that descriptors were cloned for a thread. */
 void etcp_process_share(void);
+
+/* Whether a descriptor made when the number was since has this process as its only owner: every
+ * process that got it by a fork since is gone, or another program by now. Where it has not,
+ * shutdown(2) would reach into the other owner's business. */
+int etcp_process_is_sole(unsigned since);
 
 /* What has to be done before a fork. All zero at first. */
 typedef struct etcp_fork_hook etcp_fork_hook;
