@@ -291,10 +291,7 @@ PPCODE:
     CONNECTIONS_ONLY(self, "close");
     PUTBACK;
     etcp_object_protect(aTHX_ self);
-    if (self->conn)
-        etcp_conn_close(self->conn);
-    etcp_handle_close(aTHX_ self);
-    etcp_bucket_clear(aTHX_ &self->bucket);
+    etcp_lifetime_close(aTHX_ self);
     XSRETURN_YES;
 
 void

@@ -75,9 +75,17 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
 int etcp_conn_has_message(const etcp_conn *c);
 
 /* Closes: no more input, no more events. Queued output is still delivered, by the server's loop for
- * its clients, otherwise within this call as far as the kernel takes it without waiting (call
- * etcp_conn_drain first to be sure). The structure lives until its last reference. Idempotent. */
+ * its clients, otherwise within this call as far as the kernel takes it without waiting, and a
+ * connection with unread input is reset (call etcp_conn_linger first to lose nothing). The
+ * structure lives until its last reference. Idempotent. */
 void etcp_conn_close(etcp_conn *c);
+
+/* Begins to close a connection that belongs to no server, and waits for some milliseconds: until
+ * the queue is delivered, the sending side shut down, and all that was sent in the peer's kernel,
+ * at most linger_ms in all; input is thrown away meanwhile. From the first call on it is not open.
+ * Returns ETCP_EINTR (let signal handlers run, then call again) or 0: now call etcp_conn_close,
+ * which may be done earlier too. */
+int etcp_conn_linger(etcp_conn *c);
 
 /* Ends a connection whose message the caller could not decode: no more input; its server reports
  * DISCONNECT, then FORGOTTEN. */

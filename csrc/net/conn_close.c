@@ -1,5 +1,5 @@
-/* How a connection ends. Without a loop it delivers what the kernel takes at once. In a loop
- * closing may take its time:
+/* How a connection ends. Closing may take its time, in a loop or, without one, while its user
+ * waits:
  *
  *     open --close--> DELIVERING --queue sent--> DISCARDING --the peer closed--> gone
  *        \________________\__________________________________________________/
@@ -12,14 +12,14 @@
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* The loop stops working for c. */
+/* The loop, if there is one, stops working for c. */
 static void end_work(etcp_conn *c)
 {
     etcp_loop *l = c->entry.loop;
 
-    if (l->gatherer == &c->entry)
+    if (l && l->gatherer == &c->entry)
         etcp_conn_flush_gathered(l);
-    if (l->current == &c->entry)
+    if (l && l->current == &c->entry)
         l->current = NULL;
     etcp_conn_drop_view(c);
 }
@@ -27,9 +27,11 @@ static void end_work(etcp_conn *c)
 void etcp_conn_finish_closing(etcp_conn *c)
 {
     end_work(c);
-    etcp_conn_unwatch(c);
-    etcp_loop_await(&c->entry, ETCP_LIST_GONE, 0);
-    c->entry.loop->closed++;
+    if (c->entry.loop) {
+        etcp_conn_unwatch(c);
+        etcp_loop_await(&c->entry, ETCP_LIST_GONE, 0);
+        c->entry.loop->closed++;
+    }
     etcp_conn_release_fd(c);
 }
 
@@ -46,7 +48,8 @@ void etcp_conn_unref(etcp_conn *c)
     etcp_conn_free(c);
 }
 
-/* ---- closing by and by, in a loop ------------------------------------------------------------ */
+/* ---- closing by and by ------------------------------------------------------------------------
+ */
 
 /* A socket that is closed while input is unread, or that gets more input afterwards, is reset, and
  * a reset destroys what the peer's kernel has not acknowledged yet: the answer before the close. So
@@ -86,22 +89,20 @@ static int take_back_descriptor(etcp_conn *c)
     return 0;
 }
 
-static void start_discarding(etcp_conn *c)
+static void await(etcp_conn *c, etcp_conn_state state, etcp_list list)
 {
-    if (etcp_sys->shutdown(c->entry.fd, SHUT_WR) < 0) {
-        etcp_conn_finish_closing(c);
-        return;
-    }
-    c->state = ETCP_CONN_DISCARDING;
-    etcp_loop_await(&c->entry, ETCP_LIST_DISCARDING, etcp_clock_ms());
+    c->state = (uint8_t)state;
+    if (c->entry.loop)
+        etcp_loop_await(&c->entry, list, etcp_clock_ms());
     etcp_conn_watch(c);
 }
 
-static void start_delivering(etcp_conn *c)
+static void start_discarding(etcp_conn *c)
 {
-    c->state = ETCP_CONN_DELIVERING;
-    etcp_loop_await(&c->entry, ETCP_LIST_DELIVERING, etcp_clock_ms());
-    etcp_conn_watch(c);
+    if (etcp_sys->shutdown(c->entry.fd, SHUT_WR) < 0)
+        etcp_conn_finish_closing(c);
+    else
+        await(c, ETCP_CONN_DISCARDING, ETCP_LIST_DISCARDING);
 }
 
 static void close_in_loop(etcp_conn *c)
@@ -112,11 +113,20 @@ static void close_in_loop(etcp_conn *c)
     (void)etcp_conn_flush(c);
     c->closing_since_ms = etcp_clock_ms();
     if (wants_delivering(c) && take_back_descriptor(c) == 0)
-        start_delivering(c);
+        await(c, ETCP_CONN_DELIVERING, ETCP_LIST_DELIVERING);
     else if (wants_discarding(c) && take_back_descriptor(c) == 0)
         start_discarding(c);
     else
         etcp_conn_finish_closing(c);
+}
+
+/* The peer may be unable to read before what it sends is taken. */
+static void discard_meanwhile(etcp_conn *c)
+{
+    if (!etcp_conn_discards(c) || etcp_conn_discard(c))
+        return;
+    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
+    etcp_conn_watch(c);
 }
 
 void etcp_conn_go_on_closing(etcp_conn *c)
@@ -128,8 +138,8 @@ void etcp_conn_go_on_closing(etcp_conn *c)
     }
     (void)etcp_conn_flush(c);
     if (c->out.len > 0)
-        return;
-    if (wants_discarding(c))
+        discard_meanwhile(c);
+    else if (wants_discarding(c))
         start_discarding(c);
     else
         etcp_conn_finish_closing(c);
@@ -152,10 +162,6 @@ void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms)
 static void close_alone(etcp_conn *c)
 {
     (void)etcp_conn_flush(c);
-    /* Closing a socket with unread input resets the connection, which destroys what the peer's
-     * kernel has not acknowledged yet. */
-    if (!c->end_code && etcp_conn_is_sole_owner(c) && etcp_sys->unread(c->entry.fd) > 0)
-        (void)etcp_conn_discard(c);
     etcp_conn_release_fd(c);
 }
 
@@ -177,10 +183,7 @@ void etcp_conn_abandon(etcp_conn *c)
     if (c->state == ETCP_CONN_CLOSED)
         return;
     etcp_output_drop(&c->out);
-    if (c->entry.loop)
-        etcp_conn_finish_closing(c);
-    else
-        etcp_conn_release_fd(c);
+    etcp_conn_finish_closing(c);
 }
 
 int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
@@ -189,6 +192,72 @@ int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
 
     if (rc == ETCP_ETIMEOUT && !c->entry.loop)
         etcp_conn_close(c);
+    return rc;
+}
+
+/* ---- waiting for the end of closing ---------------------------------------------------------- */
+
+int etcp_conn_is_delivered(etcp_conn *c)
+{
+    return c->state == ETCP_CONN_CLOSED ||
+           (c->state == ETCP_CONN_DISCARDING && etcp_sys->unacked(c->entry.fd) == 0);
+}
+
+static void begin_to_linger(etcp_conn *c, uint64_t now_ms)
+{
+    c->state = ETCP_CONN_DELIVERING;
+    c->closing_since_ms = now_ms;
+    etcp_conn_drop_view(c);
+}
+
+/* What the peer's kernel has cannot be waited for, only asked for: again and again, after ever
+ * longer times. */
+static int step_ms(uint64_t passed_ms, uint64_t left_ms)
+{
+    uint64_t step = 1 + passed_ms / 8;
+
+    if (step > ETCP_LOOK_AGAIN_MS)
+        step = ETCP_LOOK_AGAIN_MS;
+    return etcp_clock_as_timeout(step < left_ms ? step : left_ms);
+}
+
+int etcp_conn_linger_step(uint64_t since_ms, unsigned linger_ms)
+{
+    uint64_t now = etcp_clock_ms();
+    uint64_t left = etcp_clock_left(since_ms, linger_ms, now);
+
+    return left ? step_ms(now - since_ms, left) : 0;
+}
+
+static int linger(etcp_conn *c)
+{
+    int events = POLLIN;
+    int timeout_ms;
+
+    if (etcp_conn_is_open(c))
+        begin_to_linger(c, etcp_clock_ms());
+    etcp_conn_go_on_closing(c);
+    if (etcp_conn_is_delivered(c))
+        return 0;
+    timeout_ms = etcp_conn_linger_step(c->closing_since_ms, c->limits.linger_ms);
+    if (!timeout_ms)
+        return 0;
+    if (c->state == ETCP_CONN_DELIVERING)
+        events = POLLOUT | (etcp_conn_discards(c) ? POLLIN : 0);
+    (void)etcp_socket_wait(c->entry.fd, (short)events, timeout_ms);
+    return ETCP_EINTR;
+}
+
+int etcp_conn_linger(etcp_conn *c)
+{
+    int saved = errno;
+    int rc = 0;
+
+    etcp_conn_check(c);
+    if (!c->entry.loop && c->state != ETCP_CONN_CLOSED && c->limits.linger_ms &&
+        (etcp_conn_is_open(c) || etcp_conn_is_sole_owner(c)))
+        rc = linger(c);
+    errno = saved;
     return rc;
 }
 

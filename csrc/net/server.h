@@ -97,9 +97,11 @@ int64_t etcp_server_due_in(const etcp_server *s);
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);
 
-/* Waits until all queued output of all clients, closed ones too, is delivered or timeout_ms passed.
- * Returns 0, ETCP_EINTR (call again) or ETCP_ETIMEOUT. */
-int etcp_server_drain(etcp_server *s, unsigned timeout_ms, uint64_t *waited_since);
+/* Before etcp_server_free: closes all clients that do not outlive the server, and waits for some
+ * milliseconds until all that they were sent is in their kernels. *waited_since as for
+ * etcp_conn_drain. Returns ETCP_EINTR (look for signals, then call again), or 0: all is delivered,
+ * or linger_ms have passed. Without it, what is queued is lost. */
+int etcp_server_linger(etcp_server *s, uint64_t *waited_since);
 
 /* The list of addresses that may connect; empty: all. Returns 0, or ETCP_ENOMEM. Texts are compared
  * exactly with what etcp_conn_remote_ip gives. */

@@ -1,5 +1,6 @@
 #include "lifetime.h"
 
+#include "handle.h"
 #include "policy.h"
 #include "server_part.h"
 
@@ -42,6 +43,36 @@ etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
     return o;
 }
 
+static void finish_close(pTHX_ void *object)
+{
+    etcp_object *o = (etcp_object *)object;
+
+    if (o->conn)
+        etcp_conn_close(o->conn);
+    etcp_handle_close(aTHX_ o);
+    etcp_bucket_clear(aTHX_ &o->bucket);
+}
+
+void etcp_lifetime_close(pTHX_ etcp_object *o)
+{
+    /* A handler that closes what is being closed has had enough of waiting. */
+    int waits = o->conn && etcp_conn_is_open(o->conn);
+
+    ENTER;
+    SAVEDESTRUCTOR_X(finish_close, o); /* a signal's handler may die */
+    while (waits && etcp_conn_linger(o->conn) == ETCP_EINTR)
+        PERL_ASYNC_CHECK();
+    LEAVE;
+}
+
+/* What was sent before an object went away still arrives. No handler of a signal can run while it
+ * goes: a signal ends the wait, so that its handler runs then. */
+static void deliver(pTHX_ etcp_conn *conn)
+{
+    while (etcp_conn_linger(conn) == ETCP_EINTR && !PL_sig_pending)
+        continue;
+}
+
 static int free_object(pTHX_ SV *sv, MAGIC *mg)
 {
     etcp_object *o = (etcp_object *)mg->mg_ptr;
@@ -56,6 +87,7 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
         etcp_server_part_unlist(o); /* only global destruction frees one that is listed */
     if (o->conn) {
         etcp_conn_set_user(o->conn, NULL);
+        deliver(aTHX_ o->conn);
         etcp_conn_unref(o->conn);
     }
     if (!PL_dirty) {

@@ -37,14 +37,24 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
     SvREFCNT_dec(held); /* may free o */
 }
 
-/* Waits, without handling signals, until queued output left: what was sent before the object went
- * away still arrives. Bounded by the limits of each connection. */
-static void deliver_queue(etcp_server *core)
+/* What was sent before the object went away still arrives. No handler of a signal can run while it
+ * goes: a signal ends the wait, so that its handler runs then. */
+static void deliver_all(pTHX_ etcp_server *core)
 {
     uint64_t since = 0;
 
-    while (etcp_server_drain(core, ETCP_LINGER_MS, &since) == ETCP_EINTR)
+    while (etcp_server_linger(core, &since) == ETCP_EINTR && !PL_sig_pending)
         continue;
+}
+
+/* A script may go on with objects that it holds, in a forked child for example. */
+static void let_held_ones_live(pTHX_ const etcp_server_part *srv)
+{
+    etcp_object *o;
+
+    for (o = srv->clients; o && !PL_dirty; o = o->next)
+        if (SvREFCNT(o->hash) > 1)
+            etcp_conn_outlive_server(o->conn);
 }
 
 static void drop_clients(pTHX_ etcp_server_part *srv)
@@ -57,9 +67,6 @@ static void drop_clients(pTHX_ etcp_server_part *srv)
             c->server = c->prev = c->next = NULL;
             c->held = NULL;
         } else {
-            /* A script may go on with objects that it holds, in a forked child for example. */
-            if (SvREFCNT(srv->clients->hash) > 1)
-                etcp_conn_outlive_server(srv->clients->conn);
             etcp_server_part_forget(aTHX_ srv->clients);
         }
     }
@@ -73,8 +80,9 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
     srv->attachment = NULL;
     if (!PL_dirty)
         SvREFCNT_dec(attachment); /* the foreign loop stops watching first */
+    let_held_ones_live(aTHX_ srv);
     if (srv->core)
-        deliver_queue(srv->core);
+        deliver_all(aTHX_ srv->core);
     drop_clients(aTHX_ srv);
     etcp_server_free(srv->core);
     if (!PL_dirty) {

@@ -385,7 +385,8 @@ returns C<undef> with a text in C<$@>.
 
 A server closes its socket and its connections when its last reference goes, except connections whose
 hybrid objects the program holds: these go on as clients do. Any other object closes its connection when
-its last reference goes.
+its last reference goes. What was sent before still arrives, as after L</close>: this may take a while, at
+most a minute. Handlers of signals cannot run meanwhile; a signal with a handler ends the wait.
 
 All objects are hashes: a program may keep its own entries in them. Names that begin with an underscore
 belong to the module. One connection is the same object in all callbacks, and in C<clients>.
@@ -426,8 +427,11 @@ list context too.
 
     $client->close;    # [C][H]
 
-Closes the connection. What was sent before still arrives. Returns true. A server that closes a client
-gets no C<disconnect> callback for it.
+Closes the connection. What was sent before still arrives, also when messages of the peer are unread: these
+are dropped. Returns true. A server that closes a client gets no C<disconnect> callback for it, and its loop
+delivers the rest. Any other object waits until the peer's system has everything, which takes no time unless
+the peer is slow, and at most a minute. Where a forked process has the connection too, it is only let go:
+the other process may still need it.
 
 =head2 compression
 
@@ -630,7 +634,8 @@ Callbacks have a C<$_> of their own. Other global variables of Perl (C<$/>, C<$\
 are those of the program: nothing here depends on them, and what a callback changes stays changed. They are
 called in void context, with one argument.
 
-Signal handlers run while the module waits, and an exception in one of them leaves the wait.
+Signal handlers run while the module waits, and an exception in one of them leaves the wait. One that leaves
+L</close> has closed the connection; what was still on its way may be lost.
 
 =head2 When messages leave
 
