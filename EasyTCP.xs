@@ -412,12 +412,12 @@ OUTPUT:
     RETVAL
 
 SV *
-_thaw(image, mode = 0, classes = NULL)
+_thaw(image, mode = 0, classes = NULL, max_size = 0)
     SV *image
     int mode
     AV *classes
+    UV max_size
 PREINIT:
-    static const etcp_thaw_policy all;
     etcp_policy *policy;
     SV *error = NULL;
     STRLEN len;
@@ -425,14 +425,19 @@ PREINIT:
     int rc;
 CODE:
     bytes = SvPVbyte(image, len);
-    policy = mode ? etcp_policy_new(aTHX_ mode, classes) : NULL;
-    rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, policy ? &policy->rule : &all, 1, &RETVAL,
-                        &error);
+    policy = etcp_policy_new(aTHX_ (etcp_thaw_mode)mode, classes);
+    policy->rule.max_size = (size_t)max_size;
+    rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, &policy->rule, 1, &RETVAL, &error);
     etcp_policy_unref(aTHX_ policy);
     if (rc != ETCP_THAW_OK)
         croak("%" SVf, SVfARG(error));
 OUTPUT:
     RETVAL
+
+void
+_despatch_signals()
+CODE:
+    etcp_storable_despatch_signals(aTHX);
 
 void
 CLONE(...)

@@ -51,7 +51,10 @@ sub is_thawed_alike {
     my ($name, $image) = @_;
     my $want = eval { Storable::thaw($image) };
     my $got  = eval { Net::EasyTCP::_thaw($image) };
-    if (ref $want) {
+    if ($name =~ /^bless_300\b/) {
+        like($@, qr/^impossible class name/, "$name: 255 bytes are enough for a class");
+    }
+    elsif (ref $want) {
         is(describe($got), describe($want), "$name: thawed as thaw does") or diag($@);
     }
     else {

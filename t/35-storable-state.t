@@ -33,7 +33,7 @@ sub counts {
 my $compared = 0;
 for (read_table('storable-values.txt', 4)) {
     my ($name, undef, $image) = @$_;
-    next if $image !~ /\A(?:[0-9a-f]{2})+\z/ || $name =~ /tied/;
+    next if $image !~ /\A(?:[0-9a-f]{2})+\z/ || $name =~ /tied|^bless_300$/;
     my $want = eval { Storable::thaw(pack 'H*', $image) };
     next if !ref $want;
     my $got = Net::EasyTCP::_thaw(pack 'H*', $image);

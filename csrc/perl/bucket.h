@@ -6,7 +6,7 @@
 
 typedef enum etcp_message_state {
     ETCP_MESSAGE_READY,  /* sv is what data() returns */
-    ETCP_MESSAGE_FROZEN, /* sv holds a Storable image that only Storable itself can thaw */
+    ETCP_MESSAGE_FROZEN, /* sv holds a Storable image that takes Perl code */
     ETCP_MESSAGE_REFUSED /* sv is the text for $@: the message was turned down */
 } etcp_message_state;
 

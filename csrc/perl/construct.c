@@ -78,14 +78,12 @@ static int fill_config(pTHX_ etcp_config *config, const parts *p)
     return !options->password || set_password(aTHX_ config, options->password);
 }
 
-/* What may come in structures: the options allowclasses and maxdepth. NULL: everything. */
+/* What may come in structures: the options allowclasses, maxdepth and maxmessage. */
 static etcp_policy *policy_from(pTHX_ const etcp_options *options)
 {
-    etcp_policy *policy;
+    etcp_policy *policy = etcp_policy_new(aTHX_ options->class_mode, options->classes);
 
-    if (!options->class_mode && !options->max_depth)
-        return NULL;
-    policy = etcp_policy_new(aTHX_ options->class_mode, options->classes);
+    policy->rule.max_size = options->message_max;
     policy->rule.max_depth = 2 * options->max_depth; /* an image has references and referents */
     return policy;
 }

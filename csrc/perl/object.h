@@ -23,7 +23,9 @@ struct etcp_object {
     IV serial;             /* 0: none yet */
     const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
     const etcp_compressor *compressor;
-    struct etcp_policy *policy; /* which classes may come from the network; NULL: all */
+    struct etcp_policy *policy; /* what may come in structures */
+    unsigned thawing;      /* the oldest message is being thawed: nothing may overtake it */
+    unsigned owed;         /* messages in the bucket that the data callback was not called for yet */
     etcp_server_part *srv; /* server objects only */
     /* A serverclient while its server's table lists it: */
     SV *held;              /* the table's counted reference to the hash */

@@ -254,19 +254,17 @@ static void read_forbidden(pTHX_ etcp_options *options, const option *row, SV *v
 
 static int read_classes(pTHX_ etcp_options *options, const option *row, SV *value)
 {
-    enum { EVERY_CLASS, NO_CLASS, LISTED };
-
     if (SvROK(value) && !is_list(value) && !SvAMAGIC(value)) {
         etcp_fail(aTHX_ "Invalid %s: must be 'all', 'none' or a reference to an array of class names",
                   row->name);
         return 0;
     }
     options->classes = names_of(aTHX_ value);
-    options->class_mode = LISTED;
+    options->class_mode = ETCP_THAW_LISTED;
     if (!is_list(value) && strEQ(name_at(aTHX_ options->classes, 0), "all"))
-        options->class_mode = EVERY_CLASS;
+        options->class_mode = ETCP_THAW_ALL;
     else if (!is_list(value) && strEQ(name_at(aTHX_ options->classes, 0), "none"))
-        options->class_mode = NO_CLASS;
+        options->class_mode = ETCP_THAW_NONE;
     return 1;
 }
 

@@ -3,6 +3,7 @@
 #define ETCP_PERL_OPTIONS_H
 
 #include "bridge.h"
+#include "storable.h"
 
 /* Whose options are read, and for whom an option means something. */
 enum { ETCP_FOR_CLIENT = 1, ETCP_FOR_SERVER = 2, ETCP_FOR_BOTH = 3 };
@@ -21,8 +22,8 @@ typedef struct etcp_options {
     SV *localaddr;
     SV *welcome;
     SV *password;         /* bytes, or NULL */
-    int class_mode;       /* allowclasses: the mode of an etcp_thaw_policy, */
-    AV *classes;          /* and the names for mode 2 */
+    etcp_thaw_mode class_mode; /* allowclasses, */
+    AV *classes;          /* and the names if they are listed */
     size_t max_depth;     /* 0: the default */
     unsigned connect_ms;
     unsigned client_negotiation_ms;

@@ -19,9 +19,9 @@ static HV *names_in(pTHX_ AV *classes)
     return names;
 }
 
-etcp_policy *etcp_policy_new(pTHX_ int mode, AV *classes)
+etcp_policy *etcp_policy_new(pTHX_ etcp_thaw_mode mode, AV *classes)
 {
-    HV *names = mode == 2 ? names_in(aTHX_ classes) : NULL;
+    HV *names = mode == ETCP_THAW_LISTED ? names_in(aTHX_ classes) : NULL;
     etcp_policy *policy;
 
     Newxz(policy, 1, etcp_policy);

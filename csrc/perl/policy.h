@@ -1,4 +1,5 @@
-/* What may arrive in structures: the options allowclasses and maxdepth, as storable.h takes them. */
+/* What may arrive in structures: the options allowclasses, maxdepth and maxmessage, as storable.h takes
+ * them. */
 #ifndef ETCP_PERL_POLICY_H
 #define ETCP_PERL_POLICY_H
 
@@ -11,9 +12,9 @@ typedef struct etcp_policy {
     etcp_thaw_policy rule;
 } etcp_policy;
 
-/* Makes a policy with one reference: mode as in etcp_thaw_policy, classes the names for mode 2 (NULL:
+/* Makes a policy with one reference; classes are the names for ETCP_THAW_LISTED (NULL:
  * none). Reading a name may run Perl code and die; nothing is left behind then. */
-etcp_policy *etcp_policy_new(pTHX_ int mode, AV *classes);
+etcp_policy *etcp_policy_new(pTHX_ etcp_thaw_mode mode, AV *classes);
 
 /* Adds or drops a reference; the last one frees. NULL does nothing. */
 etcp_policy *etcp_policy_ref(etcp_policy *policy);

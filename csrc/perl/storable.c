@@ -114,6 +114,8 @@ static void free_state(pTHX_ void *unused)
     SvREFCNT_dec((SV *)s->accept_future_minor);
     SvREFCNT_dec((SV *)s->eval);
     SvREFCNT_dec((SV *)s->forgive_me);
+    SvREFCNT_dec((SV *)s->despatch);
+    SvREFCNT_dec((SV *)s->brought);
     Safefree(s);
 }
 
@@ -137,6 +139,10 @@ void etcp_perl_storable_boot(pTHX)
     s->accept_future_minor = setting(aTHX_ "Storable::accept_future_minor");
     s->eval = setting(aTHX_ "Storable::Eval");
     s->forgive_me = setting(aTHX_ "Storable::forgive_me");
+    s->brought = get_hv("Net::EasyTCP::_BROUGHT", GV_ADD);
+    SvREFCNT_inc_simple_void((SV *)s->brought);
+    s->despatch = get_cv("Net::EasyTCP::_despatch_signals", GV_ADD);
+    SvREFCNT_inc_simple_void((SV *)s->despatch);
     MY_CXT.owner = PERL_GET_THX;
     MY_CXT.state = s;
     call_atexit(free_state, NULL);

@@ -4,18 +4,26 @@
 
 #include "bridge.h"
 
-/* Which classes an image may bless into. A zero-filled structure allows everything. */
+typedef enum etcp_thaw_mode {
+    ETCP_THAW_ALL,   /* every class but those that only this module has brought into the program */
+    ETCP_THAW_NONE,
+    ETCP_THAW_LISTED /* the keys of classes; their modules are loaded when they are needed */
+} etcp_thaw_mode;
+
+/* What an image may become. A zero-filled structure has no limits. */
 typedef struct etcp_thaw_policy {
-    int mode;         /* 0: every class; 1: no class; 2: the keys of classes only */
-    HV *classes;      /* mode 2; not counted here, must outlive the policy */
-    size_t max_depth; /* how deep items may nest; 0: ETCP_STORABLE_DEPTH */
+    etcp_thaw_mode mode; /* which classes it may bless into */
+    HV *classes;         /* of LISTED; not counted here, must outlive the policy */
+    size_t max_depth;    /* how deep items may nest; 0: ETCP_STORABLE_DEPTH */
+    size_t max_size;     /* bytes that a structure may become; 0: no limit */
 } etcp_thaw_policy;
 
 enum {
     ETCP_THAW_OK = 0,
-    ETCP_THAW_NEEDS_PERL = 1, /* only Storable can thaw it, and Perl code was not allowed to run */
+    ETCP_THAW_NEEDS_PERL = 1, /* it takes Perl code, which was not allowed to run */
     ETCP_THAW_FAILED = 2,     /* the image is damaged */
-    ETCP_THAW_REFUSED = 3     /* the image is sound as far as read, but the policy forbids it */
+    ETCP_THAW_REFUSED = 3,    /* the image is sound as far as read, but the policy forbids it */
+    ETCP_THAW_INTERRUPTED = 4 /* a signal handler died while Perl code ran: *error is its exception */
 };
 
 /* Makes this interpreter's caches and asks the installed Storable for its dialect. Call it at boot. */
@@ -32,11 +40,14 @@ U8 etcp_perl_storable_minor(pTHX);
  * run Perl code (STORABLE_freeze, tied data), which may come back to this function. */
 void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len);
 
+/* Runs the handlers of signals that have come, as Perl does between two statements. */
+void etcp_storable_despatch_signals(pTHX);
+
 /* Thaws the image data[0..len) under policy. ETCP_THAW_OK: *out is a new reference that the caller owns.
- * With may_run_perl == 0 no Perl code runs at all, neither hooks nor DESTROY, and what needs Storable
- * gives ETCP_THAW_NEEDS_PERL. Otherwise Storable::thaw is called, in an eval, for images that a bounded
- * scan found sound and free of classes that policy forbids; modules of classes may be loaded before.
- * ETCP_THAW_FAILED and ETCP_THAW_REFUSED: *error, a mortal, says why. $@ is left alone. Protocol.pod,
+ * With may_run_perl == 0 no Perl code runs at all, neither hooks nor DESTROY, and what takes it gives
+ * ETCP_THAW_NEEDS_PERL. Otherwise hooks are called in an eval, for images that a scan found sound and
+ * free of classes that policy forbids; modules of listed classes may be loaded before. After all other
+ * results everything made was freed, and *error, a mortal, says why. $@ is left alone. Protocol.pod,
  * "Structures". */
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
                    int may_run_perl, SV **out, SV **error);

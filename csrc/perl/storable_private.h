@@ -1,5 +1,5 @@
-/* What storable.c keeps per interpreter for storable_freeze.c and storable_thaw.c. Nobody else
- * includes this. */
+/* What storable.c keeps per interpreter, and what the files that thaw share. Nobody else includes
+ * this. */
 #ifndef ETCP_PERL_STORABLE_PRIVATE_H
 #define ETCP_PERL_STORABLE_PRIVATE_H
 
@@ -10,11 +10,24 @@
 
 enum { ETCP_NATIVE_HEADER_MAX = 40, ETCP_KEY_CACHE = 256 };
 
+/* How many symbol tables one interpreter makes for classes that it does not have; they last for ever. */
+enum { ETCP_NEW_CLASSES_MAX = 1000 };
+
 typedef struct etcp_storable_state {
     struct etcp_freezer *freezer; /* NULL while it is in use, or there is none yet */
     etcp_storable_reader *reader;
     SV *frozen; /* the image that Storable itself made last, or NULL */
     SV *number; /* turns floating-point numbers into text */
+    unsigned new_classes;      /* symbol tables made so far */
+    SV *signal_error;          /* what a signal handler died of while a hook ran, or NULL */
+    unsigned guards;           /* hooks that are running inside each other */
+    CV *despatch;              /* runs signal handlers, as Perl does: */
+#if PERL_VERSION >= 14
+    despatch_signals_proc_t signal_hook;
+#else
+    runops_proc_t runops;
+#endif
+    HV *brought; /* names of the classes that only this module has brought into the program */
 
     size_t max_depth; /* the deepest that images may nest that came in so far */
 
@@ -38,18 +51,69 @@ typedef struct etcp_storable_state {
 /* This interpreter's state. */
 etcp_storable_state *etcp_storable_state_of(pTHX);
 
+/* An image that is being thawed. */
+typedef struct etcp_thawer {
+#ifdef MULTIPLICITY
+    PerlInterpreter *perl;
+#endif
+    etcp_storable_state *state;
+    const etcp_thaw_policy *policy;
+    int may_bless;      /* $Storable::flags, unless BLESS_OK was taken away */
+    int is_tainted;     /* under -T what comes from the network is not to be trusted */
+    int may_run_perl;   /* anybody's code runs meanwhile, and may do what it likes with what is there */
+    AV *replaced;       /* values of hash keys that came twice, or NULL */
+    SV *error;          /* what Perl code died of, or NULL */
+    int is_interrupted; /* that was a signal handler */
+} etcp_thawer;
+
+#ifdef MULTIPLICITY
+#define dTHAWER                                                                                    \
+    etcp_thawer *t = (etcp_thawer *)arg;                                                           \
+    dTHXa(t->perl)
+#else
+#define dTHAWER etcp_thawer *t = (etcp_thawer *)arg
+#endif
+
+/* storable_hooks.c: what takes Perl code, for the builder. */
+int etcp_storable_thaw_object(void *arg, void **object, etcp_storable_class *c, const uint8_t *frozen,
+                              size_t len, void *const *referents, size_t count);
+void *etcp_storable_make_code(void *arg, void *text);
+void *etcp_storable_make_regexp(void *arg, const uint8_t *pattern, size_t len,
+                                const uint8_t *modifiers, size_t modifiers_len);
+
+/* storable_classes.c. The symbol table of a class: that of the program, or a new one while
+ * ETCP_NEW_CLASSES_MAX is not reached; else NULL, and objects stay plain values. */
+HV *etcp_storable_stash(pTHX_ etcp_storable_state *s, const etcp_storable_class *c);
+
+/* Makes value, which is ours, an object of a class that is none of the keyword's. */
+void etcp_storable_bless(pTHX_ SV *value, HV *stash);
+
+/* Whether a class overloads operators: 1, 0, or -1 if by methods that do not exist. */
+int etcp_storable_overloads(pTHX_ HV *stash);
+
+/* Whether a class can make its objects, or overloads operators, as an image says. Modules are loaded if
+ * policy names the class. Returns as etcp_perl_thaw. */
+int etcp_storable_need_hook(pTHX_ etcp_storable_state *s, const etcp_thaw_policy *policy,
+                            const char *name, STRLEN len, SV **error);
+int etcp_storable_need_overloading(pTHX_ etcp_storable_state *s, const etcp_thaw_policy *policy,
+                                   const char *name, STRLEN len, SV **error);
+
+/* storable_guard.c. While Perl code runs between the two, exceptions of signal handlers are told from
+ * its own: the second one returns 1 if error is such an exception. ENTER and LEAVE surround both. */
+void etcp_storable_guard(pTHX_ etcp_storable_state *s);
+int etcp_storable_unguard(pTHX_ etcp_storable_state *s, SV *error);
+
 /* 0 if policy allows class c, else ETCP_EPOLICY. */
 int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storable_class *c);
 
-/* Whether Storable may be given an image: only after every item was found whole, every class
- * allowed, and nothing was met that is known to crash it, or that it would give up at half-way, for
- * then it leaves for ever what it has made so far. Loads the modules of classes as Storable would.
- * Returns as etcp_perl_thaw; ETCP_THAW_OK: Storable may have it. */
+/* Whether an image may be built that takes Perl code: only after every item was found whole and every
+ * class allowed. Loads the modules of classes that the policy names. Returns as etcp_perl_thaw;
+ * ETCP_THAW_OK: it may be built. */
 int etcp_storable_check(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len,
                         const etcp_thaw_policy *policy, int may_run_perl, SV **error);
 
 /* What etcp_perl_thaw tells its caller when the reader failed with rc. */
-int etcp_storable_failure(pTHX_ const etcp_storable_state *s, int rc, SV **error);
+int etcp_storable_failure(pTHX_ const etcp_storable_reader *reader, int rc, SV **error);
 
 /* Whether objects are made: $Storable::flags, unless BLESS_OK was taken away. */
 int etcp_storable_may_bless(pTHX_ const etcp_storable_state *s);

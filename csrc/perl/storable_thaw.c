@@ -1,23 +1,5 @@
 #include "storable_private.h"
 
-typedef struct thawer {
-#ifdef MULTIPLICITY
-    PerlInterpreter *perl;
-#endif
-    const etcp_thaw_policy *policy;
-    int may_bless;  /* $Storable::flags, unless BLESS_OK was taken away */
-    int is_tainted; /* under -T what comes from the network is not to be trusted */
-    AV *replaced;   /* values of hash keys that came twice, or NULL */
-} thawer;
-
-#ifdef MULTIPLICITY
-#define dTHAWER                                                                                    \
-    thawer *t = (thawer *)arg;                                                                     \
-    dTHXa(t->perl)
-#else
-#define dTHAWER thawer *t = (thawer *)arg
-#endif
-
 /* ---- leaves ---------------------------------------------------------------------------------- */
 
 static void *make_constant(void *arg, etcp_storable_constant which, etcp_storable_place place)
@@ -113,9 +95,21 @@ static void *make_array(void *arg, size_t count)
     return av;
 }
 
+/* Whether a container is as we left it: code that was given a reference may have tied or locked it. */
+static int is_ours(const SV *container)
+{
+    return !SvREADONLY(container) &&
+           !(SvRMAGICAL(container) && mg_find((SV *)container, PERL_MAGIC_tied));
+}
+
 static int put_in_array(void *arg, void *array, size_t index, void *value)
 {
-    PERL_UNUSED_ARG(arg);
+    dTHAWER;
+
+    if (t->may_run_perl)
+        return is_ours((SV *)array) && av_store((AV *)array, (SSize_t)index, (SV *)value)
+                   ? 0
+                   : ETCP_EDECODE;
     AvARRAY((AV *)array)[index] = (SV *)value;
     return 0;
 }
@@ -133,7 +127,7 @@ static void *make_hash(void *arg, size_t count)
 }
 
 /* A value that a later duplicate of its key replaced may still be referred to. */
-static int keep_replaced(pTHX_ thawer *t, SV *value)
+static int keep_replaced(pTHX_ etcp_thawer *t, SV *value)
 {
     if (!t->replaced)
         t->replaced = newAV();
@@ -161,6 +155,17 @@ static HE *entry_of(pTHX_ HV *hash, const char *key, STRLEN len, int flags, SV *
     return he;
 }
 
+/* A key that a restricted hash may have but does not. Values that the key has had stay. */
+static int put_placeholder(pTHX_ etcp_thawer *t, HV *hash, const char *key, STRLEN len, int flags,
+                           SV *value)
+{
+    if (hv_common(hash, NULL, key, len, flags, HV_FETCH_ISEXISTS, NULL, 0))
+        return ETCP_EDECODE;
+    (void)hv_common(hash, NULL, key, len, flags, HV_FETCH_ISSTORE | HV_FETCH_JUST_SV,
+                    &PL_sv_placeholder, 0);
+    return keep_replaced(aTHX_ t, value);
+}
+
 static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, unsigned key_flags,
                        void *value)
 {
@@ -172,6 +177,12 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     if (len > I32_MAX ||
         ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
         return ETCP_EDECODE;
+    if (t->may_run_perl && !is_ours((SV *)hash))
+        return ETCP_EDECODE;
+    if (key_flags & ETCP_SX_KEY_PLACEHOLDER)
+        return put_placeholder(aTHX_ t, (HV *)hash, (const char *)key, len, flags, (SV *)value);
+    if (key_flags & ETCP_SX_KEY_LOCKED)
+        SvREADONLY_on((SV *)value);
     he = entry_of(aTHX_ (HV *)hash, (const char *)key, len, flags, &old);
     HeVAL(he) = (SV *)value;
     return old ? keep_replaced(aTHX_ t, old) : 0;
@@ -189,12 +200,20 @@ static int put_in_reference(void *arg, void *reference, void *value, etcp_storab
 {
     SV *rv = (SV *)reference;
     const int is_weak = op == ETCP_SX_WEAKREF || op == ETCP_SX_WEAKOVERLOAD;
+    dTHAWER;
 
-    PERL_UNUSED_ARG(arg);
+    /* Code that was given a reference to it may have put something there. */
+    if (t->may_run_perl && (SvOK(rv) || SvMAGICAL(rv) || SvREADONLY(rv)))
+        return ETCP_EDECODE;
     if (is_weak && SvREADONLY((SV *)value))
         return ETCP_EDECODE;
     SvRV_set(rv, (SV *)value);
     SvROK_on(rv);
+#if PERL_VERSION < 18
+    /* References themselves are marked there. The object gets its class before anybody looks. */
+    if (t->may_bless && (op == ETCP_SX_OVERLOAD || op == ETCP_SX_WEAKOVERLOAD))
+        SvAMAGIC_on(rv);
+#endif
     return 0;
 }
 
@@ -222,19 +241,32 @@ static size_t owners(void *arg, void *value)
 
 static etcp_storable_shape shape(void *arg, const void *value)
 {
-    const svtype type = SvTYPE((const SV *)value);
-
     PERL_UNUSED_ARG(arg);
-    return type == SVt_PVAV || type == SVt_PVHV || type == SVt_PVCV ? ETCP_STORABLE_BODY
-                                                                    : ETCP_STORABLE_SCALAR;
+    switch (SvTYPE((const SV *)value)) {
+    case SVt_PVAV:
+    case SVt_PVHV:
+    case SVt_PVCV:
+    case SVt_PVGV:
+    case SVt_PVFM:
+    case SVt_PVIO: return ETCP_STORABLE_BODY;
+    default: return ETCP_STORABLE_SCALAR;
+    }
 }
 
+/* Called for what only we hold, unless code has run: then it may be locked or tied by now. */
 static void empty(void *arg, void *value)
 {
     dTHAWER;
     SV *sv = (SV *)value;
 
-    PERL_UNUSED_VAR(t);
+    if (t->may_run_perl) {
+        SvREADONLY_off(sv);
+        if (SvMAGICAL(sv)) {
+            sv_unmagic(sv, PERL_MAGIC_tied);
+            sv_unmagic(sv, PERL_MAGIC_tiedelem);
+            sv_unmagic(sv, PERL_MAGIC_tiedscalar);
+        }
+    }
     if (SvTYPE(sv) == SVt_PVAV)
         av_clear((AV *)sv);
     else if (SvTYPE(sv) == SVt_PVHV)
@@ -243,12 +275,63 @@ static void empty(void *arg, void *value)
         sv_unref_flags(sv, SV_IMMEDIATE_UNREF);
 }
 
+/* A value of a restricted hash is locked by now; one that code has changed need not be a reference. */
 static void weaken(void *arg, void *reference)
+{
+    dTHAWER;
+    SV *rv = (SV *)reference;
+    const U32 lock = SvREADONLY(rv);
+
+    PERL_UNUSED_VAR(t);
+    if (!SvROK(rv) || SvWEAKREF(rv))
+        return;
+    SvREADONLY_off(rv);
+    sv_rvweaken(rv);
+    if (lock)
+        SvREADONLY_on(rv);
+}
+
+/* ---- ties and locks -------------------------------------------------------------------------- */
+
+static void *make_tied(void *arg, etcp_storable_op op)
 {
     dTHAWER;
 
     PERL_UNUSED_VAR(t);
-    sv_rvweaken((SV *)reference);
+    if (op == ETCP_SX_TIED_ARRAY)
+        return newAV();
+    return op == ETCP_SX_TIED_HASH ? (void *)newHV() : (void *)newSV(0);
+}
+
+/* Ties it to a reference of its own, which nobody else can change. */
+static int tie(void *arg, void *tied, etcp_storable_op op, void *object, void *key, uint32_t index)
+{
+    dTHAWER;
+    SV *sv = (SV *)tied;
+    SV *own;
+
+    PERL_UNUSED_VAR(t);
+    if (SvREADONLY(sv) || SvMAGICAL(sv) || !SvROK((SV *)object) || index > I32_MAX)
+        return ETCP_EDECODE;
+    /* One too many of the classes that the program does not have. */
+    if (!SvOBJECT(SvRV((SV *)object)))
+        return ETCP_EDECODE;
+    own = newRV_inc(SvRV((SV *)object));
+    if (key)
+        sv_magic(sv, own, PERL_MAGIC_tiedelem, (const char *)key, HEf_SVKEY);
+    else if (op == ETCP_SX_TIED_IDX)
+        sv_magic(sv, own, PERL_MAGIC_tiedelem, NULL, (I32)index);
+    else
+        sv_magic(sv, own, shape(arg, sv) == ETCP_STORABLE_BODY ? PERL_MAGIC_tied : PERL_MAGIC_tiedscalar,
+                 NULL, 0);
+    SvREFCNT_dec(own);
+    return 0;
+}
+
+static void restrict_keys(void *arg, void *hash)
+{
+    PERL_UNUSED_ARG(arg);
+    SvREADONLY_on((SV *)hash);
 }
 
 /* ---- classes --------------------------------------------------------------------------------- */
@@ -260,30 +343,23 @@ static int name_class(void *arg, etcp_storable_class *c)
     return etcp_storable_allow(aTHX_ t->policy, c);
 }
 
-/* Storable loads the module of a class that should overload operators but does not yet: only it may. */
+/* Modules of classes that should overload operators but do not yet are loaded, which takes Perl. */
 static int prepare_class(void *arg, etcp_storable_class *c)
 {
     dTHAWER;
     HV *stash;
 
-    if (!t->may_bless)
+    if (!t->may_bless || t->may_run_perl)
         return 0;
-    stash = gv_stashpvn((const char *)c->name, (U32)c->len, GV_ADD);
-    if (!stash)
-        return ETCP_STORABLE_FOREIGN;
-#ifdef HvSTASH_IS_CLASS
-    /* A class made by the keyword: blessing into it dies. */
-    if (HvSTASH_IS_CLASS(stash))
-        return ETCP_STORABLE_FOREIGN;
-#endif
+    stash = etcp_storable_stash(aTHX_ t->state, c);
+    if (stash && c->overloads) {
 #if PERL_VERSION < 18
-    /* References themselves are marked there. */
-    if (c->overloads)
         return ETCP_STORABLE_FOREIGN;
 #else
-    if (c->overloads && !Gv_AMG(stash))
-        return ETCP_STORABLE_FOREIGN;
+        if (etcp_storable_overloads(aTHX_ stash) <= 0)
+            return ETCP_STORABLE_FOREIGN;
 #endif
+    }
     c->handle = stash;
     return 0;
 }
@@ -291,47 +367,96 @@ static int prepare_class(void *arg, etcp_storable_class *c)
 static void make_object(void *arg, void *value, etcp_storable_class *c)
 {
     dTHAWER;
-    SV *rv;
 
-    if (!t->may_bless)
-        return;
-    rv = newRV_inc((SV *)value);
-    sv_bless(rv, (HV *)c->handle);
-    SvREFCNT_dec(rv);
+    if (t->may_bless && t->may_run_perl && !c->handle)
+        c->handle = etcp_storable_stash(aTHX_ t->state, c);
+    if (t->may_bless && c->handle)
+        etcp_storable_bless(aTHX_ (SV *)value, (HV *)c->handle);
 }
 
 static const etcp_storable_builder builder = {
-    make_constant,  make_integer,     make_native,  make_string, make_array, make_hash,
-    make_reference, put_in_array,     put_in_hash,  put_in_reference,
-    hang_vstring,   share,            release,      owners,      shape,      empty,      name_class,
-    prepare_class,  weaken,           make_object};
+    make_constant,
+    make_integer,
+    make_native,
+    make_string,
+    make_array,
+    make_hash,
+    make_reference,
+    put_in_array,
+    put_in_hash,
+    put_in_reference,
+    hang_vstring,
+    share,
+    release,
+    owners,
+    shape,
+    empty,
+    make_tied,
+    tie,
+    restrict_keys,
+    etcp_storable_make_code,
+    etcp_storable_make_regexp,
+    etcp_storable_thaw_object,
+    name_class,
+    prepare_class,
+    weaken,
+    make_object,
+};
 
-/* ---- by Storable itself ---------------------------------------------------------------------- */
-
-static int thaw_by_storable(pTHX_ const U8 *data, STRLEN len, const thawer *t, SV **out, SV **error)
+static SV *reference_to(pTHX_ SV *root)
 {
-    SV *image = newSVpvn((const char *)data, len);
-    SV *result;
-    SV *text = NULL;
+    SV *rv = newRV_noinc(root);
 
-    if (t->is_tainted)
-        SvTAINTED_on(image);
+#if PERL_VERSION < 18
+    if (SvOBJECT(root) && Gv_AMG(SvSTASH(root)))
+        SvAMAGIC_on(rv);
+#endif
+    return rv;
+}
+
+/* ---- with the help of Perl code -------------------------------------------------------------- */
+
+static void free_reader(pTHX_ void *reader)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_storable_reader_free((etcp_storable_reader *)reader);
+}
+
+/* Tells the caller why nothing came of it. Frees what Perl code said. */
+static int failed(pTHX_ etcp_thawer *t, const etcp_storable_reader *reader, int rc, SV **error)
+{
+    if (t->error) {
+        *error = sv_2mortal(t->error);
+        return t->is_interrupted ? ETCP_THAW_INTERRUPTED : ETCP_THAW_FAILED;
+    }
+    return etcp_storable_failure(aTHX_ reader, rc, error);
+}
+
+/* Hooks may thaw other images, and end the program: the reader is one of its own, and perl frees it. */
+static int thaw_with_perl(pTHX_ const U8 *data, STRLEN len, etcp_thawer *t,
+                          const etcp_storable_options *options, SV **out, SV **error)
+{
+    etcp_storable_reader *reader = etcp_storable_reader_new();
+    SV *image = newSVpvn((const char *)data, len);
+    void *root;
+    int result = ETCP_THAW_OK;
+    int rc;
+
+    if (!reader)
+        croak("Out of memory");
     ENTER;
     SAVEFREESV(image);
-    save_scalar(PL_errgv);
-    result = etcp_storable_call(aTHX_ "Storable::thaw", image, G_EVAL);
-    if (SvTRUE(ERRSV))
-        text = newSVsv(ERRSV);
-    else if (SvROK(result))
-        *out = newSVsv(result);
+    SAVEDESTRUCTOR_X(free_reader, reader);
+    rc = etcp_storable_read_all(reader, (const uint8_t *)SvPVX_const(image), len, &builder, t, options,
+                                &root);
+    SvREFCNT_dec((SV *)t->replaced);
+    t->replaced = NULL;
+    if (rc == 0)
+        *out = reference_to(aTHX_ (SV *)root);
     else
-        text = newSVpvn("Storable could not thaw the image", 33);
-    SvREFCNT_dec(result);
+        result = failed(aTHX_ t, reader, rc, error);
     LEAVE;
-    if (!text)
-        return ETCP_THAW_OK;
-    *error = sv_2mortal(text);
-    return ETCP_THAW_FAILED;
+    return result;
 }
 
 /* ---- the entrance ---------------------------------------------------------------------------- */
@@ -347,26 +472,19 @@ static int is_from_the_future(pTHX_ const etcp_storable_state *s, const U8 *data
     return accept && SvOK(accept) && !SvTRUE(accept);
 }
 
-static SV *reference_to(pTHX_ SV *root)
-{
-    SV *rv = newRV_noinc(root);
-
-#if PERL_VERSION < 18
-    if (SvOBJECT(root) && Gv_AMG(SvSTASH(root)))
-        SvAMAGIC_on(rv);
-#endif
-    return rv;
-}
-
-static void start(pTHX_ thawer *t, const etcp_storable_state *s, const etcp_thaw_policy *policy)
+static void start(pTHX_ etcp_thawer *t, etcp_storable_state *s, const etcp_thaw_policy *policy)
 {
 #ifdef MULTIPLICITY
     t->perl = aTHX;
 #endif
+    t->state = s;
     t->policy = policy;
     t->may_bless = etcp_storable_may_bless(aTHX_ s);
     t->is_tainted = PL_tainting;
+    t->may_run_perl = 0;
     t->replaced = NULL;
+    t->error = NULL;
+    t->is_interrupted = 0;
 }
 
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
@@ -374,7 +492,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_storable_options options = s->options;
-    thawer t;
+    etcp_thawer t;
     void *root;
     int rc;
 
@@ -386,14 +504,19 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     options.max_depth = policy->max_depth;
     if (s->max_depth < policy->max_depth)
         s->max_depth = policy->max_depth;
+    options.max_size = policy->max_size;
     rc = etcp_storable_read(s->reader, data, len, &builder, &t, &options, &root);
     SvREFCNT_dec((SV *)t.replaced);
+    t.replaced = NULL;
     if (rc == 0) {
         *out = reference_to(aTHX_ (SV *)root);
         return ETCP_THAW_OK;
     }
     if (rc < 0)
-        return etcp_storable_failure(aTHX_ s, rc, error);
+        return etcp_storable_failure(aTHX_ s->reader, rc, error);
     rc = etcp_storable_check(aTHX_ s, data, len, policy, may_run_perl, error);
-    return rc == ETCP_THAW_OK ? thaw_by_storable(aTHX_ data, len, &t, out, error) : rc;
+    if (rc != ETCP_THAW_OK)
+        return rc;
+    t.may_run_perl = 1;
+    return thaw_with_perl(aTHX_ data, len, &t, &options, out, error);
 }

@@ -24,101 +24,93 @@ static int out_of_memory(etcp_storable_reader *r)
     return etcp_error_set(&r->error, ETCP_ENOMEM, "out of memory");
 }
 
-/* A builder's function failed: its code, with a text unless there is one. */
-static int builder_failed(etcp_storable_reader *r, int code)
+int etcp_storable_builder_failed(etcp_storable_reader *r, int code)
 {
     if (code == ETCP_ENOMEM)
         return out_of_memory(r);
     return etcp_storable_damaged(r, "unusable value");
 }
 
-/* Doubles a table of *cap entries of size bytes. Returns the new table or NULL. */
-static void *grown(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
+/* Makes room for one more entry of size bytes in a table of *cap that is full. 0 or ETCP_ENOMEM. */
+static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
 {
-    size_t wanted = *cap ? *cap * 2 : FIRST_ENTRIES;
-    void *larger = wanted <= SIZE_MAX / 2 / size ? etcp_realloc(table, wanted * size) : NULL;
+    const size_t wanted = *cap ? *cap * 2 : FIRST_ENTRIES;
+    void *old;
+    void *larger;
 
-    if (larger)
-        *cap = wanted;
-    else
-        out_of_memory(r);
-    return larger;
+    memcpy(&old, table, sizeof old);
+    larger = wanted <= SIZE_MAX / 2 / size ? etcp_realloc(old, wanted * size) : NULL;
+    if (!larger)
+        return out_of_memory(r);
+    memcpy(table, &larger, sizeof larger);
+    *cap = wanted;
+    return 0;
 }
+
+#define RESERVE(r, table, count, cap)                                                              \
+    ((r)->count < (r)->cap ? 0 : grow(r, &(r)->table, &(r)->cap, sizeof *(r)->table))
 
 int etcp_storable_reserve_tag(etcp_storable_reader *r)
 {
-    void **larger;
+    int rc;
 
-    if (r->tag_count < r->tag_cap)
+    if (r->tag_count < r->tag_room)
         return 0;
-    larger = grown(r, r->tags, &r->tag_cap, sizeof *r->tags);
-    if (!larger)
-        return ETCP_ENOMEM;
-    r->tags = larger;
-    return 0;
+    if (r->tag_count >= r->tag_max)
+        return etcp_error_set(&r->error, ETCP_EPOLICY, "Structure too large");
+    rc = RESERVE(r, tags, tag_count, tag_cap);
+    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
+    return rc;
 }
 
 int etcp_storable_reserve_blessing(etcp_storable_reader *r)
 {
-    etcp_storable_blessing *larger;
-
-    if (r->blessing_count < r->blessing_cap)
-        return 0;
-    larger = grown(r, r->blessings, &r->blessing_cap, sizeof *r->blessings);
-    if (!larger)
-        return ETCP_ENOMEM;
-    r->blessings = larger;
-    return 0;
+    return RESERVE(r, blessings, blessing_count, blessing_cap);
 }
 
-static int reserve_class(etcp_storable_reader *r)
+int etcp_storable_reserve_tie(etcp_storable_reader *r)
 {
-    etcp_storable_class *larger;
-
-    if (r->class_count < r->class_cap)
-        return 0;
-    larger = grown(r, r->classes, &r->class_cap, sizeof *r->classes);
-    if (!larger)
-        return ETCP_ENOMEM;
-    r->classes = larger;
-    return 0;
+    return RESERVE(r, ties, tie_count, tie_cap);
 }
 
-static int reserve_weak(etcp_storable_reader *r)
+int etcp_storable_reserve_referent(etcp_storable_reader *r)
 {
-    size_t *larger;
-
-    if (r->weak_count < r->weak_cap)
-        return 0;
-    larger = grown(r, r->weak, &r->weak_cap, sizeof *r->weak);
-    if (!larger)
-        return ETCP_ENOMEM;
-    r->weak = larger;
-    return 0;
+    return RESERVE(r, referents, referent_count, referent_cap);
 }
 
 int etcp_storable_reserve_frame(etcp_storable_reader *r)
 {
-    etcp_storable_frame *larger;
-
     if (r->depth >= r->max_depth)
         return etcp_error_set(&r->error, ETCP_ETOOBIG, "items nest deeper than %lu levels",
                               (unsigned long)r->max_depth);
-    if (r->depth < r->frame_cap)
-        return 0;
-    larger = grown(r, r->frames, &r->frame_cap, sizeof *r->frames);
-    if (!larger)
-        return ETCP_ENOMEM;
-    r->frames = larger;
-    return 0;
+    return RESERVE(r, frames, depth, frame_cap);
 }
 
 /* ---- classes --------------------------------------------------------------------------------- */
 
+/* Perl makes a symbol table for each part, which it never gives back, and takes time for all of them
+ * whenever it makes one. */
+static int is_class_name(const uint8_t *name, size_t len)
+{
+    size_t parts = 1;
+    size_t i;
+
+    if (len == 0 || len > ETCP_STORABLE_CLASS_MAX)
+        return 0;
+    for (i = 0; i < len; i++) {
+        /* Storable cuts the name at a NUL: what a policy sees must be what is blessed into. */
+        if (name[i] == 0)
+            return 0;
+        if (name[i] == '\'' || (name[i] == ':' && i > 0 && name[i - 1] == ':'))
+            parts++;
+    }
+    return parts <= ETCP_STORABLE_CLASS_PARTS;
+}
+
 int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len)
 {
     etcp_storable_class *c;
-    int rc = reserve_class(r);
+    int rc = RESERVE(r, classes, class_count, class_cap);
 
     if (rc < 0)
         return rc;
@@ -128,8 +120,7 @@ int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len)
     rc = etcp_storable_take_bytes(r, len, &c->name);
     if (rc < 0)
         return rc;
-    /* Storable cuts the name at a NUL: what a policy sees must be what is blessed into. */
-    if (len == 0 || memchr(c->name, 0, len))
+    if (!is_class_name(c->name, len))
         return etcp_storable_damaged(r, "impossible class name");
     rc = r->builder->class_named(r->arg, c);
     if (rc < 0)
@@ -163,7 +154,7 @@ static int read_class(etcp_storable_reader *r, unsigned op)
     return rc;
 }
 
-uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag)
+etcp_storable_blessing *etcp_storable_blessing_of(const etcp_storable_reader *r, size_t tag)
 {
     size_t low = 0;
     size_t high = r->blessing_count;
@@ -175,9 +166,38 @@ uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag)
         else
             high = middle;
     }
-    if (low == r->blessing_count || r->blessings[low].tag != tag)
-        return ETCP_STORABLE_NO_CLASS;
-    return r->blessings[low].class_index;
+    return low < r->blessing_count && r->blessings[low].tag == tag ? &r->blessings[low] : NULL;
+}
+
+uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag)
+{
+    const etcp_storable_blessing *b = etcp_storable_blessing_of(r, tag);
+
+    return b ? b->class_index : ETCP_STORABLE_NO_CLASS;
+}
+
+etcp_storable_tie *etcp_storable_tie_of(const etcp_storable_reader *r, size_t tag)
+{
+    size_t low = 0;
+    size_t high = r->tie_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->ties[middle].tag < tag)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->tie_count && r->ties[low].tag == tag ? &r->ties[low] : NULL;
+}
+
+void etcp_storable_bless_all(etcp_storable_reader *r)
+{
+    for (; r->blessed < r->blessing_count; r->blessed++) {
+        const etcp_storable_blessing *b = &r->blessings[r->blessed];
+        if (!b->is_hook)
+            r->builder->bless(r->arg, r->tags[b->tag], &r->classes[b->class_index]);
+    }
 }
 
 /* ---- items ----------------------------------------------------------------------------------- */
@@ -187,8 +207,11 @@ void etcp_storable_tag(etcp_storable_reader *r, void *value)
     if (r->pending != ETCP_STORABLE_NO_CLASS) {
         r->blessings[r->blessing_count].tag = r->tag_count;
         r->blessings[r->blessing_count].class_index = r->pending;
+        r->blessings[r->blessing_count].is_hook = r->blessings[r->blessing_count].is_replaced = 0;
         r->blessing_count++;
     }
+    if (r->holds_tags && !etcp_storable_is_constant(value))
+        r->builder->share(r->arg, value);
     r->tags[r->tag_count++] = value;
 }
 
@@ -199,6 +222,7 @@ etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
     etcp_storable_frame *f = &r->frames[r->depth++];
 
     f->value = value;
+    f->object = NULL;
     f->tag = r->tag_count - 1;
     f->left = items;
     f->index = 0;
@@ -210,8 +234,7 @@ etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
     return f;
 }
 
-/* A value without content, or with all of it, has been made. */
-static int leaf(etcp_storable_reader *r, void *value)
+int etcp_storable_leaf(etcp_storable_reader *r, void *value)
 {
     if (!value)
         return out_of_memory(r);
@@ -235,7 +258,7 @@ static int in_array(const etcp_storable_reader *r)
  * is read as the constant itself would be in that place: as an element it is a value of its own. */
 static char constant_tags[3];
 
-static int is_constant_tag(const void *value)
+int etcp_storable_is_constant(const void *value)
 {
     return value == &constant_tags[ETCP_STORABLE_UNDEF] ||
            value == &constant_tags[ETCP_STORABLE_TRUE] || value == &constant_tags[ETCP_STORABLE_FALSE];
@@ -278,7 +301,30 @@ static int read_constant(etcp_storable_reader *r, unsigned op)
 static int read_boolean(etcp_storable_reader *r, etcp_storable_constant which)
 {
     r->features |= ETCP_STORABLE_HAS_BOOLEAN;
-    return leaf(r, r->builder->constant(r->arg, which, ETCP_STORABLE_FRESH));
+    return etcp_storable_leaf(r, r->builder->constant(r->arg, which, ETCP_STORABLE_FRESH));
+}
+
+void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag)
+{
+    r->tags[tag] = &constant_tags[ETCP_STORABLE_UNDEF];
+}
+
+void *etcp_storable_referent(etcp_storable_reader *r, size_t tag)
+{
+    void *value = r->tags[tag];
+    int which;
+
+    if (!etcp_storable_is_constant(value))
+        return r->builder->share(r->arg, value);
+    which = (int)((char *)value - constant_tags);
+    return r->builder->constant(r->arg, (etcp_storable_constant)which, ETCP_STORABLE_REFERRED);
+}
+
+static int is_tie(const etcp_storable_reader *r, size_t tag)
+{
+    const etcp_storable_tie *tie = r->tie_count ? etcp_storable_tie_of(r, tag) : NULL;
+
+    return tie && tie->state == ETCP_TIE_REFERENCE;
 }
 
 static int read_object(etcp_storable_reader *r)
@@ -294,13 +340,13 @@ static int read_object(etcp_storable_reader *r)
     r->item_tag = tag;
     if (r->tags[tag] == &constant_tags[ETCP_STORABLE_UNDEF])
         return absent(r);
-    if (is_constant_tag(r->tags[tag]))
+    if (etcp_storable_is_constant(r->tags[tag]))
         return place_constant(r, r->tags[tag] == &constant_tags[ETCP_STORABLE_TRUE]
                                      ? ETCP_STORABLE_TRUE
                                      : ETCP_STORABLE_FALSE);
-    r->item_shape = r->builder->shape(r->arg, r->tags[tag]);
-    if (r->item_shape == ETCP_STORABLE_TIE)
+    if (is_tie(r, tag))
         return etcp_storable_damaged(r, "reference to the inside of a tied item");
+    r->item_shape = r->builder->shape(r->arg, r->tags[tag]);
     r->item = r->builder->share(r->arg, r->tags[tag]);
     return ETCP_STEP_ITEM;
 }
@@ -310,7 +356,7 @@ static int read_byte(etcp_storable_reader *r)
     unsigned byte;
     int rc = etcp_storable_take_byte(r, &byte);
 
-    return rc < 0 ? rc : leaf(r, r->builder->integer(r->arg, (int32_t)byte - 128));
+    return rc < 0 ? rc : etcp_storable_leaf(r, r->builder->integer(r->arg, (int32_t)byte - 128));
 }
 
 static int read_netint(etcp_storable_reader *r)
@@ -322,7 +368,7 @@ static int read_netint(etcp_storable_reader *r)
     if (rc < 0)
         return rc;
     memcpy(&value, &bits, sizeof value);
-    return leaf(r, r->builder->integer(r->arg, value));
+    return etcp_storable_leaf(r, r->builder->integer(r->arg, value));
 }
 
 /* INTEGER and DOUBLE, as they lie in the memory of a machine like this one. */
@@ -335,7 +381,7 @@ static int read_native(etcp_storable_reader *r, etcp_storable_op op)
     if (!len)
         return etcp_storable_damaged(r, "number in native form");
     rc = etcp_storable_take_bytes(r, len, &bytes);
-    return rc < 0 ? rc : leaf(r, r->builder->native(r->arg, op, bytes));
+    return rc < 0 ? rc : etcp_storable_leaf(r, r->builder->native(r->arg, op, bytes));
 }
 
 int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
@@ -355,7 +401,7 @@ int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
     value = r->builder->string(r->arg, bytes, len, is_utf8);
     if (!value && is_utf8)
         return etcp_storable_damaged(r, "malformed UTF-8");
-    return leaf(r, value);
+    return etcp_storable_leaf(r, value);
 }
 
 /* The literal comes first, then the string. Storable takes any item there and writes strings only. */
@@ -372,7 +418,7 @@ static int read_vstring(etcp_storable_reader *r, int is_long)
         rc = etcp_storable_read_string(r, op);
     if (rc == 0)
         rc = r->builder->vstring(r->arg, r->item, literal, len);
-    return rc < 0 ? builder_failed(r, rc) : ETCP_STEP_ITEM;
+    return rc < 0 ? etcp_storable_builder_failed(r, rc) : ETCP_STEP_ITEM;
 }
 
 /* Checks count elements of at least size bytes against what no open container has a claim on, and makes
@@ -401,7 +447,7 @@ static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_s
                                      : r->builder->hash(r->arg, count);
     if (!value || count == 0) {
         r->item_shape = ETCP_STORABLE_BODY;
-        return leaf(r, value);
+        return etcp_storable_leaf(r, value);
     }
     etcp_storable_tag(r, value);
     f = etcp_storable_push(r, value, ETCP_STORABLE_BODY, kind, op, count);
@@ -467,7 +513,7 @@ static int open_reference(etcp_storable_reader *r, etcp_storable_op op)
     int rc = etcp_storable_reserve_frame(r);
 
     if (rc == 0 && is_weak_op(op))
-        rc = reserve_weak(r);
+        rc = RESERVE(r, weak, weak_count, weak_cap);
     if (rc < 0)
         return rc;
     value = r->builder->reference(r->arg);
@@ -500,7 +546,8 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_INTEGER:
     case ETCP_SX_DOUBLE: return read_native(r, (etcp_storable_op)op);
     case ETCP_SX_UNDEF:
-        return leaf(r, r->builder->constant(r->arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH));
+        return etcp_storable_leaf(
+            r, r->builder->constant(r->arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH));
     case ETCP_SX_BOOLEAN_TRUE: return read_boolean(r, ETCP_STORABLE_TRUE);
     case ETCP_SX_BOOLEAN_FALSE: return read_boolean(r, ETCP_STORABLE_FALSE);
     case ETCP_SX_SV_UNDEF:
@@ -580,7 +627,7 @@ static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
         return etcp_storable_damaged(r, "impossible hash key");
     rc = r->builder->hash_put(r->arg, f->value, key, len, flags, r->item);
     if (rc < 0)
-        return builder_failed(r, rc);
+        return etcp_storable_builder_failed(r, rc);
     r->item = NULL;
     if (rc > 0)
         r->has_duplicate_keys = 1;
@@ -607,7 +654,7 @@ static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f
         return rc;
     rc = r->builder->reference_put(r->arg, f->value, r->item, (etcp_storable_op)f->op);
     if (rc < 0)
-        return builder_failed(r, rc);
+        return etcp_storable_builder_failed(r, rc);
     r->item = NULL;
     return 0;
 }
@@ -621,7 +668,7 @@ static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
         return rc;
     rc = r->builder->array_put(r->arg, f->value, index, r->item);
     if (rc < 0)
-        return builder_failed(r, rc);
+        return etcp_storable_builder_failed(r, rc);
     r->item = NULL;
     return 0;
 }
@@ -634,6 +681,11 @@ int etcp_storable_complete(etcp_storable_reader *r)
     r->item_tag = f->tag;
     r->item_shape = (etcp_storable_shape)f->shape;
     return ETCP_STEP_ITEM;
+}
+
+static int is_restricted(etcp_storable_kind kind, unsigned flags)
+{
+    return kind == ETCP_FRAME_FLAG_HASH && (flags & ETCP_SX_HASH_RESTRICTED);
 }
 
 /* Gives the completed item to the container that waits for it. If that completes the container, it is
@@ -658,7 +710,11 @@ static int attach(etcp_storable_reader *r)
     }
     if (rc < 0)
         return rc;
-    return --f->left ? ETCP_STEP_MORE : etcp_storable_complete(r);
+    if (--f->left)
+        return ETCP_STEP_MORE;
+    if (is_restricted((etcp_storable_kind)f->kind, f->flags))
+        r->builder->restricted(r->arg, f->value);
+    return etcp_storable_complete(r);
 }
 
 static int read_items(etcp_storable_reader *r)
@@ -680,7 +736,7 @@ static void share_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (!is_constant_tag(r->tags[i]))
+        if (!etcp_storable_is_constant(r->tags[i]))
             r->builder->share(r->arg, r->tags[i]);
     }
 }
@@ -690,7 +746,7 @@ static void release_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (!is_constant_tag(r->tags[i]))
+        if (!etcp_storable_is_constant(r->tags[i]))
             r->builder->release(r->arg, r->tags[i]);
     }
 }
@@ -702,7 +758,7 @@ static void empty_all(etcp_storable_reader *r)
     size_t i;
 
     for (i = r->tag_count; i-- > 0;) {
-        if (!is_constant_tag(r->tags[i]))
+        if (!etcp_storable_is_constant(r->tags[i]))
             r->builder->empty(r->arg, r->tags[i]);
     }
 }
@@ -712,7 +768,7 @@ static int has_orphans(etcp_storable_reader *r)
     size_t i;
 
     for (i = 0; i < r->tag_count; i++) {
-        if (!is_constant_tag(r->tags[i]) && r->builder->owners(r->arg, r->tags[i]) == 1)
+        if (!etcp_storable_is_constant(r->tags[i]) && r->builder->owners(r->arg, r->tags[i]) == 1)
             return 1;
     }
     return 0;
@@ -742,24 +798,28 @@ static int finish(etcp_storable_reader *r)
     size_t i;
     int rc;
 
+    if (r->foreign)
+        return r->foreign->finish(r);
     /* The value that a later duplicate key replaced would be an object when it is dropped. */
     if (r->has_duplicate_keys && r->blessing_count)
         return ETCP_STORABLE_FOREIGN;
     for (i = 0; i < r->class_count; i++) {
         rc = r->builder->class_ready(r->arg, &r->classes[i]);
         if (rc)
-            return rc < 0 ? builder_failed(r, rc) : rc;
+            return rc < 0 ? etcp_storable_builder_failed(r, rc) : rc;
     }
     if (r->weak_count && (rc = weaken_all(r)) != 0)
         return rc;
-    for (i = 0; i < r->blessing_count; i++)
-        r->builder->bless(r->arg, r->tags[r->blessings[i].tag],
-                          &r->classes[r->blessings[i].class_index]);
+    etcp_storable_bless_all(r);
     return 0;
 }
 
 static void abandon(etcp_storable_reader *r)
 {
+    if (r->foreign) {
+        r->foreign->abandon(r);
+        return;
+    }
     if (r->has_backrefs)
         empty_all(r);
     if (r->item)
@@ -769,33 +829,28 @@ static void abandon(etcp_storable_reader *r)
         r->builder->release(r->arg, r->frames[--r->depth].value);
 }
 
+static void drop_table(void *table, size_t *cap, size_t kept)
+{
+    void *memory;
+
+    if (*cap <= kept)
+        return;
+    memcpy(&memory, table, sizeof memory);
+    etcp_free(memory);
+    memory = NULL;
+    memcpy(table, &memory, sizeof memory);
+    *cap = 0;
+}
+
 static void drop_large_tables(etcp_storable_reader *r)
 {
-    if (r->tag_cap > KEPT_TAGS) {
-        etcp_free(r->tags);
-        r->tags = NULL;
-        r->tag_cap = 0;
-    }
-    if (r->frame_cap > KEPT_FRAMES) {
-        etcp_free(r->frames);
-        r->frames = NULL;
-        r->frame_cap = 0;
-    }
-    if (r->class_cap > KEPT_FRAMES) {
-        etcp_free(r->classes);
-        r->classes = NULL;
-        r->class_cap = 0;
-    }
-    if (r->blessing_cap > KEPT_FRAMES) {
-        etcp_free(r->blessings);
-        r->blessings = NULL;
-        r->blessing_cap = 0;
-    }
-    if (r->weak_cap > KEPT_FRAMES) {
-        etcp_free(r->weak);
-        r->weak = NULL;
-        r->weak_cap = 0;
-    }
+    drop_table(&r->tags, &r->tag_cap, KEPT_TAGS);
+    drop_table(&r->frames, &r->frame_cap, KEPT_FRAMES);
+    drop_table(&r->classes, &r->class_cap, KEPT_FRAMES);
+    drop_table(&r->blessings, &r->blessing_cap, KEPT_FRAMES);
+    drop_table(&r->ties, &r->tie_cap, KEPT_FRAMES);
+    drop_table(&r->referents, &r->referent_cap, KEPT_FRAMES);
+    drop_table(&r->weak, &r->weak_cap, KEPT_FRAMES);
 }
 
 /* ---- the header ------------------------------------------------------------------------------ */
@@ -851,6 +906,8 @@ void etcp_storable_reader_free(etcp_storable_reader *r)
     etcp_free(r->frames);
     etcp_free(r->classes);
     etcp_free(r->blessings);
+    etcp_free(r->ties);
+    etcp_free(r->referents);
     etcp_free(r->weak);
     etcp_free(r);
 }
@@ -858,6 +915,15 @@ void etcp_storable_reader_free(etcp_storable_reader *r)
 const char *etcp_storable_reader_error(const etcp_storable_reader *r)
 {
     return r->error.text;
+}
+
+/* How many items of an image of len bytes may become a structure of max_size bytes: all its strings are
+ * in the image. */
+static size_t items_within(size_t max_size, size_t len)
+{
+    if (!max_size)
+        return SIZE_MAX;
+    return max_size > len ? (max_size - len) / ETCP_STORABLE_ITEM_SIZE : 0;
 }
 
 static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
@@ -875,18 +941,25 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->item = NULL;
     r->has_backrefs = r->has_duplicate_keys = 0;
     r->tag_count = r->depth = r->class_count = r->blessing_count = r->weak_count = 0;
+    r->tie_count = r->referent_count = r->blessed = 0;
+    r->tag_max = items_within(options->max_size, len);
+    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
     r->error.code = 0;
     r->error.text[0] = '\0';
 }
 
 int etcp_storable_run(etcp_storable_reader *r, const uint8_t *data, size_t len,
-                      const etcp_storable_options *options)
+                      const etcp_storable_builder *builder, void *arg,
+                      const etcp_storable_options *options, const etcp_storable_foreign *foreign)
 {
     static const etcp_storable_options defaults;
     int rc;
 
     if (!options)
         options = &defaults;
+    r->builder = builder;
+    r->arg = arg;
+    r->foreign = foreign;
     start(r, data, len, options);
     rc = read_header(r, options);
     if (rc == 0)
@@ -905,11 +978,8 @@ int etcp_storable_read(etcp_storable_reader *r, const uint8_t *data, size_t len,
 {
     int rc;
 
-    r->builder = builder;
-    r->arg = arg;
-    r->watcher = NULL;
-    r->foreign = NULL;
-    rc = etcp_storable_run(r, data, len, options);
+    r->holds_tags = 0;
+    rc = etcp_storable_run(r, data, len, builder, arg, options, NULL);
     if (rc == 0) {
         *root = r->item;
         r->item = NULL;

@@ -13,7 +13,13 @@
  * structures of any depth; this is 10000 nested references to arrays or hashes. */
 enum { ETCP_STORABLE_DEPTH = 20000 };
 
-/* What etcp_storable_read returns for a sound beginning that only Storable itself can go on with. */
+/* What an item counts for: about the memory of a Perl scalar and its place in a container. */
+enum { ETCP_STORABLE_ITEM_SIZE = 64 };
+
+/* The longest class name, and how many parts it may have, for Perl makes a symbol table for each. */
+enum { ETCP_STORABLE_CLASS_MAX = 255, ETCP_STORABLE_CLASS_PARTS = 16 };
+
+/* What etcp_storable_read returns for a sound beginning that etcp_storable_read_all must go on with. */
 enum { ETCP_STORABLE_FOREIGN = 1 };
 
 typedef enum etcp_storable_constant {
@@ -32,7 +38,7 @@ typedef enum etcp_storable_place {
 typedef enum etcp_storable_shape {
     ETCP_STORABLE_SCALAR, /* anywhere */
     ETCP_STORABLE_BODY,   /* an array, a hash, code: behind a reference, or as the root */
-    ETCP_STORABLE_TIE     /* the reference from a tied value to its object: nowhere else */
+    ETCP_STORABLE_TIE     /* the reference from a tied value to its object: nowhere else; reader only */
 } etcp_storable_shape;
 
 /* A class named in the image. handle and overloads are for the builder, initially NULL and 0. */
@@ -80,10 +86,28 @@ typedef struct etcp_storable_builder {
     /* Drops the content of a container, to break cycles before release; leaves stay as they are. */
     void (*empty)(void *arg, void *value);
 
+    /* Only for etcp_storable_read_all, which may run anybody's code: containers can have changed when
+     * they are filled further, and functions fail with ETCP_EDECODE rather than trust them.
+     *
+     * tied makes what will be tied; op is one of the TIED opcodes. tie ties it to the object that a
+     * reference leads to, for TIED_KEY with a key, for TIED_IDX with an index; all stay the caller's. */
+    void *(*tied)(void *arg, etcp_storable_op op);
+    int (*tie)(void *arg, void *tied, etcp_storable_op op, void *object, void *key, uint32_t index);
+    /* The keys of a hash are complete and no others are allowed. */
+    void (*restricted)(void *arg, void *hash);
+    /* From a string that is released afterwards; from bytes. NULL: unusable. */
+    void *(*code)(void *arg, void *text);
+    void *(*regexp)(void *arg, const uint8_t *pattern, size_t len, const uint8_t *modifiers,
+                    size_t modifiers_len);
+    /* Makes object, which is empty, what its class makes of a string and of count references. The class
+     * may put another object in its place: then *object is that, and the old one was released. */
+    int (*thaw)(void *arg, void **object, etcp_storable_class *c, const uint8_t *frozen, size_t len,
+                void *const *referents, size_t count);
+
     /* Once per class, when its name is met: 0, or ETCP_EPOLICY to refuse the image. */
     int (*class_named)(void *arg, etcp_storable_class *c);
     /* The image was sound to its end. Once per class that objects were met of: 0, or
-     * ETCP_STORABLE_FOREIGN to leave the image to Storable after all. Then weaken turns references
+     * ETCP_STORABLE_FOREIGN to leave the image to etcp_storable_read_all. Then weaken turns references
      * into weak ones, and bless makes objects: both cannot fail. */
     int (*class_ready)(void *arg, etcp_storable_class *c);
     void (*weaken)(void *arg, void *reference);
@@ -92,6 +116,8 @@ typedef struct etcp_storable_builder {
 
 typedef struct etcp_storable_options {
     size_t max_depth; /* 0: ETCP_STORABLE_DEPTH */
+    size_t max_size;  /* bytes that the structure may become: ETCP_STORABLE_ITEM_SIZE for each item, and
+                       * its strings; 0: no limit */
     /* What the local freeze writes behind the minor version: byte order and sizes, to recognise images
      * in native order. NULL: read images in network order only. */
     const uint8_t *native_header;
@@ -110,7 +136,8 @@ void etcp_storable_reader_free(etcp_storable_reader *r);
 /* Reads the image data[0..len) and builds its root item. Bytes behind the root are ignored, as thaw
  * does. Returns 0: *root is the value and the caller's. Otherwise everything built was released:
  * ETCP_STORABLE_FOREIGN, ETCP_EDECODE (damaged), ETCP_ETOOBIG (nested too deep), ETCP_EPOLICY (a class
- * was refused), ETCP_ENOMEM. options may be NULL. The builder must not use the reader. */
+ * was refused, or it is too large), ETCP_ENOMEM. options may be NULL. The builder must not use the
+ * reader. */
 int etcp_storable_read(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_builder *builder, void *arg,
                        const etcp_storable_options *options, void **root);
@@ -126,6 +153,14 @@ enum {
     ETCP_STORABLE_HAS_BOOLEAN = 64 /* which Storables before 3.27 stumble over */
 };
 
+/* Reads as etcp_storable_read does, but every item: never ETCP_STORABLE_FOREIGN. For images that a scan
+ * has found sound, since the builder runs code of classes on the way: objects get their class before the
+ * first code that may see them. After a failure everything is released, in cycles or not; what the code
+ * has kept of it is emptied. */
+int etcp_storable_read_all(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                           const etcp_storable_builder *builder, void *arg,
+                           const etcp_storable_options *options, void **root);
+
 /* What a scan tells of. A result below 0 ends it: the image counts as damaged, or as refused by
  * class_named. */
 typedef struct etcp_storable_watcher {
@@ -133,13 +168,11 @@ typedef struct etcp_storable_watcher {
     int (*class_named)(void *arg, etcp_storable_class *c);
     /* Once per class, at the end of a sound image, with overloads and hooked as they turned out. */
     int (*class_ready)(void *arg, etcp_storable_class *c);
-    /* Each REGEXP item, from its opcode to its last byte; it is no different on its own. */
-    int (*regexp)(void *arg, const uint8_t *item, size_t len);
 } etcp_storable_watcher;
 
-/* Checks that data[0..len) is an image that Storable can be trusted with: every item known and whole,
- * nothing that its decoder is known to stumble over. The watcher may refuse what it sees. Sets *features
- * to what was met. Returns as etcp_storable_read, but never ETCP_STORABLE_FOREIGN. */
+/* Checks that data[0..len) is whole and sound, without making anything. The watcher may refuse what it
+ * sees. Sets *features to what was met. Returns as etcp_storable_read, but never
+ * ETCP_STORABLE_FOREIGN. */
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features);

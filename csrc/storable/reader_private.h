@@ -1,5 +1,5 @@
-/* Inside of the reader: reader.c reads plain items, and scan.c adds those that only Storable can build.
- * Nobody else includes this. */
+/* Inside of the reader: reader.c reads plain items, foreign.c adds the others, and scan.c is a builder
+ * for both that only checks. Nobody else includes this. */
 #ifndef ETCP_STORABLE_READER_PRIVATE_H
 #define ETCP_STORABLE_READER_PRIVATE_H
 
@@ -16,7 +16,7 @@ typedef enum etcp_storable_kind {
     ETCP_FRAME_HASH,
     ETCP_FRAME_FLAG_HASH,
     ETCP_FRAME_REFERENCE,
-    ETCP_FRAME_TIED, /* from here on only while scanning */
+    ETCP_FRAME_TIED, /* from here on only by foreign.c */
     ETCP_FRAME_TIED_KEY,
     ETCP_FRAME_KEY, /* a TIED_KEY that has its object */
     ETCP_FRAME_TIED_INDEX,
@@ -25,17 +25,21 @@ typedef enum etcp_storable_kind {
     ETCP_FRAME_HOOK_MAGIC /* the object behind a tied one */
 } etcp_storable_kind;
 
-/* Items that the reader alone cannot build. */
+/* Items that the plain reader does not know. */
 typedef struct etcp_storable_foreign {
     /* Reads an item of this opcode, as far as its first inner item. Returns ETCP_STEP_... or fails. */
     int (*read)(etcp_storable_reader *r, unsigned op);
     /* Gives the completed item to the top frame, which is of a kind of theirs. Returns the same. */
     int (*attach)(etcp_storable_reader *r);
+    /* The image was sound to its end, or not: the rest of the work. */
+    int (*finish)(etcp_storable_reader *r);
+    void (*abandon)(etcp_storable_reader *r);
 } etcp_storable_foreign;
 
 /* A container that is being filled. */
 typedef struct etcp_storable_frame {
     void *value;   /* owned until the container is complete */
+    void *object;  /* of a TIED_KEY or TIED_INDEX: the reference to its object, owned; else NULL */
     size_t tag;    /* of value */
     size_t left;   /* items still to be attached */
     size_t index;  /* of the next element; of the blessing, for hooks */
@@ -50,7 +54,19 @@ typedef struct etcp_storable_frame {
 typedef struct etcp_storable_blessing {
     size_t tag;
     uint32_t class_index; /* ETCP_STORABLE_NO_CLASS until a hook names its class */
+    int is_hook;          /* its class makes the object */
+    int is_replaced;      /* and put another in its place, which it may have used before */
 } etcp_storable_blessing;
+
+/* What is special about the value of a tag, in tag order, too. */
+typedef struct etcp_storable_tie {
+    size_t tag;
+    enum {
+        ETCP_TIE_REFERENCE, /* from a tied item to its object */
+        ETCP_TIE_OPEN,      /* a tied array or hash whose object is being read */
+        ETCP_TIE_DONE
+    } state;
+} etcp_storable_tie;
 
 struct etcp_storable_reader {
     const uint8_t *start; /* the image */
@@ -65,8 +81,8 @@ struct etcp_storable_reader {
     const etcp_storable_builder *builder;
     void *arg;
     const etcp_storable_foreign *foreign; /* NULL: such images are ETCP_STORABLE_FOREIGN */
-    const etcp_storable_watcher *watcher; /* of a scan, or NULL */
     unsigned features; /* ETCP_STORABLE_HAS_... */
+    int holds_tags;    /* each tag owns a reference, since foreign code may release anything */
 
     void *item; /* the value just completed, owned; NULL: an absent element, or none */
     size_t item_tag;
@@ -75,14 +91,21 @@ struct etcp_storable_reader {
     int has_backrefs; /* there may be cycles */
     int has_duplicate_keys;
 
-    void **tags; /* every value begun, by tag, not owned; markers stand for the constants */
+    void **tags; /* every value begun, by tag; markers stand for the constants */
     size_t tag_count, tag_cap;
+    size_t tag_room; /* tags that there is memory for, and that the limit of the size allows */
+    size_t tag_max;
     etcp_storable_frame *frames;
     size_t depth, frame_cap;
     etcp_storable_class *classes;
     size_t class_count, class_cap;
     etcp_storable_blessing *blessings;
     size_t blessing_count, blessing_cap;
+    size_t blessed; /* of these, those that are objects by now; read_all only */
+    etcp_storable_tie *ties;
+    size_t tie_count, tie_cap;
+    void **referents; /* of the hook that is being read */
+    size_t referent_count, referent_cap;
     size_t *weak; /* tags of references to be weakened */
     size_t weak_count, weak_cap;
 
@@ -177,9 +200,32 @@ int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len);
 /* Room for one more of each; for a frame, also the check of the depth. 0 or a failure. */
 int etcp_storable_reserve_tag(etcp_storable_reader *r);
 int etcp_storable_reserve_blessing(etcp_storable_reader *r);
+int etcp_storable_reserve_tie(etcp_storable_reader *r);
+int etcp_storable_reserve_referent(etcp_storable_reader *r);
 int etcp_storable_reserve_frame(etcp_storable_reader *r);
 
-/* Gives value the next tag and blesses it when a class is pending. Room was made by the reader. */
+/* Records why a function of the builder failed with code. Returns code. */
+int etcp_storable_builder_failed(etcp_storable_reader *r, int code);
+
+/* What a tag stands for, one more reference to it: a constant as the place wants it. NULL: no memory. */
+void *etcp_storable_referent(etcp_storable_reader *r, size_t tag);
+
+/* Whether a tag is of a constant, which nothing owns. */
+int etcp_storable_is_constant(const void *value);
+
+/* Makes a tag stand for undef. */
+void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag);
+
+/* What is special about a tag, or NULL. */
+etcp_storable_tie *etcp_storable_tie_of(const etcp_storable_reader *r, size_t tag);
+
+/* The blessing of a tag, or NULL. */
+etcp_storable_blessing *etcp_storable_blessing_of(const etcp_storable_reader *r, size_t tag);
+
+/* Makes objects of what has begun, up to those that their class makes. */
+void etcp_storable_bless_all(etcp_storable_reader *r);
+
+/* Gives value the next tag and notes the class that is pending. Room was made by the reader. */
 void etcp_storable_tag(etcp_storable_reader *r, void *value);
 
 /* Pushes a frame for value, tagged just now and of this shape, which takes items items. */
@@ -203,8 +249,15 @@ int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
  * ETCP_STEP_ITEM. */
 int etcp_storable_complete(etcp_storable_reader *r);
 
-/* The loop behind etcp_storable_read and etcp_storable_scan. */
+/* A value made by the builder, or NULL, takes the next tag and is the completed item. */
+int etcp_storable_leaf(etcp_storable_reader *r, void *value);
+
+/* foreign.c: all items. */
+const etcp_storable_foreign *etcp_storable_foreign_items(void);
+
+/* Reads an image. foreign NULL: plain items only. */
 int etcp_storable_run(etcp_storable_reader *r, const uint8_t *data, size_t len,
-                      const etcp_storable_options *options);
+                      const etcp_storable_builder *builder, void *arg,
+                      const etcp_storable_options *options, const etcp_storable_foreign *foreign);
 
 #endif

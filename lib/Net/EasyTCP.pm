@@ -5,6 +5,19 @@ use strict;
 use warnings;
 use warnings::register;
 
+# The packages below a symbol table.
+sub _packages {
+    my ($prefix, $table) = @_;
+    my @names = map { /\A(.+)::\z/s && $1 ne 'main' ? "$prefix$1" : () } keys %$table;
+    no strict 'refs';
+    return map { ($_, _packages("$_\::", \%{"$_\::"})) } @names;
+}
+
+# What is here before the modules below are. Objects of classes that only they bring are never made of
+# what the network says.
+my %before;
+BEGIN { %before = map { $_ => 1 } _packages('', \%main::) }
+
 use Exporter ();
 use IO::Select ();
 use IO::Socket ();
@@ -22,6 +35,9 @@ BEGIN {
 }
 
 XSLoader::load('Net::EasyTCP', $VERSION);
+
+our %_BROUGHT = map { $_ => 1 } __PACKAGE__, grep { !$before{$_} } _packages('', \%main::);
+undef %before;
 
 # The tables of 0.26, for scripts that look into them. Everything listed is built in.
 %_COMPRESS_AVAILABLE = (_order => []);
@@ -145,6 +161,34 @@ sub attach {
 sub detach {
     require Net::EasyTCP::Attach;
     return Net::EasyTCP::Attach::detach(@_);
+}
+
+# Whether the name of a property in a regular expression is one of Unicode's. Those of the program begin
+# with In or Is, or name a package.
+sub _is_unicode_property {
+    my ($name) = @_;
+    return 0 if $name =~ /::|'/;
+    return 1 if $name =~ /[=:]/ || $name !~ /\A[\s^]*I([ns])[-_\s]*(.*)\z/is;
+    my ($kind, $rest) = (lc $1, $2);
+    return 0 if $rest !~ /\A\w[\w\s-]*\z/ || $rest =~ /\AI[ns]/i;
+    no strict 'refs';
+    return 0 if $name =~ /(\w+)/ && (defined &{"main::$1"} || defined &$1);
+    my $alias = $kind eq 's' ? $rest : "Blk=$rest";
+    return eval { 'x' =~ /\p{$alias}/; 1 } ? 1 : 0;
+}
+
+# A regular expression from the network. Properties of the program are subroutines of it.
+sub _expression {
+    my ($pattern, $modifiers) = @_;
+    local $SIG{__WARN__} = sub { };
+    local $SIG{__DIE__};
+    $modifiers =~ /\A[msixpdualn]*\z/ or die "regexp flags invalid\n";
+    while ($pattern =~ /\\(?:[pP]\s*\{([^}]*)|.)/gs) {
+        die "property $1 is not Unicode's\n" if defined $1 && !_is_unicode_property($1);
+    }
+    my $expression = eval "qr/\$pattern/$modifiers";
+    die $@ if !ref $expression;
+    return $expression;
 }
 
 # A callback that leaves itself by next or last, which needs a block to leave.
@@ -276,9 +320,11 @@ each.
 
 Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, or a
 reference to an array of class names. Regular expressions are objects of class C<Regexp>; code counts as an
-object of no class that could be listed. A message with any other object is refused before anything is
-made of it: none of the class's code runs, C<DESTROY> included, and no module is loaded. The message keeps
-its place: L</receive>, or L</data> in the C<data> callback, which is called as for every message, returns
+object of no class that could be listed. C<all> leaves out the classes that only this module has brought
+into the program, such as C<IO::Socket>. A message with any other object is refused before anything is
+made of it: none of the class's code runs, C<DESTROY> included. The module of a class is loaded only if
+the class is named here; a message with an object that a class which is not here should make
+(C<STORABLE_thaw>) is refused, too. The message keeps its place: L</receive>, or L</data> in the C<data> callback, which is called as for every message, returns
 C<undef> with a text in C<$@> that names the class, and the connection goes on.
 
 =item requireencryption
@@ -297,8 +343,7 @@ should set less. Memory is taken for what has arrived, never for what a peer say
 =item maxdepth
 
 How many references deep a structure that arrives may be: Perl recurses through them to free it. The default
-is 10000, or 1000 for what only L<Storable> can decode (objects with hooks, for example), where it cannot
-be raised. A deeper one is refused like one that is damaged.
+is 10000. A deeper one is refused like one that is damaged.
 
 =item highwater
 
@@ -786,8 +831,23 @@ without it.
 =back
 
 Structures from the network may contain objects, as with every use of Storable. Their classes are those
-of your program, and so are the methods C<STORABLE_thaw> and C<DESTROY> that run for them. If peers are not
-trusted, set C<allowclasses>.
+of your program, and so are the methods C<STORABLE_thaw>, C<STORABLE_attach> and C<DESTROY> that run for
+them, and those of ties. If peers are not trusted, set C<allowclasses>.
+
+Whatever a peer sends, what comes out is something that Perl itself could have made: every item is checked
+before it is built. Values are tied to objects of allowed classes only. Regular expressions may use
+Unicode's properties, but none that the program defines, since these are subroutines of it. Names of classes
+have at most 255 bytes and 16 parts, and of classes that the program does not have, it gets at most 1000;
+what should be an object of one more is a plain array, hash or scalar, and otherwise as sent. A structure that
+would become larger than C<maxmessage> (64 bytes for each value in it, and its strings) is refused:
+C<Structure too large>.
+
+If a C<STORABLE_thaw> or C<STORABLE_attach> dies, its connection ends, and everything made of the message is
+freed; objects of it that hooks have kept are left empty. An exception of a signal handler that runs
+meanwhile is not theirs: it goes to the program, as from any other place in it, and the message
+is decoded again when it is asked for the next time, or by the next turn of the loop. It counts as the hook's if
+the hook catches it and dies of something else. While a hook runs, no later message of
+its connection is handed out, by whatever loop.
 
 Under C<-T>, everything that came from the peer is tainted: messages, structures with all that is in them
 except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host> or C<localaddr> is

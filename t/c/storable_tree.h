@@ -4,7 +4,8 @@
  * Printed: undef, yes, no for the constants (Undef, Yes, No where the constant itself is referred to),
  * 12, n:hex (native numbers), "bytes", u"bytes", [a,-,b] with - for absent elements, {key=>a} with /flags
  * behind the key if it has any, \a and ~a (weak), v<literal>"bytes", Class(a). #n= marks a node that
- * is met again as #n. */
+ * is met again as #n. Of images read whole also: tied(object)a with :key or :index, !{} (restricted), code(a),
+ * qr(pattern)modifiers, and hook<string>(references)a in the place of an object that its class made. */
 #ifndef ETCP_T_STORABLE_TREE_H
 #define ETCP_T_STORABLE_TREE_H
 
@@ -26,7 +27,9 @@ enum tree_kind {
     TREE_STRING,
     TREE_ARRAY,
     TREE_HASH,
-    TREE_REFERENCE
+    TREE_REFERENCE,
+    TREE_CODE,
+    TREE_REGEXP
 };
 
 typedef struct tree_node {
@@ -47,6 +50,9 @@ typedef struct tree_node {
         unsigned flags;
     } *keys;
     char class_name[32];
+    struct tree_node *tie, *tie_key; /* the reference to the object that it is tied to */
+    long tie_index;
+    int is_restricted, is_thawed;
     struct tree_node *next_replaced;
     int visits; /* printing: how often it is met */
     long mark;  /* and its number if that is more than once */
@@ -64,7 +70,7 @@ typedef struct tree {
     tree_node *replaced; /* values of duplicate keys, linked by next_replaced */
     long marks;
     int hooked, overloads;   /* scanning: classes with hooks, classes that overload */
-    size_t expression_bytes; /* and the length of all regular expressions */
+    int is_whole;            /* objects are made as they come */
 } tree;
 
 static inline void tree_init(tree *t, size_t image_len)
@@ -231,6 +237,11 @@ static inline void tree_empty(void *arg, void *value)
         if (item && !n->is_weak)
             tree_release(arg, item);
     }
+    if (n->tie)
+        tree_release(arg, n->tie);
+    if (n->tie_key)
+        tree_release(arg, n->tie_key);
+    n->tie = n->tie_key = NULL;
 }
 
 /* Containers inside containers are what Perl cannot have. */
@@ -239,8 +250,9 @@ static inline etcp_storable_shape tree_shape(void *arg, const void *value)
     const tree_node *n = (const tree_node *)value;
 
     (void)arg;
-    return n->kind == TREE_ARRAY || n->kind == TREE_HASH ? ETCP_STORABLE_BODY
-                                                         : ETCP_STORABLE_SCALAR;
+    return n->kind == TREE_ARRAY || n->kind == TREE_HASH || n->kind == TREE_CODE
+               ? ETCP_STORABLE_BODY
+               : ETCP_STORABLE_SCALAR;
 }
 
 static inline int tree_array_put(void *arg, void *array, size_t index, void *value)
@@ -334,7 +346,7 @@ static inline int tree_class_is(const etcp_storable_class *c, const char *name)
 
 static inline int tree_class_named(void *arg, etcp_storable_class *c)
 {
-    assert(c->len > 0 && !memchr(c->name, 0, c->len) && !c->handle);
+    assert(c->len > 0 && c->len <= 255 && !memchr(c->name, 0, c->len) && !c->handle);
     return tree_class_is(c, ((tree *)arg)->forbidden) ? ETCP_EPOLICY : 0;
 }
 
@@ -353,7 +365,9 @@ static inline void tree_weaken(void *arg, void *reference)
     tree_node *n = (tree_node *)reference;
 
     (void)arg;
-    assert(n->kind == TREE_REFERENCE && n->items[0] && !n->is_weak);
+    assert(n->kind == TREE_REFERENCE && !n->is_weak);
+    if (!n->items[0])
+        return; /* a class emptied it */
     n->is_weak = 1;
     assert(n->items[0]->refs > 1); /* the reader holds everything meanwhile */
     n->items[0]->refs--;
@@ -364,11 +378,116 @@ static inline void tree_bless(void *arg, void *value, etcp_storable_class *c)
     tree *t = (tree *)arg;
     tree_node *n = (tree_node *)value;
 
-    assert(c->handle == t && t->is_ending);
+    assert(t->is_whole || (c->handle == t && t->is_ending));
     assert(n->kind != TREE_IMMORTAL && !n->class_name[0]);
     t->blessed++;
     sprintf(n->class_name, "%.*s%s", c->len > 20 ? 20 : (int)c->len, (const char *)c->name,
             c->overloads ? "*" : "");
+}
+
+/* ---- images read whole -------------------------------------------------------------------------------- */
+
+static inline void *tree_tied(void *arg, etcp_storable_op op)
+{
+    tree *t = (tree *)arg;
+
+    if (op == ETCP_SX_TIED_ARRAY || op == ETCP_SX_TIED_HASH)
+        return tree_container(t, op == ETCP_SX_TIED_ARRAY ? TREE_ARRAY : TREE_HASH, 0);
+    return tree_constant(arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH);
+}
+
+/* Perl calls methods of the object at every turn. */
+static inline int tree_tie(void *arg, void *tied, etcp_storable_op op, void *object, void *key,
+                           uint32_t index)
+{
+    tree_node *n = (tree_node *)tied;
+    tree_node *reference = (tree_node *)object;
+
+    assert(reference->kind == TREE_REFERENCE && !n->tie);
+    if (!reference->items[0])
+        return ETCP_EDECODE; /* a class emptied it */
+    assert((op == ETCP_SX_TIED_KEY) == (key != NULL));
+    n->tie = (tree_node *)tree_share(arg, object);
+    n->tie_key = key ? (tree_node *)tree_share(arg, key) : NULL;
+    n->tie_index = op == ETCP_SX_TIED_IDX ? (long)index : -1;
+    return 0;
+}
+
+static inline void tree_restricted(void *arg, void *hash)
+{
+    (void)arg;
+    assert(((tree_node *)hash)->kind == TREE_HASH && !((tree_node *)hash)->is_restricted);
+    ((tree_node *)hash)->is_restricted = 1;
+}
+
+static inline void *tree_code(void *arg, void *text)
+{
+    const tree_node *n = (const tree_node *)text;
+
+    assert(n->kind == TREE_STRING);
+    return tree_bytes((tree *)arg, TREE_CODE, n->bytes, n->len);
+}
+
+static inline void *tree_regexp(void *arg, const uint8_t *pattern, size_t len, const uint8_t *modifiers,
+                                size_t modifiers_len)
+{
+    tree_node *n = tree_bytes((tree *)arg, TREE_REGEXP, pattern, len);
+
+    if (!n)
+        return NULL;
+    n->literal = etcp_memdup(modifiers, modifiers_len);
+    n->literal_len = modifiers_len;
+    return n->literal ? n : (tree_free_node((tree *)arg, n), NULL);
+}
+
+/* Makes n something with an item for each of the referents. */
+static inline int tree_adopt(tree *t, tree_node *n, void *const *referents, size_t count)
+{
+    tree_node **larger = etcp_realloc(n->items, (n->count + count + 1) * sizeof *larger);
+    size_t i;
+
+    if (!larger)
+        return ETCP_ENOMEM;
+    n->items = larger;
+    for (i = 0; i < count; i++) {
+        tree_node *reference = tree_container(t, TREE_REFERENCE, 1);
+        if (!reference)
+            return ETCP_ENOMEM;
+        reference->items[0] = (tree_node *)tree_share(t, referents[i]);
+        n->items[n->count++] = reference;
+    }
+    return 0;
+}
+
+/* What classes do: "D" dies, "E" empties what it is given, "X" puts an array in the place of the object, "Y"
+ * a string; others keep references to all they are given. */
+static inline int tree_thaw(void *arg, void **object, etcp_storable_class *c, const uint8_t *frozen,
+                            size_t len, void *const *referents, size_t count)
+{
+    tree *t = (tree *)arg;
+    tree_node *n = (tree_node *)*object;
+    size_t i;
+
+    if (tree_class_is(c, "D"))
+        return ETCP_EDECODE;
+    for (i = 0; i < count && tree_class_is(c, "E"); i++)
+        tree_empty(t, referents[i]);
+    if (tree_class_is(c, "X") || tree_class_is(c, "Y")) {
+        n = tree_class_is(c, "X") ? tree_container(t, TREE_ARRAY, 0)
+                                  : tree_bytes(t, TREE_STRING, frozen, len);
+        if (!n)
+            return ETCP_ENOMEM;
+        tree_release(t, *object);
+        *object = n;
+    } else if (tree_adopt(t, n, referents, tree_class_is(c, "E") ? 0 : count) < 0) {
+        return ETCP_ENOMEM;
+    }
+    etcp_free(n->literal);
+    n->literal = etcp_memdup(frozen, len);
+    n->literal_len = len;
+    n->is_thawed = 1;
+    sprintf(n->class_name, "%.*s", c->len > 20 ? 20 : (int)c->len, (const char *)c->name);
+    return n->literal ? 0 : ETCP_ENOMEM;
 }
 
 static inline const etcp_storable_builder *tree_builder(void)
@@ -376,7 +495,8 @@ static inline const etcp_storable_builder *tree_builder(void)
     static const etcp_storable_builder builder = {
         tree_constant,  tree_integer,     tree_native,  tree_string, tree_array, tree_hash,
         tree_reference, tree_array_put,   tree_hash_put, tree_reference_put,
-        tree_vstring,   tree_share,       tree_release, tree_owners, tree_shape, tree_empty, tree_class_named,
+        tree_vstring,   tree_share,       tree_release, tree_owners, tree_shape, tree_empty, tree_tied,
+        tree_tie,       tree_restricted,  tree_code,    tree_regexp, tree_thaw,  tree_class_named,
         tree_class_ready, tree_weaken,    tree_bless};
 
     return &builder;
@@ -394,28 +514,23 @@ static inline int tree_scan_class_ready(void *arg, etcp_storable_class *c)
     return 0;
 }
 
-static inline int tree_scan_regexp(void *arg, const uint8_t *item, size_t len)
-{
-    tree *t = (tree *)arg;
-
-    assert(len >= 4 && item[0] == ETCP_SX_REGEXP && len <= t->image_len);
-    t->expression_bytes += len;
-    return 0;
-}
-
 static inline int tree_scan(tree *t, etcp_storable_reader *r, const uint8_t *image, size_t len,
                             const etcp_storable_options *options, unsigned *features)
 {
-    static const etcp_storable_watcher watcher = {tree_class_named, tree_scan_class_ready,
-                                                  tree_scan_regexp};
+    static const etcp_storable_watcher watcher = {tree_class_named, tree_scan_class_ready};
 
     return etcp_storable_scan(r, image, len, &watcher, t, options, features);
 }
 
+typedef int tree_reading(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                         const etcp_storable_builder *builder, void *arg,
+                         const etcp_storable_options *options, void **root);
+
 /* Reads an image from a block of exactly its size, so that a sanitizer sees each byte too far. Returns
  * the reader's result; after a failure nothing may be left of the tree. */
-static inline int tree_read(tree *t, etcp_storable_reader *r, const uint8_t *image, size_t len,
-                            const etcp_storable_options *options, tree_node **root)
+static inline int tree_read_by(tree_reading *reading, tree *t, etcp_storable_reader *r,
+                               const uint8_t *image, size_t len, const etcp_storable_options *options,
+                               tree_node **root)
 {
     uint8_t *exact = len ? malloc(len) : NULL;
     void *value = NULL;
@@ -423,7 +538,7 @@ static inline int tree_read(tree *t, etcp_storable_reader *r, const uint8_t *ima
 
     if (len)
         memcpy(exact, image, len);
-    rc = etcp_storable_read(r, exact, len, tree_builder(), t, options, &value);
+    rc = reading(r, exact, len, tree_builder(), t, options, &value);
     free(exact);
     while (t->replaced) {
         tree_node *next = t->replaced->next_replaced;
@@ -432,6 +547,42 @@ static inline int tree_read(tree *t, etcp_storable_reader *r, const uint8_t *ima
     }
     *root = (tree_node *)value;
     return rc;
+}
+
+static inline int tree_read(tree *t, etcp_storable_reader *r, const uint8_t *image, size_t len,
+                            const etcp_storable_options *options, tree_node **root)
+{
+    return tree_read_by(etcp_storable_read, t, r, image, len, options, root);
+}
+
+static inline int tree_read_all(tree *t, etcp_storable_reader *r, const uint8_t *image, size_t len,
+                                const etcp_storable_options *options, tree_node **root)
+{
+    t->is_whole = 1;
+    return tree_read_by(etcp_storable_read_all, t, r, image, len, options, root);
+}
+
+/* Whether a scan, and reading it whole if it is sound, keep their promises: what was scanned can be read,
+ * unless a class refuses; a failure leaves nothing. */
+static inline int tree_is_sound_whole(etcp_storable_reader *r, const uint8_t *image, size_t len,
+                                      const etcp_storable_options *options, const char *forbidden)
+{
+    unsigned features;
+    tree_node *root;
+    tree t;
+    int rc;
+    int is_clean;
+
+    tree_init(&t, len);
+    t.forbidden = forbidden;
+    if (tree_scan(&t, r, image, len, options, &features) != 0)
+        return 1;
+    rc = tree_read_all(&t, r, image, len, options, &root);
+    is_clean = rc == 0 || t.live == 0;
+    tree_deinit(&t);
+    /* Text is not looked at by the scan: this builder takes no UTF-8 with the byte C0. */
+    return is_clean && (rc == 0 || rc == ETCP_ENOMEM ||
+                        (rc == ETCP_EDECODE && (features || memchr(image, 0xc0, len))));
 }
 
 /* ---- printing: tree_visit once, then tree_print ------------------------------------------------------- */
@@ -492,8 +643,15 @@ static inline void tree_print_leaf(const tree_node *n, etcp_buf *out)
             etcp_buf_append_str(out, text);
         }
         break;
+    case TREE_CODE:
+    case TREE_REGEXP:
+        etcp_buf_append_str(out, n->kind == TREE_CODE ? "code(" : "qr(");
+        tree_print_bytes(n->bytes, n->len, out);
+        etcp_buf_append_byte(out, ')');
+        tree_print_bytes(n->literal, n->literal_len, out);
+        break;
     default:
-        if (n->literal) {
+        if (n->literal && !n->is_thawed) {
             etcp_buf_append_str(out, "v<");
             tree_print_bytes(n->literal, n->literal_len, out);
             etcp_buf_append_byte(out, '>');
@@ -511,17 +669,70 @@ static inline void tree_visit(tree_node *n)
 
     if (n->visits++)
         return;
+    if (n->tie)
+        tree_visit(n->tie->items[0]);
     for (i = 0; i < n->count; i++) {
         if (n->items[i])
             tree_visit(n->items[i]);
     }
 }
 
-static inline void tree_print(tree *t, tree_node *n, etcp_buf *out)
+static inline void tree_print_tie(tree *t, const tree_node *n, etcp_buf *out)
+{
+    char text[24];
+
+    etcp_buf_append_str(out, "tied(");
+    tree_print(t, n->tie->items[0], out);
+    if (n->tie_key) {
+        etcp_buf_append_byte(out, ':');
+        tree_print(t, n->tie_key, out);
+    }
+    if (n->tie_index >= 0) {
+        sprintf(text, ":%ld", n->tie_index);
+        etcp_buf_append_str(out, text);
+    }
+    etcp_buf_append_byte(out, ')');
+}
+
+static inline void tree_print_thawed(tree *t, const tree_node *n, etcp_buf *out)
+{
+    size_t i;
+
+    etcp_buf_append_str(out, "hook<");
+    tree_print_bytes(n->literal, n->literal_len, out);
+    etcp_buf_append_str(out, ">(");
+    for (i = 0; i < n->count; i++) {
+        if (i)
+            etcp_buf_append_byte(out, ',');
+        tree_print(t, n->items[i], out);
+    }
+    etcp_buf_append_byte(out, ')');
+}
+
+static inline void tree_print_content(tree *t, tree_node *n, etcp_buf *out)
 {
     static const char *const open[] = {"[", "{"};
     static const char *const shut[] = {"]", "}"};
-    int is_counted = n->kind == TREE_ARRAY || n->kind == TREE_HASH;
+    const int is_counted = n->kind == TREE_ARRAY || n->kind == TREE_HASH;
+
+    if (n->is_restricted)
+        etcp_buf_append_byte(out, '!');
+    if (is_counted)
+        etcp_buf_append_str(out, open[n->kind == TREE_HASH]);
+    else if (n->kind == TREE_REFERENCE)
+        etcp_buf_append_byte(out, n->is_weak ? '~' : '\\');
+    if (n->is_thawed)
+        tree_print_thawed(t, n, out);
+    else if (is_counted || n->kind == TREE_REFERENCE)
+        tree_print_items(t, n, out);
+    else
+        tree_print_leaf(n, out);
+    if (is_counted)
+        etcp_buf_append_str(out, shut[n->kind == TREE_HASH]);
+}
+
+static inline void tree_print(tree *t, tree_node *n, etcp_buf *out)
+{
     char text[24];
 
     if (n->mark) {
@@ -538,16 +749,9 @@ static inline void tree_print(tree *t, tree_node *n, etcp_buf *out)
         etcp_buf_append_str(out, n->class_name);
         etcp_buf_append_byte(out, '(');
     }
-    if (is_counted)
-        etcp_buf_append_str(out, open[n->kind == TREE_HASH]);
-    else if (n->kind == TREE_REFERENCE)
-        etcp_buf_append_byte(out, n->is_weak ? '~' : '\\');
-    if (is_counted || n->kind == TREE_REFERENCE)
-        tree_print_items(t, n, out);
-    else
-        tree_print_leaf(n, out);
-    if (is_counted)
-        etcp_buf_append_str(out, shut[n->kind == TREE_HASH]);
+    if (n->tie)
+        tree_print_tie(t, n, out);
+    tree_print_content(t, n, out);
     if (n->class_name[0])
         etcp_buf_append_byte(out, ')');
 }

@@ -10,7 +10,7 @@ enum { IMAGE_MAX = 4096 };
 
 /* The local freeze of the tests' machine: sizes 4 and 8, as storable_tree.h takes native numbers. */
 static const etcp_storable_options options = {
-    50, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8};
+    50, 0, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8};
 
 static size_t unhex(const char *hex, uint8_t *bytes)
 {
@@ -310,6 +310,65 @@ static void test_nested_claims(etcp_storable_reader *r)
     tree_deinit(&t);
 }
 
+/* An image of one object whose class has this name. */
+static int read_class_name(etcp_storable_reader *r, const char *name, size_t len)
+{
+    uint8_t image[1024] = {5, 11, ETCP_SX_BLESS, ETCP_SX_LONG_CLASS, 0, 0};
+    tree_node *root;
+    tree t;
+    int rc;
+
+    image[6] = (uint8_t)(len >> 8);
+    image[7] = (uint8_t)len;
+    memcpy(image + 8, name, len);
+    image[8 + len] = ETCP_SX_UNDEF;
+    tree_init(&t, len + 9);
+    rc = tree_read(&t, r, image, len + 9, &options, &root);
+    tree_deinit(&t);
+    return rc;
+}
+
+static void test_class_names(etcp_storable_reader *r)
+{
+    static const char parts[] = "a::b::c::d::e::f::g::h::i::j::k::l::m::n::o::p";
+    char name[300];
+
+    memset(name, 'a', sizeof name);
+    tap_is_int(read_class_name(r, name, 255), 0, "a class name of 255 bytes");
+    tap_is_int(read_class_name(r, name, 256), ETCP_EDECODE, "one byte more");
+    tap_is_int(read_class_name(r, parts, sizeof parts - 1), 0, "a class name of 16 parts");
+    tap_is_int(read_class_name(r, strcat(strcpy(name, parts), "::q"), sizeof parts + 2), ETCP_EDECODE,
+               "one part more");
+    tap_is_int(read_class_name(r, strcat(strcpy(name, parts), "'q"), sizeof parts + 1), ETCP_EDECODE,
+               "by the old separator, too");
+    tap_is_int(read_class_name(r, "::::", 4), 0, "separators alone");
+}
+
+/* Limits on what a structure becomes: 64 bytes for each item, and the image for its strings. */
+static void test_size(etcp_storable_reader *r)
+{
+    uint8_t image[IMAGE_MAX];
+    const size_t len = unhex("050b 02 00000003 0e 05 0a 01 61", image);
+    etcp_storable_options limited = options;
+    unsigned features;
+    tree_node *root;
+    tree t;
+
+    limited.max_size = 4 * ETCP_STORABLE_ITEM_SIZE + len;
+    tree_init(&t, len);
+    tap_is_int(tree_read(&t, r, image, len, &limited, &root), 0, "four items of four");
+    tree_deinit(&t);
+    limited.max_size--;
+    tree_init(&t, len);
+    tap_is_int(tree_read(&t, r, image, len, &limited, &root), ETCP_EPOLICY, "a byte less");
+    tap_is_str(etcp_storable_reader_error(r), "Structure too large", "it says why");
+    tap_is_int((long)t.live, 0, "nothing is left");
+    tap_is_int(tree_scan(&t, r, image, len, &limited, &features), ETCP_EPOLICY, "the scan agrees");
+    limited.max_size = 1;
+    tap_is_int(tree_read(&t, r, image, len, &limited, &root), ETCP_EPOLICY, "the smallest limit");
+    tree_deinit(&t);
+}
+
 /* ---- damage ------------------------------------------------------------------------------------------- */
 
 /* Reads it, and scans it if Storable would get it. Either it is sound or nothing is left. */
@@ -327,7 +386,7 @@ static int is_survived(etcp_storable_reader *r, const uint8_t *image, size_t len
     tree_deinit(&t);
     if (rc == ETCP_STORABLE_FOREIGN)
         rc = tree_scan(&t, r, image, len, &options, &features);
-    return is_clean && rc <= 0;
+    return is_clean && rc <= 0 && tree_is_sound_whole(r, image, len, &options, NULL);
 }
 
 static void test_damage(etcp_storable_reader *r, const char *name, const char *hex)
@@ -455,6 +514,97 @@ static void test_scan(etcp_storable_reader *r)
                ETCP_EPOLICY, "scan: an expression without a class is of class Regexp");
 }
 
+/* ---- images read whole --------------------------------------------------------------------------------- */
+
+/* What classes do here: see tree_thaw. */
+static const struct {
+    const char *name;
+    const char *hex;
+    const char *printed; /* NULL: it fails */
+} whole[] = {
+    {"plain data", "050b 02 00000002 0a 01 61 04 00 00000000", "#1=[\"a\",\\#1]"},
+    {"a hook", "050b 13 02 03 54486b 08 646174613a616263", "THk({hook<data:abc>()})"},
+    {"a hook with references",
+     "050b 13 42 02 00000001 08 82 42 04 11 01 42 03 00000000 02 01 41 01 52",
+     "A({hook<R>()})"},
+    {"and a list of them, an item met before and the object itself among them",
+     "050b 02 00000003 0a 01 78 0e 04 13 40 11 01 42 03 00000000 80 01 41 00 04 00000005 00000001"
+     " 00000002 00000004",
+     "[#1=\"x\",-,\\#2=A(hook<>(\\B({}),\\#1,\\#3=Undef,\\#2))]"},
+    {"hooks of all kinds", "050b 02 00000004 04 13 00 01 41 01 31 04 13 21 00 01 32 04 13 22 00 01 33"
+     " 04 13 23 04 00 01 34 04 11 01 42 05",
+     "[\\A(hook<1>()),\\A([hook<2>()]),\\A({hook<3>()}),\\A(tied(B(undef))hook<4>())]"},
+    {"a hook that puts an array in the place of the object", "050b 04 13 00 01 58 01 61",
+     "\\X([hook<a>()])"},
+    {"or a string", "050b 02 00000002 13 00 01 59 01 61 00 00000001", "[#1=Y(hook<a>()),#1]"},
+    {"but no array as an element", "050b 02 00000001 13 00 01 58 01 61", NULL},
+    {"or as a value", "050b 03 00000001 13 00 01 58 00 00000001 61", NULL},
+    {"or for a tied object", "050b 04 13 03 06 01 58 00 04 11 01 42 05", NULL},
+    {"a hook that empties what is still being read",
+     "050b 02 00000002 04 13 80 01 45 00 01 00000000 05", "[\\E(hook<>()),undef]"},
+    {"ties",
+     "050b 02 00000004 04 0b 04 11 01 41 05 15 04 12 00 05 0a 01 6b 16 14 12 00 05 00000007"
+     " 04 0c 04 11 01 42 03 00000001 0d 00 00000003 00000001 61",
+     "[\\tied(#1=A(undef))[],tied(A(undef):\"k\")undef,tied(A*(undef):7)undef,"
+     "\\tied(B({a=>tied(#1)undef})){}]"},
+    {"code", "050b 04 11 01 41 1a 0a 01 78", "\\A(code(x))"},
+    {"code, and what comes behind its text", "050b 02 00000003 04 1a 0a 01 78 0a 01 79 00 00000004",
+     "[\\code(x),#1=\"y\",#1]"},
+    {"the text of code, met again", "050b 02 00000002 04 1a 0a 01 78 00 00000003",
+     "[\\code(x),-]"},
+    {"regular expressions", "050b 02 00000002 04 11 01 41 20 00 03 616263 01 69 20 01 00000001 61 00",
+     "[\\A(qr(abc)i),qr(a)]"},
+    {"a restricted hash", "050b 19 01 00000002 08 81 04 00000001 61 0e 10 00000001 62",
+     "!{a/4=>1,b/10=>undef}"},
+    {"an empty restricted hash, which is none", "050b 19 01 00000000", "{}"},
+    {"a weak reference to what nothing else owns", "050b 02 00000001 1b 02 00000000", NULL},
+    {"objects and a duplicate key",
+     "050b 03 00000002 11 01 41 05 00000001 61 08 82 00000001 61", "{a=>2}"},
+    {"a class that dies", "050b 02 00000002 04 11 01 41 02 00000001 04 00 00000000 04 13 00 01 44 00",
+     NULL},
+    {"a class that dies when others have kept each other",
+     "050b 02 00000002 04 13 40 13 80 01 41 00 01 00000002 a0 00 00 01 00000003 04 13 00 01 44 00",
+     NULL},
+    {"a class that dies inside a tied object", "050b 0c 04 11 01 41 03 00000001 04 13 00 01 44 00", NULL},
+    {"a class that dies behind a key", "050b 15 04 13 00 01 44 00 0a 00", NULL},
+};
+
+static void test_whole_image(etcp_storable_reader *r, size_t i, etcp_buf *out)
+{
+    uint8_t image[IMAGE_MAX];
+    const size_t len = unhex(whole[i].hex, image);
+    tree_node *root;
+    tree t;
+    int rc;
+
+    tree_init(&t, len);
+    rc = tree_read_all(&t, r, image, len, &options, &root);
+    if (!whole[i].printed) {
+        tap_ok(rc != 0 ? t.live == 0 : whole[i].printed == NULL, "%s: nothing is left", whole[i].name);
+    } else if (tap_is_int(rc, 0, "%s", whole[i].name)) {
+        etcp_buf_clear(out);
+        tree_visit(root);
+        tree_print(&t, root, out);
+        etcp_buf_append_byte(out, 0);
+        tap_is_str((const char *)etcp_buf_bytes(out), whole[i].printed, "%s: value", whole[i].name);
+    } else {
+        tap_note("%s", etcp_storable_reader_error(r));
+    }
+    tree_deinit(&t);
+    test_damage(r, whole[i].name, whole[i].hex);
+}
+
+static void test_whole(etcp_storable_reader *r)
+{
+    etcp_buf out;
+    size_t i;
+
+    etcp_buf_init(&out);
+    for (i = 0; i < sizeof whole / sizeof *whole; i++)
+        test_whole_image(r, i, &out);
+    etcp_buf_deinit(&out);
+}
+
 /* ---- shapes ------------------------------------------------------------------------------------------- */
 
 /* What only references may lead to. All come with a class A of number 0 named before, and begin with
@@ -534,21 +684,20 @@ static void test_shapes(etcp_storable_reader *r)
                "a hooked scalar met again as an element of what it refers to");
 }
 
-/* What the watcher is told: which classes have hooks or overload, and where expressions are. */
+/* What the watcher is told: which classes have hooks or overload. */
 static void test_watcher(etcp_storable_reader *r)
 {
     uint8_t image[IMAGE_MAX];
     unsigned features;
     tree t;
-    size_t len = unhex("050b 02 00000005 13 00 01 41 00 04 14 11 01 42 05 13 20 00 00"
-                       " 20 00 03 616263 01 69 20 01 00000001 61 00",
+    size_t len = unhex("050b 02 00000004 13 00 01 41 00 04 14 11 01 42 05 13 20 00 00"
+                       " 20 00 03 616263 01 69",
                        image);
 
     tree_init(&t, len);
     tap_is_int(tree_scan(&t, r, image, len, &options, &features), 0, "scan: a bit of everything");
     tap_is_int(t.hooked, 1, "scan: one class has hooks");
     tap_is_int(t.overloads, 1, "scan: one overloads");
-    tap_is_int((long)t.expression_bytes, 8 + 8, "scan: expressions are found from end to end");
 }
 
 /* ---- allocation ---------------------------------------------------------------------------------------- */
@@ -627,6 +776,9 @@ int main(void)
     test_nested_claims(r);
     test_scan(r);
     test_watcher(r);
+    test_class_names(r);
+    test_size(r);
+    test_whole(r);
     test_shapes(r);
     for (i = 0; i < sizeof sound / sizeof *sound; i++)
         test_damage(r, sound[i].name, sound[i].hex);
