@@ -107,7 +107,7 @@ static void notice_closed_handle(const etcp_object *o)
         etcp_conn_close(o->conn);
 }
 
-/* Has Storable thaw the oldest message. Returns whether there is still something to call back for: hooks
+/* Thaws the oldest message. Returns whether there is still something to call back for: hooks
  * may have closed the client or fetched the message. */
 static int thaw_first(pTHX_ etcp_object *o)
 {
@@ -119,6 +119,49 @@ static int thaw_first(pTHX_ etcp_object *o)
     return etcp_conn_is_open(o->conn) && !etcp_bucket_is_empty(&o->bucket);
 }
 
+/* Calls back for the messages of a client that are due, unless an older one is still being thawed, in a
+ * loop further out. A thaw that does not end leaves its message due. */
+static void hand_over(pTHX_ etcp_object *server, etcp_object *o)
+{
+    etcp_object_protect(aTHX_ o);
+    while (o->owed && !o->thawing) {
+        if (etcp_bucket_is_empty(&o->bucket) ||
+            (etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN && !thaw_first(aTHX_ o))) {
+            o->owed = 0;
+            return;
+        }
+        o->owed--;
+        call_back(aTHX_ server->srv->on_data, o);
+        notice_closed_handle(o);
+        if (server->srv->running > 0 && server->srv->stop_requested)
+            return;
+    }
+}
+
+/* Messages whose turn was put off because a hook was running, or because it did not end. */
+static void pay_debts(pTHX_ etcp_object *server)
+{
+    etcp_object *o;
+
+    if (!server->srv->owes)
+        return;
+    server->srv->owes = 0;
+    for (o = server->srv->clients; o;) {
+        if (o->owed && o->thawing)
+            server->srv->owes = 1;
+        if (!o->owed || o->thawing) {
+            o = o->next;
+            continue;
+        }
+        server->srv->owes = 1;
+        hand_over(aTHX_ server, o);
+        if (server->srv->running > 0 && server->srv->stop_requested)
+            return;
+        o = server->srv->clients; /* the callback may have changed the list */
+        server->srv->owes = 0;
+    }
+}
+
 static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(event->conn);
@@ -127,8 +170,12 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_conn_fail(event->conn);
         return;
     }
-    if (etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN && !thaw_first(aTHX_ o))
+    if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
+        o->owed++;
+        server->srv->owes = 1;
+        hand_over(aTHX_ server, o);
         return;
+    }
     call_back(aTHX_ server->srv->on_data, o);
     notice_closed_handle(o);
 }
@@ -207,8 +254,10 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
 {
     const I32 scope = PL_savestack_ix;
     etcp_server_event event;
-    int rc = etcp_server_poll(server->srv->core, timeout_ms);
+    int rc;
 
+    pay_debts(aTHX_ server);
+    rc = etcp_server_poll(server->srv->core, timeout_ms);
     if (rc == ETCP_EINTR) {
         PERL_ASYNC_CHECK();
         return 1;

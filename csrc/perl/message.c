@@ -59,26 +59,23 @@ static SV *bytes_of_event(pTHX_ const etcp_event *event)
     return sv;
 }
 
-static const etcp_thaw_policy *policy_of(const etcp_object *o)
-{
-    static const etcp_thaw_policy allow_all;
-
-    return o->policy ? &o->policy->rule : &allow_all;
-}
-
-/* Thaws and files the result. Returns 1 (stored), 0 (damaged, $@ set), -1 (needs Perl: not stored). */
+/* Thaws and files the result. Returns 1 (stored), 0 (damaged, $@ set), -1 (not stored: it needs Perl, or
+ * was interrupted by an exception, which goes into result). */
 static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, int may_run_perl,
                             etcp_message *result)
 {
     SV *out = NULL;
     SV *error = NULL;
 
-    switch (etcp_perl_thaw(aTHX_ data, len, policy_of(o), may_run_perl, &out, &error)) {
+    switch (etcp_perl_thaw(aTHX_ data, len, &o->policy->rule, may_run_perl, &out, &error)) {
     case ETCP_THAW_OK:
         result->sv = out;
         result->state = ETCP_MESSAGE_READY;
         return 1;
     case ETCP_THAW_NEEDS_PERL:
+        return -1;
+    case ETCP_THAW_INTERRUPTED:
+        result->sv = error;
         return -1;
     case ETCP_THAW_REFUSED:
         result->sv = newSVpvf("Received data refused: %" SVf, SVfARG(error));
@@ -114,21 +111,41 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
     return 1;
 }
 
+static void end_thawing(pTHX_ void *o)
+{
+    PERL_UNUSED_CONTEXT;
+    ((etcp_object *)o)->thawing = 0;
+}
+
+/* Puts back the message that a signal handler interrupted, and lets the program have its exception. */
+static void interrupted(pTHX_ etcp_object *o, SV *image, SV *exception)
+{
+    etcp_bucket_unshift(aTHX_ &o->bucket, SvREFCNT_inc_simple_NN(image), ETCP_MESSAGE_FROZEN);
+    SvSetSV(ERRSV, exception);
+    croak(NULL);
+}
+
 int etcp_message_prepare(pTHX_ etcp_object *o)
 {
     etcp_message m;
     SV *image;
     int rc;
 
-    if (etcp_bucket_is_empty(&o->bucket))
+    if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
         return 1;
     if (etcp_bucket_first(&o->bucket)->state != ETCP_MESSAGE_FROZEN)
         return 1;
     /* Hooks run, which may drop this object or come back to it: the image is taken out first. */
     etcp_object_protect(aTHX_ o);
     image = sv_2mortal(etcp_bucket_shift(&o->bucket).sv);
+    ENTER;
+    SAVEDESTRUCTOR_X(end_thawing, o);
+    o->thawing = 1;
     rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, &m);
-    if (rc <= 0)
+    LEAVE;
+    if (rc < 0)
+        interrupted(aTHX_ o, image, m.sv);
+    if (rc == 0)
         return 0;
     if (m.state == ETCP_MESSAGE_READY)
         etcp_taint(aTHX_ m.sv);
@@ -146,7 +163,7 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
         *failed = 1;
         return NULL;
     }
-    if (etcp_bucket_is_empty(&o->bucket))
+    if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
         return NULL;
     m = etcp_bucket_shift(&o->bucket);
     if (m.state == ETCP_MESSAGE_REFUSED) {
@@ -313,6 +330,10 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
         seconds = 0; /* does not wait */
     else if (!(seconds > 0))
         seconds = DEFAULT_RECEIVE_SECONDS;
+    if (o->thawing) {
+        etcp_fail(aTHX_ "Cannot receive while a message is being decoded");
+        return NULL;
+    }
     timeout_ms = seconds > 4000000 ? 4000000000u : (unsigned)(seconds * 1000);
     for (;;) {
         sv = etcp_message_fetch(aTHX_ o, &failed);

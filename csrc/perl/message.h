@@ -10,13 +10,14 @@ const etcp_payload_ops *etcp_message_payload_ops(void);
 /* Plain messages of at least this size are received into, and sent from, the scalar itself. */
 #define ETCP_LARGE_MESSAGE ((size_t)32768)
 
-/* Puts the message of an event into o's bucket. Runs no Perl code: an image that only Storable can
- * thaw waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). */
+/* Puts the message of an event into o's bucket. Runs no Perl code: an image that takes Perl
+ * code waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). */
 int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event);
 
 /* Makes the oldest message ready to be fetched; may run Perl code (Storable's hooks). Returns 1, or 0
  * when the image is damaged: the message is gone and $@ says why. The bucket may be empty afterwards
- * in both cases. */
+ * in both cases. Meanwhile o->thawing is set, and nothing else comes out of the bucket. Croaks with the
+ * exception of a signal handler that died meanwhile: the message is where it was. */
 int etcp_message_prepare(pTHX_ etcp_object *o);
 
 /* Takes the oldest message out of the bucket: an SV the caller owns. NULL: none, or it was refused or

@@ -20,6 +20,7 @@ struct etcp_server_part {
     SV *attachment;       /* what attach() noted, or NULL */
     etcp_running running;
     int stop_requested;
+    int owes; /* some client's data callback was put off */
     NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
     int uses_rsa;
     int clone_errno;      /* why this thread has no core */
