@@ -95,21 +95,9 @@ static void *make_array(void *arg, size_t count)
     return av;
 }
 
-/* Whether a container is as we left it: code that was given a reference may have tied or locked it. */
-static int is_ours(const SV *container)
-{
-    return !SvREADONLY(container) &&
-           !(SvRMAGICAL(container) && mg_find((SV *)container, PERL_MAGIC_tied));
-}
-
 static int put_in_array(void *arg, void *array, size_t index, void *value)
 {
-    dTHAWER;
-
-    if (t->may_run_perl)
-        return is_ours((SV *)array) && av_store((AV *)array, (SSize_t)index, (SV *)value)
-                   ? 0
-                   : ETCP_EDECODE;
+    PERL_UNUSED_ARG(arg);
     AvARRAY((AV *)array)[index] = (SV *)value;
     return 0;
 }
@@ -155,17 +143,6 @@ static HE *entry_of(pTHX_ HV *hash, const char *key, STRLEN len, int flags, SV *
     return he;
 }
 
-/* A key that a restricted hash may have but does not. Values that the key has had stay. */
-static int put_placeholder(pTHX_ etcp_thawer *t, HV *hash, const char *key, STRLEN len, int flags,
-                           SV *value)
-{
-    if (hv_common(hash, NULL, key, len, flags, HV_FETCH_ISEXISTS, NULL, 0))
-        return ETCP_EDECODE;
-    (void)hv_common(hash, NULL, key, len, flags, HV_FETCH_ISSTORE | HV_FETCH_JUST_SV,
-                    &PL_sv_placeholder, 0);
-    return keep_replaced(aTHX_ t, value);
-}
-
 static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, unsigned key_flags,
                        void *value)
 {
@@ -177,12 +154,6 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     if (len > I32_MAX ||
         ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
         return ETCP_EDECODE;
-    if (t->may_run_perl && !is_ours((SV *)hash))
-        return ETCP_EDECODE;
-    if (key_flags & ETCP_SX_KEY_PLACEHOLDER)
-        return put_placeholder(aTHX_ t, (HV *)hash, (const char *)key, len, flags, (SV *)value);
-    if (key_flags & ETCP_SX_KEY_LOCKED)
-        SvREADONLY_on((SV *)value);
     he = entry_of(aTHX_ (HV *)hash, (const char *)key, len, flags, &old);
     HeVAL(he) = (SV *)value;
     return old ? keep_replaced(aTHX_ t, old) : 0;
@@ -202,9 +173,7 @@ static int put_in_reference(void *arg, void *reference, void *value, etcp_storab
     const int is_weak = op == ETCP_SX_WEAKREF || op == ETCP_SX_WEAKOVERLOAD;
     dTHAWER;
 
-    /* Code that was given a reference to it may have put something there. */
-    if (t->may_run_perl && (SvOK(rv) || SvMAGICAL(rv) || SvREADONLY(rv)))
-        return ETCP_EDECODE;
+    PERL_UNUSED_VAR(t);
     if (is_weak && SvREADONLY((SV *)value))
         return ETCP_EDECODE;
     SvRV_set(rv, (SV *)value);
@@ -289,6 +258,62 @@ static void weaken(void *arg, void *reference)
     sv_rvweaken(rv);
     if (lock)
         SvREADONLY_on(rv);
+}
+
+/* ---- filling what code may have changed ------------------------------------------------------ */
+
+/* Whether a container is as we left it: code that was given a reference may have tied or locked it. */
+static int is_ours(const SV *container)
+{
+    return !SvREADONLY(container) &&
+           !(SvRMAGICAL(container) && mg_find((SV *)container, PERL_MAGIC_tied));
+}
+
+static int put_in_any_array(void *arg, void *array, size_t index, void *value)
+{
+    dTHAWER;
+
+    PERL_UNUSED_VAR(t);
+    return is_ours((SV *)array) && av_store((AV *)array, (SSize_t)index, (SV *)value) ? 0
+                                                                                      : ETCP_EDECODE;
+}
+
+/* A key that a restricted hash may have but does not. Values that the key has had stay. */
+static int put_placeholder(pTHX_ etcp_thawer *t, HV *hash, const char *key, STRLEN len, int flags,
+                           SV *value)
+{
+    if (hv_common(hash, NULL, key, len, flags, HV_FETCH_ISEXISTS, NULL, 0))
+        return ETCP_EDECODE;
+    (void)hv_common(hash, NULL, key, len, flags, HV_FETCH_ISSTORE | HV_FETCH_JUST_SV,
+                    &PL_sv_placeholder, 0);
+    return keep_replaced(aTHX_ t, value);
+}
+
+static int put_in_any_hash(void *arg, void *hash, const uint8_t *key, size_t len,
+                           unsigned key_flags, void *value)
+{
+    dTHAWER;
+    const int flags = (int)(key_flags & (ETCP_SX_KEY_UTF8 | ETCP_SX_KEY_WAS_UTF8));
+
+    if (!is_ours((SV *)hash))
+        return ETCP_EDECODE;
+    if (!(key_flags & ETCP_SX_KEY_PLACEHOLDER)) {
+        if (key_flags & ETCP_SX_KEY_LOCKED)
+            SvREADONLY_on((SV *)value);
+        return put_in_hash(arg, hash, key, len, key_flags, value);
+    }
+    if (len > I32_MAX || ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
+        return ETCP_EDECODE;
+    return put_placeholder(aTHX_ t, (HV *)hash, (const char *)key, len, flags, (SV *)value);
+}
+
+static int put_in_any_reference(void *arg, void *reference, void *value, etcp_storable_op op)
+{
+    const SV *rv = (const SV *)reference;
+
+    if (SvOK(rv) || SvMAGICAL(rv) || SvREADONLY(rv))
+        return ETCP_EDECODE;
+    return put_in_reference(arg, reference, value, op);
 }
 
 /* ---- ties and locks -------------------------------------------------------------------------- */
@@ -438,6 +463,7 @@ static int thaw_with_perl(pTHX_ const U8 *data, STRLEN len, etcp_thawer *t,
 {
     etcp_storable_reader *reader = etcp_storable_reader_new();
     SV *image = newSVpvn((const char *)data, len);
+    etcp_storable_builder careful = builder;
     void *root;
     int result = ETCP_THAW_OK;
     int rc;
@@ -447,7 +473,10 @@ static int thaw_with_perl(pTHX_ const U8 *data, STRLEN len, etcp_thawer *t,
     ENTER;
     SAVEFREESV(image);
     SAVEDESTRUCTOR_X(free_reader, reader);
-    rc = etcp_storable_read_all(reader, (const uint8_t *)SvPVX_const(image), len, &builder, t, options,
+    careful.array_put = put_in_any_array;
+    careful.hash_put = put_in_any_hash;
+    careful.reference_put = put_in_any_reference;
+    rc = etcp_storable_read_all(reader, (const uint8_t *)SvPVX_const(image), len, &careful, t, options,
                                 &root);
     SvREFCNT_dec((SV *)t->replaced);
     t->replaced = NULL;

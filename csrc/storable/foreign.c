@@ -96,8 +96,10 @@ static int open_tied(etcp_storable_reader *r, unsigned op)
                                     : op == ETCP_SX_TIED_KEY ? ETCP_FRAME_TIED_KEY
                                                              : ETCP_FRAME_TIED;
     void *value;
-    int rc = etcp_storable_reserve_frame(r);
+    int rc = is_body ? etcp_storable_may_place_body(r) : 0;
 
+    if (rc == 0)
+        rc = etcp_storable_reserve_frame(r);
     if (rc == 0 && is_body)
         rc = note_tie(r, ETCP_TIE_OPEN);
     if (rc < 0)
@@ -171,9 +173,11 @@ static int read_code(etcp_storable_reader *r)
     const uint32_t class_index = r->pending;
     void *text;
     void *code;
-    unsigned op;
-    int rc = etcp_storable_take_byte(r, &op);
+    unsigned op = 0;
+    int rc = etcp_storable_may_place_body(r);
 
+    if (rc == 0)
+        rc = etcp_storable_take_byte(r, &op);
     r->features |= ETCP_STORABLE_HAS_CODE;
     r->pending = ETCP_STORABLE_NO_CLASS;
     if (rc == 0)
@@ -191,7 +195,6 @@ static int read_code(etcp_storable_reader *r)
         return etcp_storable_damaged(r, "unusable code");
     r->pending = class_index;
     rc = etcp_storable_leaf(r, code);
-    r->item_shape = r->builder->shape(r->arg, code);
     if (etcp_storable_reserve_tag(r) < 0)
         return ETCP_ENOMEM;
     etcp_storable_forget_tag(r, r->tag_count++);
@@ -352,9 +355,11 @@ static int go_on_with_hook(etcp_storable_reader *r, unsigned flags)
     if (rc < 0)
         return rc;
     if ((f->flags & ETCP_SX_HOOK_KIND) != ETCP_SX_HOOK_TIED) {
-        if (r->holds_tags)
-            f->shape = (uint8_t)r->builder->shape(r->arg, f->value);
-        return etcp_storable_complete(r);
+        etcp_storable_complete(r);
+        /* The class may have put something of another shape there. */
+        return r->holds_tags && r->builder->shape(r->arg, r->item) == ETCP_STORABLE_BODY
+                   ? etcp_storable_may_place_body(r)
+                   : ETCP_STEP_ITEM;
     }
     if (r->blessings[f->index].is_replaced)
         return etcp_storable_damaged(r, "tied object that is attached");
@@ -413,6 +418,10 @@ static int read_hook(etcp_storable_reader *r)
     void *value;
     int rc = read_hook_kind(r, &flags, &kind);
 
+    if (rc < 0)
+        return rc;
+    is_scalar = kind == ETCP_SX_HOOK_SCALAR || kind == ETCP_SX_HOOK_TIED_SCALAR;
+    rc = is_scalar ? 0 : etcp_storable_may_place_body(r);
     if (rc == 0)
         rc = etcp_storable_reserve_frame(r);
     if (rc == 0)
@@ -427,7 +436,6 @@ static int read_hook(etcp_storable_reader *r)
     r->features |= ETCP_STORABLE_HAS_HOOK;
     note_hook(r);
     etcp_storable_tag(r, value);
-    is_scalar = kind == ETCP_SX_HOOK_SCALAR || kind == ETCP_SX_HOOK_TIED_SCALAR;
     f = etcp_storable_push(r, value, is_scalar ? ETCP_STORABLE_SCALAR : ETCP_STORABLE_BODY,
                            ETCP_FRAME_HOOK, ETCP_SX_HOOK, 0);
     f->flags = (uint8_t)flags;

@@ -346,7 +346,9 @@ static int read_object(etcp_storable_reader *r)
                                      : ETCP_STORABLE_FALSE);
     if (is_tie(r, tag))
         return etcp_storable_damaged(r, "reference to the inside of a tied item");
-    r->item_shape = r->builder->shape(r->arg, r->tags[tag]);
+    if (r->builder->shape(r->arg, r->tags[tag]) == ETCP_STORABLE_BODY &&
+        etcp_storable_may_place_body(r) < 0)
+        return ETCP_EDECODE;
     r->item = r->builder->share(r->arg, r->tags[tag]);
     return ETCP_STEP_ITEM;
 }
@@ -421,6 +423,16 @@ static int read_vstring(etcp_storable_reader *r, int is_long)
     return rc < 0 ? etcp_storable_builder_failed(r, rc) : ETCP_STEP_ITEM;
 }
 
+/* A program that touched an array as the element of another would find memory of other use: Storable
+ * writes references there, and its decoder does not ask. */
+int etcp_storable_may_place_body(etcp_storable_reader *r)
+{
+    if (!r->depth || r->frames[r->depth - 1].kind > ETCP_FRAME_FLAG_HASH)
+        return 0;
+    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
+    return ETCP_EDECODE;
+}
+
 /* Checks count elements of at least size bytes against what no open container has a claim on, and makes
  * room for a frame. Claims of nested containers add up: together they never exceed the image, so no
  * image makes builders allocate more than a multiple of its length. */
@@ -439,16 +451,16 @@ static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_s
 {
     etcp_storable_frame *f;
     void *value;
-    int rc = claim(r, count, size);
+    int rc = etcp_storable_may_place_body(r);
 
+    if (rc == 0)
+        rc = claim(r, count, size);
     if (rc < 0)
         return rc;
     value = kind == ETCP_FRAME_ARRAY ? r->builder->array(r->arg, count)
                                      : r->builder->hash(r->arg, count);
-    if (!value || count == 0) {
-        r->item_shape = ETCP_STORABLE_BODY;
+    if (!value || count == 0)
         return etcp_storable_leaf(r, value);
-    }
     etcp_storable_tag(r, value);
     f = etcp_storable_push(r, value, ETCP_STORABLE_BODY, kind, op, count);
     f->flags = (uint8_t)flags;
@@ -578,7 +590,6 @@ static int read_item(etcp_storable_reader *r)
     if (r->depth)
         r->promised -= r->frames[r->depth - 1].promise;
     r->pending = ETCP_STORABLE_NO_CLASS;
-    r->item_shape = ETCP_STORABLE_SCALAR;
     rc = etcp_storable_reserve_tag(r);
     if (rc == 0)
         rc = etcp_storable_take_byte(r, &op);
@@ -592,28 +603,18 @@ static int read_item(etcp_storable_reader *r)
 
 /* ---- filling containers ---------------------------------------------------------------------- */
 
-/* A program that touched an array as the element of another would find memory of other use: Storable
- * writes references there, and its decoder does not ask. */
-int etcp_storable_want_scalar(etcp_storable_reader *r)
-{
-    if (r->item_shape == ETCP_STORABLE_SCALAR)
-        return 0;
-    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
-    return ETCP_EDECODE;
-}
-
 /* Reads the key that follows a value, and stores both. */
 static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
 {
     const uint8_t *key;
     size_t len;
     unsigned flags = 0;
-    int rc = etcp_storable_want_scalar(r);
+    int rc = 0;
 
-    if (rc < 0)
-        return rc;
     if (f->kind == ETCP_FRAME_FLAG_HASH) {
         rc = etcp_storable_take_byte(r, &flags);
+        if (!(f->flags & ETCP_SX_HASH_RESTRICTED))
+            flags &= ~(unsigned)ETCP_SX_KEY_LOCKED;
         r->promised -= FLAG_HASH_KEY_MIN;
     } else {
         r->promised -= HASH_KEY_MIN;
@@ -662,10 +663,10 @@ static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f
 static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
 {
     size_t index = f->index++;
-    int rc = etcp_storable_want_scalar(r);
+    int rc;
 
-    if (rc < 0 || !r->item)
-        return rc;
+    if (!r->item)
+        return 0;
     rc = r->builder->array_put(r->arg, f->value, index, r->item);
     if (rc < 0)
         return etcp_storable_builder_failed(r, rc);
@@ -679,7 +680,6 @@ int etcp_storable_complete(etcp_storable_reader *r)
 
     r->item = f->value;
     r->item_tag = f->tag;
-    r->item_shape = (etcp_storable_shape)f->shape;
     return ETCP_STEP_ITEM;
 }
 
@@ -829,12 +829,10 @@ static void abandon(etcp_storable_reader *r)
         r->builder->release(r->arg, r->frames[--r->depth].value);
 }
 
-static void drop_table(void *table, size_t *cap, size_t kept)
+static void drop_table(void *table, size_t *cap)
 {
     void *memory;
 
-    if (*cap <= kept)
-        return;
     memcpy(&memory, table, sizeof memory);
     etcp_free(memory);
     memory = NULL;
@@ -842,15 +840,21 @@ static void drop_table(void *table, size_t *cap, size_t kept)
     *cap = 0;
 }
 
+#define DROP(r, table, cap, kept)                                                                  \
+    do {                                                                                           \
+        if ((r)->cap > (kept))                                                                     \
+            drop_table(&(r)->table, &(r)->cap);                                                    \
+    } while (0)
+
 static void drop_large_tables(etcp_storable_reader *r)
 {
-    drop_table(&r->tags, &r->tag_cap, KEPT_TAGS);
-    drop_table(&r->frames, &r->frame_cap, KEPT_FRAMES);
-    drop_table(&r->classes, &r->class_cap, KEPT_FRAMES);
-    drop_table(&r->blessings, &r->blessing_cap, KEPT_FRAMES);
-    drop_table(&r->ties, &r->tie_cap, KEPT_FRAMES);
-    drop_table(&r->referents, &r->referent_cap, KEPT_FRAMES);
-    drop_table(&r->weak, &r->weak_cap, KEPT_FRAMES);
+    DROP(r, tags, tag_cap, KEPT_TAGS);
+    DROP(r, frames, frame_cap, KEPT_FRAMES);
+    DROP(r, classes, class_cap, KEPT_FRAMES);
+    DROP(r, blessings, blessing_cap, KEPT_FRAMES);
+    DROP(r, ties, tie_cap, KEPT_FRAMES);
+    DROP(r, referents, referent_cap, KEPT_FRAMES);
+    DROP(r, weak, weak_cap, KEPT_FRAMES);
 }
 
 /* ---- the header ------------------------------------------------------------------------------ */

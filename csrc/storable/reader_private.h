@@ -86,7 +86,6 @@ struct etcp_storable_reader {
 
     void *item; /* the value just completed, owned; NULL: an absent element, or none */
     size_t item_tag;
-    etcp_storable_shape item_shape;
     uint32_t pending; /* class that the item being read is blessed into */
     int has_backrefs; /* there may be cycles */
     int has_duplicate_keys;
@@ -233,8 +232,8 @@ etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
                                         etcp_storable_shape shape, etcp_storable_kind kind,
                                         etcp_storable_op op, size_t items);
 
-/* Whether the completed item may be an element: 0, or damage. */
-int etcp_storable_want_scalar(etcp_storable_reader *r);
+/* Whether an array, a hash or code may be the next item of the top frame: 0, or damage. */
+int etcp_storable_may_place_body(etcp_storable_reader *r);
 
 /* The class number of the item with a tag, or ETCP_STORABLE_NO_CLASS. */
 uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag);
