@@ -15,6 +15,7 @@ const char *etcp_code_text(int code)
     case ETCP_EDECODE: return "payload cannot be decoded";
     case ETCP_EPOLICY: return "connection is less protected than demanded";
     case ETCP_ETOOBIG: return "size limit exceeded";
+    case ETCP_EFULL: return "too much output is queued";
     case ETCP_ECRYPT: return "encryption or decryption failed";
     case ETCP_ESYSTEM: return "system call failed";
     case ETCP_ETIMEOUT: return "timed out";

@@ -15,6 +15,7 @@ typedef enum etcp_code {
     ETCP_EDECODE = -12,    /* a payload could not be decompressed or parsed */
     ETCP_EPOLICY = -13,    /* what was negotiated is less than an option demands */
     ETCP_ETOOBIG = -20,    /* a size passes a limit */
+    ETCP_EFULL = -21,      /* more output is queued than allowed */
     ETCP_ECRYPT = -30,     /* encryption or decryption failed */
     ETCP_ESYSTEM = -40,    /* a system call failed: see sys_errno */
     ETCP_ETIMEOUT = -41,   /* a deadline passed */

@@ -10,6 +10,7 @@
 void etcp_conn_limits_default(etcp_conn_limits *limits)
 {
     limits->high_water = ETCP_HIGH_WATER;
+    limits->when_full = ETCP_FULL_WAIT;
     limits->send_timeout_ms = ETCP_SEND_TIMEOUT_MS;
     limits->linger_ms = ETCP_LINGER_MS;
 }
@@ -201,6 +202,7 @@ void etcp_conn_end_output(etcp_conn *c)
     c->output_ended = 1;
     c->blocked = 0;
     etcp_output_drop(&c->out);
+    etcp_deadline_stop(&c->entry.stall);
 }
 
 int etcp_conn_discards(const etcp_conn *c)
@@ -216,7 +218,7 @@ static unsigned wanted(const etcp_conn *c)
          * more. */
         return c->out.len ? ETCP_POLL_WRITE : ETCP_POLL_READ;
     case ETCP_CONN_OPEN:
-        return (c->end_code ? 0u : (unsigned)ETCP_POLL_READ) |
+        return (c->end_code || etcp_conn_is_braked(c) ? 0u : (unsigned)ETCP_POLL_READ) |
                (c->blocked ? (unsigned)ETCP_POLL_WRITE : 0u);
     case ETCP_CONN_DELIVERING:
         return ETCP_POLL_WRITE | (etcp_conn_discards(c) ? (unsigned)ETCP_POLL_READ : 0u);
@@ -301,6 +303,7 @@ void etcp_conn_release_fd(etcp_conn *c)
     c->entry.fd = -1;
     c->on_close = NULL;
     etcp_output_drop(&c->out);
+    etcp_deadline_stop(&c->entry.stall);
     etcp_output_release(&c->out);
     if (on_close)
         on_close(c->on_close_owner);

@@ -14,10 +14,20 @@
 
 typedef struct etcp_conn etcp_conn;
 
+/* What becomes of a message to a server's client for which more than high_water is queued. */
+typedef enum etcp_when_full {
+    ETCP_FULL_WAIT, /* it is sent; the sender should wait, see etcp_conn_wants_drain */
+    ETCP_FULL_FAIL, /* it is refused */
+    ETCP_FULL_CLOSE /* it is refused, and the connection ends */
+} etcp_when_full;
+
 /* Limits of a connection. Times in milliseconds; 0 = none. */
 typedef struct etcp_conn_limits {
     size_t high_water;        /* output bytes queued at which a sender must wait */
-    unsigned send_timeout_ms; /* how long a sender waits for a peer that reads nothing */
+    etcp_when_full when_full; /* or must not */
+    unsigned send_timeout_ms; /* how long a sender waits: a client for a peer that reads nothing, a
+                                 server's client in all; a queue that has not shrunk for so long
+                                 ends the connection */
     unsigned linger_ms;       /* how long a closed connection may take to deliver its queue */
 } etcp_conn_limits;
 
@@ -49,16 +59,17 @@ int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, 
  * milliseconds, 50 at most, unless that server has spoken since (conn_output.c says why).
  * payload is copied where it must be kept, unless release is given: then payload stays in place,
  * and release(owner) is called once, when it is no longer needed (at once, on failure too). Returns
- * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, or ETCP_ESYSTEM (errno says why;
- * nothing can be sent any more). */
+ * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, ETCP_EFULL (see etcp_when_full), or
+ * ETCP_ESYSTEM (errno says why; nothing can be sent any more). */
 typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner);
 
 /* Waits until at most mark bytes of output are queued (mark 0: everything is with the kernel).
  * *waited_since is the caller's note across ETCP_EINTR: start with 0, pass it back unchanged.
- * Returns 0, ETCP_EINTR (call again), ETCP_ETIMEOUT (send_timeout_ms without progress; the
- * connection is closed by this), ETCP_ECLOSED or ETCP_ESYSTEM. */
+ * Returns 0, ETCP_EINTR (call again), ETCP_ETIMEOUT (send_timeout_ms without progress, or
+ * in all for a connection with a loop; the connection is closed by this), ETCP_ECLOSED or
+ * ETCP_ESYSTEM. */
 int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since);
 
 /* Whether a sender should call etcp_conn_drain now: the queue passed high_water, or the connection

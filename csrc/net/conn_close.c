@@ -296,12 +296,14 @@ void etcp_conn_leave(etcp_conn *c)
     etcp_scratch *scratch = c->entry.loop->scratch;
 
     etcp_deadline_stop(&c->entry.place);
+    etcp_deadline_stop(&c->entry.stall);
     if (!stays)
         etcp_conn_drop_view(c);
     if (scratch->owner == &c->entry)
         scratch->owner = NULL;
     c->entry.loop = NULL;
     c->entry.interest = 0;
+    c->brakes = 0;
     if (!stays)
         etcp_conn_close(c);
     etcp_conn_unref(c);

@@ -39,15 +39,34 @@ static void release_finished(etcp_conn *c)
     errno = saved;
 }
 
+/* Keeps the time since when output does not get on, where there is a loop to watch it. */
+static void note_stall(etcp_conn *c, int has_moved)
+{
+    etcp_deadline *stall = &c->entry.stall;
+
+    if (c->out.len == 0 || !c->entry.loop)
+        etcp_deadline_stop(stall);
+    else if (has_moved || !stall->list)
+        etcp_deadline_start(&c->entry.loop->stalled, stall, etcp_clock_ms());
+}
+
 static int flush_queue(etcp_conn *c)
 {
+    ptrdiff_t written;
+
     if (!c->out.head || c->entry.fd < 0)
         return 0;
-    if (etcp_output_flush(&c->out, c->entry.fd) < 0)
+    written = etcp_output_flush(&c->out, c->entry.fd);
+    if (written < 0)
         return write_failed(c, errno);
     c->blocked = c->out.len > 0;
     c->retry_at = c->out.len + RETRY_STEP;
+    note_stall(c, written > 0);
     etcp_conn_watch(c);
+    if (c->braked && !etcp_conn_is_braked(c)) {
+        c->braked = 0;
+        etcp_conn_pend(c);
+    }
     return 0;
 }
 
@@ -195,6 +214,7 @@ static int after_queueing(etcp_conn *c)
     if (c->gathering && c->out.len < GATHER_MAX)
         return 0;
     if (c->blocked && c->out.len < c->retry_at) {
+        note_stall(c, 0);
         etcp_conn_watch(c);
         return 0;
     }
@@ -260,6 +280,23 @@ static int put_rest(etcp_conn *c, etcp_packet *packet)
     return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
 }
 
+static int is_full(const etcp_conn *c)
+{
+    return c->entry.loop && c->limits.high_water && c->out.len > c->limits.high_water;
+}
+
+static int refuse_to_queue(etcp_conn *c)
+{
+    if (c->limits.when_full == ETCP_FULL_FAIL)
+        return ETCP_EFULL;
+    (void)etcp_conn_set_error(c, ETCP_EFULL, etcp_code_text(ETCP_EFULL));
+    (void)etcp_conn_end_input(c, ETCP_EFULL);
+    etcp_conn_end_output(c);
+    etcp_conn_watch(c);
+    etcp_conn_pend(c);
+    return ETCP_EFULL;
+}
+
 static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, lender *l)
 {
     etcp_packet packet;
@@ -269,6 +306,8 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
         return ETCP_ECLOSED;
     if (c->output_ended)
         return send_error(c);
+    if (c->limits.when_full != ETCP_FULL_WAIT && is_full(c))
+        return refuse_to_queue(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
     rc = etcp_session_encode(c->session, flags, payload, len, &packet);
@@ -309,13 +348,13 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
 
     if (c->entry.loop) {
         *mark = high / 2; /* not just below: the next message would wait again */
-        return high && c->out.len > high;
+        return is_full(c) && c->limits.when_full == ETCP_FULL_WAIT;
     }
     *mark = 0;
     return c->out.len > 0;
 }
 
-static int gave_up(etcp_conn *c)
+int etcp_conn_give_up(etcp_conn *c)
 {
     (void)etcp_conn_set_error(c, ETCP_ETIMEOUT, "Timed out waiting for the peer to read");
     (void)etcp_conn_end_input(c, ETCP_ETIMEOUT);
@@ -341,12 +380,13 @@ int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since)
         if (c->out.len <= mark)
             break;
         now = etcp_clock_ms();
-        if (!*waited_since || c->out.len < before)
+        /* In a loop others wait, too: no reading by drops makes them wait for longer. */
+        if (!*waited_since || (c->out.len < before && !c->entry.loop))
             *waited_since = now;
         if (c->limits.send_timeout_ms)
             left = etcp_clock_left(*waited_since, c->limits.send_timeout_ms, now);
         if (left == 0)
-            return gave_up(c);
+            return etcp_conn_give_up(c);
         rc = etcp_socket_wait(c->entry.fd, POLLOUT,
                               left == UINT64_MAX ? -1 : etcp_clock_as_timeout(left));
         if (rc < 0)

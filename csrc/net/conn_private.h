@@ -70,6 +70,8 @@ struct etcp_conn {
     unsigned outlives : 1;     /* goes on alone when its server is freed */
     unsigned announced : 1;    /* DISCONNECT was taken */
     unsigned blocked : 1;      /* the kernel took no more output when last asked */
+    unsigned brakes : 1;       /* the peer is not read when it does not read: a server's client */
+    unsigned braked : 1;       /* work was left because of that */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned is_counted : 1;   /* as one of the process's connections */
 };
@@ -117,6 +119,17 @@ static inline int etcp_conn_has_view(const etcp_conn *c)
     return c->view != c->view_end;
 }
 
+/* Whether the peer must read before it is read any further: who asks and asks and does not take the
+ * answers stops nobody but itself. What was read already is handed out if the input has ended for
+ * another reason than the peer's. */
+static inline int etcp_conn_is_braked(const etcp_conn *c)
+{
+    size_t high = c->limits.high_water;
+
+    return c->brakes && high && c->out.len > high / 2 &&
+           (!c->end_code || c->end_code == ETCP_ECLOSED);
+}
+
 /* Tells the loop, if there is one, what the connection waits for now. */
 void etcp_conn_watch(etcp_conn *c);
 
@@ -157,6 +170,9 @@ void etcp_conn_gather(etcp_conn *c);
 
 /* Writes out what was gathered, if anything was. A failure is noted for the loop. */
 void etcp_conn_flush_gathered(etcp_loop *l);
+
+/* The queue has not shrunk for too long: input and output end. Returns ETCP_ETIMEOUT. */
+int etcp_conn_give_up(etcp_conn *c);
 
 /* Waits as etcp_conn_drain does, which ends the connection on ETCP_ETIMEOUT. */
 int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since);

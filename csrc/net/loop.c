@@ -21,6 +21,7 @@ etcp_loop *etcp_loop_new(void)
     l->scratch->owner = NULL;
     for (list = 0; list < ETCP_LISTS; list++)
         etcp_deadline_list_init(&l->lists[list], 0);
+    etcp_deadline_list_init(&l->stalled, 0);
     etcp_process_watch();
     return l;
 }
@@ -146,11 +147,20 @@ etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list)
     return NULL;
 }
 
+etcp_entry *etcp_loop_stalled(etcp_loop *l, uint64_t now_ms)
+{
+    etcp_deadline *d = etcp_deadline_list_expired(&l->stalled, now_ms);
+
+    if (!d)
+        return NULL;
+    return (etcp_entry *)(void *)((char *)d - offsetof(etcp_entry, stall));
+}
+
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 uint64_t etcp_loop_deadline(const etcp_loop *l)
 {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = etcp_deadline_list_next(&l->stalled);
     int list;
 
     for (list = 0; list < ETCP_LIST_GONE; list++) { /* those in the last have nothing to wait for */

@@ -31,6 +31,7 @@ typedef struct etcp_entry etcp_entry;
 /* Must be the first member of what it stands for. */
 struct etcp_entry {
     etcp_deadline place; /* in one of the loop's lists; must be first */
+    etcp_deadline stall; /* in the loop's list of those whose output does not get on */
     etcp_loop *loop;     /* NULL: none, its user waits for it alone */
     etcp_entry *next_pending;
     int fd; /* -1: none */
@@ -65,7 +66,8 @@ struct etcp_loop {
     int lost_errno;             /* why an entry cannot be watched */
 
     etcp_deadline_list lists[ETCP_LISTS];
-    size_t closed; /* entries that gave back their descriptor, ever */
+    etcp_deadline_list stalled; /* of the stall of entries; never expires unless set up to */
+    size_t closed;              /* entries that gave back their descriptor, ever */
     etcp_scratch *scratch;
     etcp_entry *current;  /* whose turn it is; set by the loop's user */
     etcp_entry *gatherer; /* whose output is gathered, to leave together */
@@ -185,6 +187,9 @@ etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list);
 
 /* When the next deadline of an entry is; UINT64_MAX: there is none. */
 uint64_t etcp_loop_deadline(const etcp_loop *l);
+
+/* The next entry whose output has not got on for too long; NULL: there is none. */
+etcp_entry *etcp_loop_stalled(etcp_loop *l, uint64_t now_ms);
 
 /* Waits until a descriptor is ready, a deadline passes or it is until_ms, and notes what is.
  * Returns how many things are noted, ETCP_EINTR (a signal came, or may have come unnoticed five

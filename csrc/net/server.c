@@ -27,6 +27,7 @@ static etcp_loop *new_loop(const etcp_server_options *options)
         return NULL;
     etcp_loop_set_timeout(l, ETCP_LIST_HALF_OPEN, options->negotiation_timeout_ms);
     etcp_loop_set_timeout(l, ETCP_LIST_CLIENTS, options->idle_timeout_ms);
+    l->stalled.timeout_ms = options->limits.send_timeout_ms;
     etcp_loop_set_timeout(l, ETCP_LIST_DELIVERING, options->limits.linger_ms);
     etcp_loop_set_timeout(l, ETCP_LIST_DISCARDING, ETCP_DISCARD_MS);
     return l;

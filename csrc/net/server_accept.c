@@ -151,6 +151,7 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
         etcp_conn_finish_closing(oldest_half_open(s));
     c->peer = peer;
     c->starting = 1;
+    c->brakes = 1;
     etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
     etcp_server_start_turn(s, c, 0);
     event->type = ETCP_SERVER_ACCEPTED;

@@ -199,6 +199,13 @@ static void end_turn(etcp_server *s)
         etcp_server_flush(s);
 }
 
+/* The turn goes on when the peer has read. */
+static void brake(etcp_server *s, etcp_conn *c)
+{
+    c->braked = 1;
+    end_turn(s);
+}
+
 /* What has been read and not been worked on yet is noted. */
 static void break_turn(etcp_server *s, etcp_conn *c)
 {
@@ -242,7 +249,7 @@ static void handle_ready(etcp_server *s, etcp_conn *c, unsigned events)
         (void)etcp_conn_flush(c);
     if (!(events & ETCP_POLL_READ))
         return;
-    if (c->entry.is_pending)
+    if (c->entry.is_pending || etcp_conn_is_braked(c))
         c->budget = ETCP_READ_BUDGET; /* one turn is enough */
     else
         etcp_server_start_turn(s, c, ETCP_READ_BUDGET);
@@ -288,6 +295,11 @@ static int next_deadline(etcp_server *s)
     if (!s->loop->deadlines_due)
         return 0;
     now = etcp_clock_ms();
+    e = etcp_loop_stalled(s->loop, now);
+    if (e) {
+        (void)etcp_conn_give_up(etcp_conn_of(e));
+        return 1;
+    }
     e = etcp_loop_expired(s->loop, now, &list);
     if (!e)
         return 1;
@@ -346,7 +358,9 @@ static void choose(etcp_server *s)
 /* Works for whoever has the turn. */
 static int take_turn(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
-    if (is_turn_over(s))
+    if (etcp_conn_is_braked(c))
+        brake(s, c);
+    else if (is_turn_over(s))
         break_turn(s, c);
     else if (step(s, c, event))
         return 1;

@@ -22,6 +22,7 @@ typedef enum option_form {
     CLASSES,            /* 'all', 'none', a name or a list */
     REQUIRED_CIPHERS,   /* 1 for any, a name or a list */
     FORBIDDEN_MODULES,  /* a name or a list */
+    WHEN_FULL,          /* an etcp_when_full, by its word */
     ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
 } option_form;
 
@@ -58,6 +59,7 @@ static const option option_table[] = {
     {"maxdepth", COUNT, ETCP_FOR_BOTH, FIELD(max_depth), 0, 0},
     {"highwater", BYTES_OR_NONE, ETCP_FOR_BOTH, FIELD(server.limits.high_water),
      (NV)ETCP_HIGH_WATER, 0},
+    {"whenfull", WHEN_FULL, ETCP_FOR_BOTH, FIELD(server.limits.when_full), 0, 0},
     {"maxclients", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_clients), 0, 0},
     {"maxhalfopen", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_half_open),
      (NV)ETCP_HALF_OPEN_MAX, 0},
@@ -92,6 +94,7 @@ static const char *rule_of(option_form form, NV *least)
     case CLASSES:
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
+    case WHEN_FULL:
     case ELSEWHERE: break;
     }
     return NULL;
@@ -128,6 +131,7 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case CLASSES:
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
+    case WHEN_FULL:
     case ELSEWHERE: break;
     }
 }
@@ -157,6 +161,22 @@ static int read_secret(pTHX_ etcp_options *options, const option *row, SV *value
     }
     *(SV **)((char *)options + row->field) = value;
     return 1;
+}
+
+static int read_when_full(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    static const char *const words[] = {"wait", "fail", "close"}; /* as in etcp_when_full */
+    const char *text = SvPV_nolen_const(etcp_arguments_text(aTHX_ value));
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        if (strNE(text, words[i]))
+            continue;
+        *(etcp_when_full *)(void *)((char *)options + row->field) = (etcp_when_full)i;
+        return 1;
+    }
+    etcp_fail(aTHX_ "Invalid %s '%s': must be wait, fail or close", row->name, text);
+    return 0;
 }
 
 /* ---- lists of names -------------------------------------------------------------------------- */
@@ -293,6 +313,7 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case CLASSES: return read_classes(aTHX_ options, row, value);
     case REQUIRED_CIPHERS: return read_required(aTHX_ options, row, value);
     case FORBIDDEN_MODULES: read_forbidden(aTHX_ options, row, value); return 1;
+    case WHEN_FULL: return read_when_full(aTHX_ options, row, value);
     case BYTES:
     case BYTES_OR_NONE:
     case COUNT:

@@ -347,14 +347,24 @@ is 10000. A deeper one is refused like one that is damaged.
 
 =item highwater
 
-How many bytes may be queued for a peer that does not read before L</send> waits for it. The default is
-64 MiB, so that a slow reader gets its time and a dead one cannot fill the memory; 0 is no limit. Servers
-only: a client's C<send> always waits until everything is on its way.
+How many bytes may be queued for a client that does not read before L</send> waits for it, or does what
+C<whenfull> says. The default is 64 MiB, so that a slow reader gets its time and a dead one cannot fill the
+memory; 0 is no limit. While more than half of it is queued, the server reads nothing from that client: who asks
+and does not take the answers stops only itself. Servers only: a client's C<send> always waits until everything
+is on its way.
+
+=item whenfull
+
+What L</send> does for a client for which more than C<highwater> is queued: C<'wait'>, the default, until half of
+that has left; C<'fail'>, at once, with a text in C<$@>, and nothing is sent; or C<'close'>, the same, and the client
+is disconnected. Servers only. While C<send> waits, the server does nothing else: a server that sends without
+being asked, to all its clients for example, should say C<'fail'> or C<'close'>.
 
 =item sendtimeout
 
-Seconds that C<send> waits for a peer that reads nothing at all before it gives the connection up. The
-default is 300, the longest wait of old releases; 0 waits for ever.
+Seconds that a client's C<send> waits for a server that reads nothing at all, and that a server's C<send> waits in
+all, even if the client reads a little, before it gives the connection up. A server also gives up a client whose
+queue has not become shorter for so long. The default is 300, the longest wait of old releases; 0 waits for ever.
 
 =item negotiationtimeout
 

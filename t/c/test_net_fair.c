@@ -167,6 +167,191 @@ static void test_end_behind_flood(void)
     stop(&w);
 }
 
+/* ---- who does not read ----------------------------------------------------------------------- */
+
+enum { HIGH_WATER = 200000, ANSWER = 10000, ASKED = 400 };
+
+static uint8_t answer[ANSWER];
+static unsigned asked;
+static int no_high_water;
+static etcp_conn *asking; /* the server's end of the loud one */
+static int refused;       /* what the last sending that failed said */
+static size_t longest;    /* the longest queue seen */
+
+static void answer_all(world *w, etcp_server_event *e)
+{
+    int rc;
+
+    count(w, e);
+    if (e->type != ETCP_SERVER_MESSAGE)
+        return;
+    asked++;
+    rc = etcp_conn_send(e->conn, 0, answer, sizeof answer, NULL, NULL);
+    if (rc < 0)
+        refused = rc;
+    if (etcp_conn_queued(e->conn) > longest)
+        longest = etcp_conn_queued(e->conn);
+}
+
+static void find_asking(etcp_conn *c, void *arg)
+{
+    (void)arg;
+    if (etcp_conn_serial(c) == 1)
+        asking = c;
+}
+
+/* The loud client asks much more than it reads, and the kernel takes little for it. */
+static void start_asking(world *w, etcp_server_options *o)
+{
+    static uint8_t packets[4 * ASKED];
+    int small = 16384;
+    size_t i;
+
+    o->limits.high_water = no_high_water ? 0 : HIGH_WATER;
+    world_start(w, o);
+    loud = world_dial(w);
+    quiet = world_dial(w);
+    world_pump(w);
+    etcp_server_each_client(w->server, find_asking, NULL);
+    (void)setsockopt(etcp_conn_fd(loud), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    (void)setsockopt(etcp_conn_fd(asking), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    memset(&seen, 0, sizeof seen);
+    asked = 0;
+    refused = 0;
+    longest = 0;
+    callback_ms = 0;
+    w->on_event = answer_all;
+    for (i = 0; i < sizeof packets; i += 4)
+        memcpy(packets + i, "\x05\x01\x01g", 4);
+    (void)send(etcp_conn_fd(loud), packets, sizeof packets, 0);
+}
+
+static void settle(world *w)
+{
+    int i;
+
+    for (i = 0; i < 20; i++)
+        (void)world_round(w);
+}
+
+static void test_brake(void)
+{
+    etcp_server_options o = world_options();
+    etcp_event event;
+    unsigned answers = 0;
+    world w;
+
+    start_asking(&w, &o);
+    settle(&w);
+    tap_ok(longest > HIGH_WATER / 2 && longest <= HIGH_WATER / 2 + ANSWER + 8,
+           "who does not read is not read: %lu bytes are queued", (unsigned long)longest);
+    tap_ok(asked < ASKED, "after %u messages", asked);
+    (void)world_send(quiet, "and I?");
+    settle(&w);
+    tap_is_int(seen.quiet, 1, "somebody else is");
+    while (answers < ASKED && world_wait(loud, 1000, &event) == 1)
+        answers++;
+    tap_is_int(answers, ASKED, "when it reads, all is answered");
+    tap_is_int(asked, ASKED + 1, "once");
+    tap_is_int(seen.forgotten, 0, "and nobody was disconnected");
+    stop(&w);
+}
+
+static void test_no_brake(void)
+{
+    etcp_server_options o = world_options();
+    world w;
+
+    no_high_water = 1;
+    start_asking(&w, &o);
+    no_high_water = 0;
+    settle(&w);
+    tap_is_int(asked, ASKED, "nothing brakes without a high-water mark");
+    stop(&w);
+}
+
+static void test_stall(void)
+{
+    etcp_server_options o = world_options();
+    world w;
+
+    o.limits.send_timeout_ms = 10000;
+    start_asking(&w, &o);
+    settle(&w);
+    world_forget(&w);
+    world_pass(9999);
+    settle(&w);
+    tap_is_str(w.log, "", "a queue that does not shrink is kept");
+    world_pass(1);
+    settle(&w);
+    tap_ok(strstr(w.log, "D1 F1 ") != NULL, "for as long as a sender waits");
+    tap_ok(seen.loud == asked, "braked or not");
+    stop(&w);
+}
+
+static void test_when_full(etcp_when_full when_full, const char *ends)
+{
+    etcp_server_options o = world_options();
+    int waits = 0;
+    size_t mark;
+    int i;
+    world w;
+
+    o.limits.when_full = when_full;
+    start_asking(&w, &o);
+    settle(&w);
+    /* Nothing brakes who sends without being asked. */
+    for (i = 0; i < 100 && refused == 0; i++) {
+        refused = etcp_conn_send(asking, 0, answer, sizeof answer, NULL, NULL);
+        waits += etcp_conn_wants_drain(asking, &mark);
+    }
+    tap_is_int(waits, 0, "no sender has to wait");
+    world_forget(&w);
+    settle(&w);
+    tap_is_int(refused, ETCP_EFULL, "too much is queued");
+    tap_ok(*ends ? strstr(w.log, ends) != NULL : !*w.log, "and the connection %s",
+           *ends ? "ends" : "goes on");
+    stop(&w);
+}
+
+static int drips;
+
+/* A peer that reads a little each tenth of a second. */
+static int drip(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+    uint8_t bytes[3000];
+
+    (void)timeout_ms;
+    (void)recv(etcp_conn_fd(loud), bytes, sizeof bytes, MSG_DONTWAIT);
+    world_pass(100);
+    drips++;
+    (void)poll(fds, n, 0);
+    return 1; /* as if there was room for more */
+}
+
+/* Reading by drops does not make a sender in a loop wait for longer. */
+static void test_drip(void)
+{
+    etcp_server_options o = world_options();
+    uint64_t since = 0;
+    int i;
+    world w;
+
+    o.limits.send_timeout_ms = 2000;
+    start_asking(&w, &o);
+    settle(&w);
+    for (i = 0; i < 20; i++)
+        (void)etcp_conn_send(asking, 0, answer, sizeof answer, NULL, NULL);
+    world_calls.poll = drip;
+    drips = 0;
+    tap_is_int(etcp_conn_drain(asking, HIGH_WATER / 2, &since), ETCP_ETIMEOUT,
+               "one sending waits for sendtimeout in all");
+    tap_ok(drips <= 21, "%d looks of a tenth of a second", drips);
+    world_calls.poll = etcp_system_calls.poll;
+    settle(&w);
+    stop(&w);
+}
+
 /* ---- who counts ------------------------------------------------------------------------------ */
 
 static etcp_dial *begin(world *w)
@@ -252,6 +437,12 @@ int main(void)
     test_round();
     test_deadline_behind_flood();
     test_end_behind_flood();
+    test_brake();
+    test_no_brake();
+    test_stall();
+    test_when_full(ETCP_FULL_FAIL, "");
+    test_when_full(ETCP_FULL_CLOSE, "D1 F1 ");
+    test_drip();
     test_strangers_do_not_count();
     test_last_to_finish();
     return tap_done();
