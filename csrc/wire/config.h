@@ -34,7 +34,8 @@ enum {
  * client's password. */
 #define ETCP_SERVER_PACKET_MAX ((size_t)65536)
 #define ETCP_CLIENT_PACKET_MAX ((size_t)4096)
-#define ETCP_MESSAGE_MAX ((size_t)0x7fffffff)  /* Perl programs of 0.26 sent what memory held */
+/* More than programs send, and less than machines hold: a peer may make us keep so much. */
+#define ETCP_MESSAGE_MAX ((size_t)1 << 30)
 #define ETCP_PAYLOAD_THRESHOLD ((size_t)16384) /* below this a copy costs less than a handle */
 
 /* A welcome text must leave room for its packet: our own clients accept 64 KB. */

@@ -336,9 +336,9 @@ else that is true is an error, names that are not listed in L</COMPRESSION AND E
 =item maxmessage
 
 The largest message to accept, in bytes: on the wire, and again after decompression, so that a few
-kilobytes cannot become gigabytes. A connection that exceeds it is closed. The default is 2 GiB less one
-byte, because programs of old releases sent whatever memory held; a program that knows its messages
-should set less. Memory is taken for what has arrived, never for what a peer says will.
+kilobytes cannot become gigabytes. A connection that exceeds it is closed, and C<send> fails for a message that
+exceeds it. The default is 1 GiB; a program that knows its messages should set less. Memory is taken for what
+has arrived, never for what a peer says will.
 
 =item maxdepth
 

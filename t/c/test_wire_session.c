@@ -358,6 +358,7 @@ static void test_limits(void)
     etcp_packet packet;
     peer p;
 
+    tap_is_int((long long)config->message_max, 1 << 30, "limit: 1 GiB by default");
     config->message_max = 100;
     make_ready(&p, config, "0.26");
     tap_is_int(etcp_session_encode(p.s, 0, large, 101, &packet), ETCP_ETOOBIG, "limit: encode");
