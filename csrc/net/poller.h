@@ -49,9 +49,12 @@ int etcp_poller_choose(const char *name);
 #define ETCP_HAVE_EPOLL 1
 extern const etcp_poller_ops etcp_poller_epoll;
 #endif
+/* Elsewhere, the compiler's -D says that a library has it. */
 #if defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) ||                         \
     defined(__DragonFly__) || defined(__APPLE__)
 #define ETCP_HAVE_KQUEUE 1
+#endif
+#ifdef ETCP_HAVE_KQUEUE
 extern const etcp_poller_ops etcp_poller_kqueue;
 #endif
 extern const etcp_poller_ops etcp_poller_poll;
