@@ -61,6 +61,7 @@ static void decrypt_block(const void *schedule, uint8_t *block)
     etcp_store_le32(block + 4, z);
 }
 
+/* Why these are here and not once for all: block_chain.h. */
 static int encrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t *out, size_t len)
 {
     etcp_chain_encrypt(encrypt_block, BLOCK_SIZE, schedule, iv, in, out, len);
