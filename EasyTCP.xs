@@ -400,23 +400,25 @@ PPCODE:
         PUSHs(*av_fetch(lines, i, 0));
 
 SV *
-_freeze(structure)
+_freeze(structure, can = 0)
     SV *structure
+    unsigned can
 PREINIT:
     const U8 *image;
     STRLEN len;
 CODE:
-    etcp_perl_freeze(aTHX_ structure, &image, &len);
+    etcp_perl_freeze(aTHX_ structure, can, &image, &len);
     RETVAL = newSVpvn((const char *)image, len);
 OUTPUT:
     RETVAL
 
 SV *
-_thaw(image, mode = 0, classes = NULL, max_size = 0)
+_thaw(image, mode = 0, classes = NULL, max_size = 0, takes_exact = 0)
     SV *image
     int mode
     AV *classes
     UV max_size
+    int takes_exact
 PREINIT:
     etcp_policy *policy;
     SV *error = NULL;
@@ -427,6 +429,7 @@ CODE:
     bytes = SvPVbyte(image, len);
     policy = etcp_policy_new(aTHX_ (etcp_thaw_mode)mode, classes);
     policy->rule.max_size = (size_t)max_size;
+    policy->rule.takes_exact = takes_exact;
     rc = etcp_perl_thaw(aTHX_ (const U8 *)bytes, len, &policy->rule, 1, &RETVAL, &error);
     etcp_policy_unref(aTHX_ policy);
     if (rc != ETCP_THAW_OK)

@@ -163,7 +163,7 @@ SKIP: {
         works('the first eight characters count', $version, '- -', { password => 'sesame sam' },
             { password => 'sesame street' });
         rejected('wrong password', $version, { password => 'sesame' }, { password => 'simsim' });
-        is((meet_server($version, { password => 'sesame' }, {}))[0], $REJECTED,
+        is((meet_server($version, { password => 'sesame' }, {}))[0], "$REJECTED: none was supplied",
             "$version server, none given");
         is((meet_client($version, {}, { password => 'sesame' }))[0], 'password rejected',
             "$version client, none given");

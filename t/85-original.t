@@ -14,6 +14,7 @@ BEGIN {
 }
 
 use EasyTCPTest;
+use IO::Socket::INET;
 use OldPeer;
 use Net::EasyTCP;
 
@@ -180,6 +181,44 @@ sub their_client_leaves {
     return;
 }
 
+# ---- lists of what a server can receive ---------------------------------------------------------
+
+# A server that lists as much as it may: a welcome of 360 bytes, the list of 64 bytes in its field 7, and the
+# same in field 2 of VE. Sends every message back as it came.
+sub list_much {
+    my ($me, $listener) = @_;
+    my $list = 'B1M1' . 'a' x 58 . 'N1';
+    my $offer = join "\0", '', 'ETCP1', '1.10', '', '', '', '', $list;
+    my $welcome = '::  HELLO  ::';
+    $welcome .= ' ' x (360 - length($welcome) - length $offer) . $offer;
+    my $sock = $listener->accept or die "accept: $!";
+    my @tags;
+    for my $question ($welcome, "VE\0001.10\0$list", 'EN') {
+        syswrite $sock, packet(1, $question);
+        my (undef, $answer) = read_packet($sock);
+        push @tags, defined $answer ? (split /\0/, $answer)[0] : 'nothing';
+    }
+    $me->report("@tags");
+    while (my ($flags, $payload) = read_packet($sock)) {
+        last if $payload eq 'QUIT';
+        syswrite $sock, packet($flags, $payload);
+    }
+    return;
+}
+
+sub their_client_ignores_lists {
+    my ($v, $lib, $theirs) = @_;
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
+    my $server = spawn(sub { list_much($_[0], $listener) });
+    my $client = spawn_original($lib, 'client', 'port=' . $listener->sockport, @$theirs);
+    my @lines = $client->rest;
+    is(join(' ', map { /^SAME (\S+)/ ? $1 : () } @lines), 'hello hash large spaces',
+        "0.$v client: a welcome of 360 bytes and a list of 64 are no matter") or diag join "\n", @lines;
+    is($server->line, $v < 7 ? 'NO NO EN' : 'NO VE EN', "0.$v client: and it answers as ever");
+    $server->kill;
+    return;
+}
+
 # ---- the matrix --------------------------------------------------------------------------------
 
 sub hidden_but {
@@ -223,6 +262,7 @@ foreach my $lib (@libs) {
     my $v = sprintf "%.0f", 100 * $version;
     meet($lib, $v, 'plain');
     their_client_leaves("$version client leaves", $lib, [ hidden_but() ]);
+    their_client_ignores_lists(sprintf('%02d', $v), $lib, [ hidden_but() ]) if $v >= 6;
     foreach my $compressor (grep { $have{$_} } @COMPRESSORS) {
         meet($lib, $v, $compressor, compressor => $compressor);
     }

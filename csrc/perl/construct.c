@@ -44,6 +44,10 @@ static void set_storable(pTHX_ etcp_config *config)
         my_snprintf(config->storable_version, sizeof config->storable_version, "%s",
                     SvPV_nolen_const(version));
     config->storable_minor = etcp_perl_storable_minor(aTHX);
+    config->capabilities = ETCP_CAN_EXACT_NUMBERS;
+#ifdef SvIsBOOL
+    config->capabilities |= ETCP_CAN_BOOLEANS;
+#endif
 }
 
 static int set_password(pTHX_ etcp_config *config, SV *password)

@@ -89,6 +89,14 @@ int etcp_freeze_needs(etcp_freezer *z, etcp_freeze_mode mode)
     return 1;
 }
 
+int etcp_freeze_needs_storable(etcp_freezer *z)
+{
+    const int had_more = z->can != 0;
+
+    z->can = 0;
+    return etcp_freeze_needs(z, ETCP_FREEZE_HOLDING) || had_more;
+}
+
 void etcp_freeze_hold(pTHX_ etcp_freezer *z, SV *owned)
 {
     if (!z->held)

@@ -200,7 +200,7 @@ static int freeze_hooked(pTHX_ etcp_freezer *z, SV *object, size_t class_index)
 {
     AV *list;
 
-    if (etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+    if (etcp_freeze_needs_storable(z))
         return ETCP_FREEZE_AGAIN;
     if (kind_of(object, etcp_freeze_tie_of(object)) < 0)
         return ETCP_FREEZE_FOREIGN;

@@ -264,6 +264,8 @@ int etcp_freeze_hash(pTHX_ etcp_freezer *z, HV *hv)
 
     if (count > INT32_MAX)
         return ETCP_FREEZE_FOREIGN;
+    if (is_restricted && z->can && etcp_freeze_needs_storable(z))
+        return ETCP_FREEZE_AGAIN;
     if (is_flagged)
         rc = etcp_storable_put_flag_hash(&z->w, is_restricted ? ETCP_SX_HASH_RESTRICTED : 0,
                                          (uint32_t)count);

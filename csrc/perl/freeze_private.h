@@ -65,6 +65,7 @@ typedef struct etcp_freezer {
     etcp_storable_writer w;
     etcp_storable_state *state;
     etcp_freeze_mode mode;
+    unsigned can; /* what the peer can receive beyond Storable's items, ETCP_CAN_... */
     int is_canonical;
     int is_guarded; /* abandoned by the scope if Perl code dies */
     size_t level;   /* how deep the item is that is being written */
@@ -93,6 +94,10 @@ int etcp_freeze_below(pTHX_ etcp_freezer *z, SV *item, SV **next);
 /* Raises the mode if it is lower than that. Returns whether it was: return ETCP_FREEZE_AGAIN then.
  */
 int etcp_freeze_needs(etcp_freezer *z, etcp_freeze_mode mode);
+
+/* As etcp_freeze_needs, and for what peers leave to Storable, which knows none of our items: they are
+ * not used in this image. */
+int etcp_freeze_needs_storable(etcp_freezer *z);
 
 /* Call it before anything that may run Perl code or die: everything is cleaned up then. */
 void etcp_freeze_guard(pTHX_ etcp_freezer *z);

@@ -60,11 +60,61 @@ static int freeze_string(etcp_freezer *z, SV *sv)
 
 enum { NOT_SHORT = 1 }; /* a number that takes many digits */
 
+/* Numbers that arrive as they are: their bits, or as whole numbers those that Perl prints digit by
+ * digit as doubles, too. What no double equals travels as text. */
+
+static int is_negative_zero(NV nv)
+{
+    const NV plus_zero = 0.0;
+
+    return nv == 0 && memcmp(&nv, &plus_zero, NVSIZE < 10 ? NVSIZE : 10) != 0;
+}
+
+#if NVSIZE > 8
+static int freeze_exact_decimal(pTHX_ etcp_freezer *z, NV nv)
+{
+    SV *number = z->state->number;
+    STRLEN len;
+    char *text;
+    char *at;
+
+    sv_setpvf(number, "%.*" NVgf, NV_DIG + 3, nv);
+    text = SvPV(number, len);
+    /* We may be under "use locale". */
+    for (at = text; at < text + len; at++) {
+        if (!isALNUM(*at) && *at != '-' && *at != '+')
+            *at = '.';
+    }
+    return etcp_storable_put_exact_decimal(&z->w, text, len);
+}
+#endif
+
+static int freeze_exact_double(pTHX_ etcp_freezer *z, NV nv)
+{
+    const NV printed_whole = NV_DIG > 17 ? 1e18 : 1e15;
+    const NV magnitude = nv < 0 ? -nv : nv;
+
+    if (magnitude < printed_whole && (NV)(uint64_t)magnitude == magnitude && !is_negative_zero(nv))
+        return etcp_storable_put_exact_integer(&z->w, nv < 0, (uint64_t)magnitude);
+#if NVSIZE > 8
+    if (nv == nv && (NV)(double)nv != nv)
+        return freeze_exact_decimal(aTHX_ z, nv);
+#endif
+    PERL_UNUSED_CONTEXT;
+    return etcp_storable_put_exact_double(&z->w, (double)nv);
+}
+
 static int freeze_integer(etcp_freezer *z, SV *sv)
 {
     IV iv = SvIVX(sv);
     int is_negative = !SvIsUV(sv) && iv < 0;
 
+    if (z->can & ETCP_CAN_EXACT_NUMBERS) {
+        if (iv == 0 && SvNOK(sv) && is_negative_zero(SvNVX(sv)))
+            return etcp_storable_put_exact_double(&z->w, -0.0);
+        return etcp_storable_put_exact_integer(&z->w, is_negative,
+                                               is_negative ? 0 - (UV)iv : (UV)iv);
+    }
     return etcp_storable_put_integer(&z->w, is_negative, is_negative ? 0 - (UV)iv : (UV)iv,
                                      z->state->writes_netint);
 }
@@ -146,6 +196,8 @@ static int freeze_double(pTHX_ etcp_freezer *z, NV nv)
     SV *number = z->state->number;
     int rc;
 
+    if (z->can & ETCP_CAN_EXACT_NUMBERS)
+        return freeze_exact_double(aTHX_ z, nv);
     if (nv > -2147483648.0 && nv < 2147483648.0) {
         I32 whole = (I32)nv;
         if ((NV)whole == nv)
@@ -206,7 +258,7 @@ int etcp_freeze_scalar(pTHX_ etcp_freezer *z, SV *sv)
             return etcp_storable_put_op(&z->w, ETCP_SX_SV_NO);
     }
 #ifdef SvIsBOOL
-    else if (z->state->writes_booleans && SvIsBOOL(sv))
+    else if ((z->state->writes_booleans || (z->can & ETCP_CAN_BOOLEANS)) && SvIsBOOL(sv))
         return etcp_storable_put_op(&z->w,
                                     SvTRUE_nomg(sv) ? ETCP_SX_BOOLEAN_TRUE : ETCP_SX_BOOLEAN_FALSE);
 #endif

@@ -39,7 +39,7 @@ int etcp_freeze_tied(pTHX_ etcp_freezer *z, SV *sv, const MAGIC *tie, SV **next)
     etcp_storable_op op = ETCP_SX_TIED_SCALAR;
     int rc;
 
-    if (etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+    if (etcp_freeze_needs_storable(z))
         return ETCP_FREEZE_AGAIN;
     if (tie->mg_type == PERL_MAGIC_tiedelem)
         return freeze_element(aTHX_ z, sv, tie, next);

@@ -120,6 +120,7 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     copy->serial = old->serial;
     copy->cipher = etcp_object_cipher(old);
     copy->compressor = etcp_object_compressor(old);
+    copy->told = etcp_object_told(old);
     copy->hash = (HV *)sv_dup((SV *)old->hash, param);
     copy->handle = sv_dup_inc(old->handle, param);
     copy->slot = sv_dup_inc(old->slot, param);

@@ -64,10 +64,12 @@ static SV *bytes_of_event(pTHX_ const etcp_event *event)
 static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, int may_run_perl,
                             etcp_message *result)
 {
+    etcp_thaw_policy rule = o->policy->rule;
     SV *out = NULL;
     SV *error = NULL;
 
-    switch (etcp_perl_thaw(aTHX_ data, len, &o->policy->rule, may_run_perl, &out, &error)) {
+    rule.takes_exact = (etcp_object_told(o) & ETCP_CAN_EXACT_NUMBERS) != 0;
+    switch (etcp_perl_thaw(aTHX_ data, len, &rule, may_run_perl, &out, &error)) {
     case ETCP_THAW_OK:
         result->sv = out;
         result->state = ETCP_MESSAGE_READY;
@@ -289,7 +291,7 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     }
     if (!SvROK(data))
         return send_scalar(aTHX_ o, data);
-    etcp_perl_freeze(aTHX_ data, &image, &len);
+    etcp_perl_freeze(aTHX_ data, etcp_object_peer_can(o), &image, &len);
     return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
 }
 

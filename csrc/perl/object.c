@@ -102,6 +102,20 @@ void etcp_object_succeeded(pTHX_ const etcp_object *o)
         etcp_succeed(aTHX);
 }
 
+unsigned etcp_object_told(const etcp_object *o)
+{
+    const etcp_session *session = session_of(o);
+
+    return session ? etcp_session_told(session) : o->told;
+}
+
+unsigned etcp_object_peer_can(const etcp_object *o)
+{
+    const etcp_session *session = session_of(o);
+
+    return session ? etcp_session_peer_can(session) : 0;
+}
+
 void etcp_object_protect(pTHX_ etcp_object *o)
 {
     SvREFCNT_inc_simple_void_NN((SV *)o->hash);

@@ -21,6 +21,7 @@ struct etcp_object {
     SV *slot;              /* the value of _sock in the hash, counted: see handle.h */
     void (*withdraw)(pTHX_ etcp_object *o); /* what to call before slot goes; NULL: nothing */
     IV serial;             /* 0: none yet */
+    unsigned told; /* what the peer was told that we can receive, for then, too: ETCP_CAN_... */
     const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
     const etcp_compressor *compressor;
     struct etcp_policy *policy; /* what may come in structures */
@@ -47,6 +48,11 @@ IV etcp_object_next_serial(pTHX);
 
 /* "server", "client" or "serverclient", as error texts name it. */
 const char *etcp_object_mode(const etcp_object *o);
+
+/* What the peer was told that we can receive, also when the connection has ended; and what it can, 0
+ * then: sets of ETCP_CAN_... */
+unsigned etcp_object_told(const etcp_object *o);
+unsigned etcp_object_peer_can(const etcp_object *o);
 
 /* What the connection agreed on, also when it has ended; NULL if nothing. */
 const etcp_cipher *etcp_object_cipher(const etcp_object *o);

@@ -32,6 +32,7 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
     etcp_server_part_unlist(o);
     o->cipher = etcp_object_cipher(o);
     o->compressor = etcp_object_compressor(o);
+    o->told = etcp_object_told(o);
     if (o->conn)
         etcp_conn_set_user(o->conn, NULL);
     SvREFCNT_dec(held); /* may free o */

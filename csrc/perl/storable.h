@@ -16,6 +16,7 @@ typedef struct etcp_thaw_policy {
     HV *classes;         /* of LISTED; not counted here, must outlive the policy */
     size_t max_depth;    /* how deep items may nest; 0: ETCP_STORABLE_DEPTH */
     size_t max_size;     /* bytes that a structure may become; 0: no limit */
+    int takes_exact;     /* the peer was told that exact numbers may come (ETCP_CAN_EXACT_NUMBERS) */
 } etcp_thaw_policy;
 
 enum {
@@ -35,10 +36,11 @@ void etcp_perl_storable_clone(pTHX);
 /* The minor number of the images that Storable, and so etcp_perl_freeze, writes. */
 U8 etcp_perl_storable_minor(pTHX);
 
-/* Freezes what rv refers to, in network order, as Storable::nfreeze would. *data is valid until the next
- * call in this interpreter, and not the caller's. Croaks with Storable's message where nfreeze does; may
- * run Perl code (STORABLE_freeze, tied data), which may come back to this function. */
-void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len);
+/* Freezes what rv refers to, in network order, as Storable::nfreeze would, or with what the peer can
+ * receive beyond that (can: ETCP_CAN_...) if nothing in it has to be read by Storable. *data is valid
+ * until the next call in this interpreter, and not the caller's. Croaks with Storable's message where
+ * nfreeze does; may run Perl code (STORABLE_freeze, tied data), which may come back to this function. */
+void etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len);
 
 /* Runs the handlers of signals that have come, as Perl does between two statements. */
 void etcp_storable_despatch_signals(pTHX);

@@ -107,6 +107,7 @@ static int scan(pTHX_ etcp_storable_state *s, const U8 *data, STRLEN len, findin
 
     options.max_depth = f->policy->max_depth;
     options.max_size = f->policy->max_size;
+    options.takes_exact = f->policy->takes_exact;
     rc = etcp_storable_scan(s->reader, data, len, &watcher, f, &options, &features);
     if (rc < 0)
         return etcp_storable_failure(aTHX_ s->reader, rc, error);

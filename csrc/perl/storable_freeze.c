@@ -105,7 +105,7 @@ static int freeze_leaf(pTHX_ etcp_freezer *z, SV *sv)
     STRLEN skip;
     uint8_t *to;
 
-    if (etcp_freeze_needs(z, ETCP_FREEZE_HOLDING))
+    if (etcp_freeze_needs_storable(z))
         return ETCP_FREEZE_AGAIN;
     etcp_freeze_guard(aTHX_ z);
     frozen = etcp_storable_call(aTHX_ "Storable::nfreeze", sv_2mortal(newRV_inc(sv)), 0);
@@ -277,7 +277,7 @@ static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **
     *len = SvCUR(frozen);
 }
 
-void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len)
+void etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_freezer *z = etcp_freezer_take(s);
@@ -285,6 +285,7 @@ void etcp_perl_freeze(pTHX_ SV *rv, const U8 **data, STRLEN *len)
 
     if (!z)
         croak("Out of memory");
+    z->can = can;
     rc = SvROK(rv) ? freeze_natively(aTHX_ z, SvRV(rv)) : ETCP_FREEZE_FOREIGN;
     etcp_freezer_finish(aTHX_ z);
     if (rc == ETCP_ENOMEM)

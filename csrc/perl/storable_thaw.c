@@ -44,6 +44,58 @@ static int is_sound_utf8(const U8 *bytes, STRLEN len)
     return len == 0 || is_utf8_string((U8 *)bytes, len);
 }
 
+/* A number of 64 bits where integers have 32: it must not change, but it need not be a number. */
+#if IVSIZE < 8
+static SV *make_large(pTHX_ uint64_t magnitude, int is_negative)
+{
+    const NV nv = is_negative ? -(NV)magnitude : (NV)magnitude;
+    char text[24];
+    char *at = text + sizeof text;
+
+    if (magnitude <= UINT64_C(1) << 53)
+        return newSVnv(nv);
+    do
+        *--at = (char)('0' + magnitude % 10);
+    while ((magnitude /= 10) != 0);
+    if (is_negative)
+        *--at = '-';
+    return newSVpvn(at, (STRLEN)(text + sizeof text - at));
+}
+#endif
+
+static SV *make_exact_integer(pTHX_ uint64_t bits, int is_signed)
+{
+#if IVSIZE < 8
+    const int is_negative = is_signed && bits >> 63;
+
+    return make_large(aTHX_ is_negative ? 0 - bits : bits, is_negative);
+#else
+    return is_signed ? newSViv((IV)bits) : newSVuv((UV)bits);
+#endif
+}
+
+static void *make_exact(void *arg, etcp_storable_op op, const uint8_t *bytes, size_t len)
+{
+    dTHAWER;
+    char text[256];
+    uint64_t bits = 0;
+    double number;
+    size_t i;
+
+    PERL_UNUSED_VAR(t);
+    if (op == ETCP_SX_EXACT_DECIMAL) {
+        Copy(bytes, text, len, char);
+        text[len] = '\0';
+        return newSVnv(Atof(text));
+    }
+    for (i = 0; i < len; i++)
+        bits = bits << 8 | bytes[i];
+    if (op != ETCP_SX_EXACT_DOUBLE)
+        return make_exact_integer(aTHX_ bits, op == ETCP_SX_EXACT_INTEGER);
+    Copy(&bits, &number, sizeof number, char);
+    return newSVnv((NV)number);
+}
+
 static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
 {
     dTHAWER;
@@ -403,6 +455,7 @@ static const etcp_storable_builder builder = {
     make_constant,
     make_integer,
     make_native,
+    make_exact,
     make_string,
     make_array,
     make_hash,
@@ -531,6 +584,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
         return ETCP_THAW_FAILED;
     }
     options.max_depth = policy->max_depth;
+    options.takes_exact = policy->takes_exact;
     if (s->max_depth < policy->max_depth)
         s->max_depth = policy->max_depth;
     options.max_size = policy->max_size;

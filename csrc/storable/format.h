@@ -47,7 +47,13 @@ typedef enum etcp_storable_op {
     ETCP_SX_REGEXP = 0x20,      /* flag byte, length, pattern, length byte, modifiers */
     ETCP_SX_LOBJECT = 0x21,     /* anything beyond 2 GB */
     ETCP_SX_BOOLEAN_TRUE = 0x22, /* from Storable 3.27 on, under an unchanged minor */
-    ETCP_SX_BOOLEAN_FALSE = 0x23
+    ETCP_SX_BOOLEAN_FALSE = 0x23,
+
+    /* Ours, between peers that can receive them, in network order only. No Storable knows them. */
+    ETCP_SX_EXACT_DOUBLE = 0xc0,   /* 8 bytes of IEEE 754, most significant first */
+    ETCP_SX_EXACT_INTEGER = 0xc1,  /* 64 bits, signed */
+    ETCP_SX_EXACT_UNSIGNED = 0xc2, /* 64 bits, unsigned */
+    ETCP_SX_EXACT_DECIMAL = 0xc3   /* length byte, decimal text: a number that no double equals */
 } etcp_storable_op;
 
 enum {

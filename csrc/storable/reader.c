@@ -386,6 +386,50 @@ static int read_native(etcp_storable_reader *r, etcp_storable_op op)
     return rc < 0 ? rc : etcp_storable_leaf(r, r->builder->native(r->arg, op, bytes));
 }
 
+/* [-] digits [. digits] [e sign digits]: what a number is printed like. */
+static int is_decimal(const uint8_t *at, const uint8_t *end)
+{
+    static const char *const signs[] = {"-", ".", "e"};
+    size_t part;
+
+    for (part = 0; part < 3; part++) {
+        const uint8_t *digits;
+
+        if (at < end && *at == (uint8_t)signs[part][0])
+            at++;
+        else if (part)
+            continue;
+        if (part == 2 && at < end && (*at == '+' || *at == '-'))
+            at++;
+        for (digits = at; at < end && *at >= '0' && *at <= '9'; at++) {
+        }
+        if (at == digits)
+            return 0;
+    }
+    return at == end;
+}
+
+/* EXACT_..., only from a peer that was told that we take them. */
+static int read_exact(etcp_storable_reader *r, etcp_storable_op op)
+{
+    size_t len = 8;
+    const uint8_t *bytes;
+    int rc;
+
+    if (!r->takes_exact || r->is_native)
+        return etcp_storable_damaged(r, "unknown item");
+    r->features |= ETCP_STORABLE_HAS_EXACT;
+    if (op == ETCP_SX_EXACT_DECIMAL)
+        rc = etcp_storable_take_text(r, 0, &bytes, &len);
+    else
+        rc = etcp_storable_take_bytes(r, len, &bytes);
+    if (rc < 0)
+        return rc;
+    if (op == ETCP_SX_EXACT_DECIMAL && !is_decimal(bytes, bytes + len))
+        return etcp_storable_damaged(r, "no decimal number");
+    return etcp_storable_leaf(r, r->builder->exact(r->arg, op, bytes, len));
+}
+
 int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
 {
     int is_long = op == ETCP_SX_LSCALAR || op == ETCP_SX_LUTF8STR;
@@ -557,6 +601,10 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_NETINT: return read_netint(r);
     case ETCP_SX_INTEGER:
     case ETCP_SX_DOUBLE: return read_native(r, (etcp_storable_op)op);
+    case ETCP_SX_EXACT_DOUBLE:
+    case ETCP_SX_EXACT_INTEGER:
+    case ETCP_SX_EXACT_UNSIGNED:
+    case ETCP_SX_EXACT_DECIMAL: return read_exact(r, (etcp_storable_op)op);
     case ETCP_SX_UNDEF:
         return etcp_storable_leaf(
             r, r->builder->constant(r->arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH));
@@ -941,6 +989,7 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->max_depth = options->max_depth ? options->max_depth : ETCP_STORABLE_DEPTH;
     r->integer_size = options->integer_size;
     r->double_size = options->double_size;
+    r->takes_exact = options->takes_exact;
     r->features = 0;
     r->item = NULL;
     r->has_backrefs = r->has_duplicate_keys = 0;

@@ -58,6 +58,8 @@ typedef struct etcp_storable_builder {
     void *(*constant)(void *arg, etcp_storable_constant which, etcp_storable_place place);
     void *(*integer)(void *arg, int32_t value);
     void *(*native)(void *arg, etcp_storable_op op, const uint8_t *bytes); /* INTEGER, DOUBLE */
+    /* EXACT_...: 8 bytes, most significant first; or of EXACT_DECIMAL the text, checked for its form. */
+    void *(*exact)(void *arg, etcp_storable_op op, const uint8_t *bytes, size_t len);
     void *(*string)(void *arg, const uint8_t *bytes, size_t len, int is_utf8);
 
     /* Containers, empty at first. count elements follow, so many bytes at least are there. */
@@ -124,6 +126,7 @@ typedef struct etcp_storable_options {
     size_t native_header_len;
     size_t integer_size; /* bytes of INTEGER and DOUBLE items; 0: refuse them */
     size_t double_size;
+    int takes_exact; /* EXACT_... items may come: the peer was told so */
 } etcp_storable_options;
 
 /* A reader keeps its tables from image to image. */
@@ -150,7 +153,8 @@ enum {
     ETCP_STORABLE_HAS_REGEXP = 8,
     ETCP_STORABLE_HAS_OVERLOAD = 16,
     ETCP_STORABLE_HAS_RESTRICTED = 32,
-    ETCP_STORABLE_HAS_BOOLEAN = 64 /* which Storables before 3.27 stumble over */
+    ETCP_STORABLE_HAS_BOOLEAN = 64, /* which Storables before 3.27 stumble over */
+    ETCP_STORABLE_HAS_EXACT = 128   /* which no Storable knows */
 };
 
 /* Reads as etcp_storable_read does, but every item: never ETCP_STORABLE_FOREIGN. For images that a scan

@@ -77,6 +77,7 @@ struct etcp_storable_reader {
     size_t max_depth;
     size_t integer_size;
     size_t double_size;
+    int takes_exact;
 
     const etcp_storable_builder *builder;
     void *arg;

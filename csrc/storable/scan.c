@@ -29,6 +29,12 @@ static void *scan_native(void *arg, etcp_storable_op op, const uint8_t *bytes)
     return &any_value;
 }
 
+static void *scan_exact(void *arg, etcp_storable_op op, const uint8_t *bytes, size_t len)
+{
+    (void)len;
+    return scan_native(arg, op, bytes);
+}
+
 static void *scan_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
 {
     (void)arg;
@@ -166,7 +172,7 @@ int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_options *options, unsigned *features)
 {
     static const etcp_storable_builder template = {
-        scan_constant,  scan_integer,   scan_native,    scan_string,   scan_container,
+        scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   scan_container,
         scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
         scan_vstring,   scan_share,     scan_touch,     scan_owners,   scan_shape,
         scan_touch,     scan_tied,      scan_tie,       scan_touch,    scan_code,

@@ -169,6 +169,50 @@ int etcp_storable_put_integer(etcp_storable_writer *w, int is_negative, uint64_t
     return 0;
 }
 
+static int put_exact(etcp_storable_writer *w, etcp_storable_op op, uint64_t bits)
+{
+    uint8_t *to = etcp_storable_room(w, 9);
+
+    if (!to)
+        return ETCP_ENOMEM;
+    to[0] = (uint8_t)op;
+    etcp_storable_store_u32(to + 1, (uint32_t)(bits >> 32));
+    etcp_storable_store_u32(to + 5, (uint32_t)bits);
+    etcp_storable_wrote(w, 9);
+    return 0;
+}
+
+int etcp_storable_put_exact_double(etcp_storable_writer *w, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return put_exact(w, ETCP_SX_EXACT_DOUBLE, bits);
+}
+
+int etcp_storable_put_exact_integer(etcp_storable_writer *w, int is_negative, uint64_t magnitude)
+{
+    if (magnitude <= (is_negative ? UINT64_C(0x80000000) : UINT64_C(0x7fffffff)))
+        return etcp_storable_put_integer(w, is_negative, magnitude, 1);
+    if (is_negative)
+        return put_exact(w, ETCP_SX_EXACT_INTEGER, 0 - magnitude);
+    return put_exact(w, magnitude >> 63 ? ETCP_SX_EXACT_UNSIGNED : ETCP_SX_EXACT_INTEGER,
+                     magnitude);
+}
+
+int etcp_storable_put_exact_decimal(etcp_storable_writer *w, const char *text, size_t len)
+{
+    uint8_t *to = etcp_storable_room(w, len + 2);
+
+    if (!to)
+        return ETCP_ENOMEM;
+    to[0] = ETCP_SX_EXACT_DECIMAL;
+    to[1] = (uint8_t)len;
+    memcpy(to + 2, text, len);
+    etcp_storable_wrote(w, len + 2);
+    return 0;
+}
+
 /* The opcode, and a number in the short or long form of BLESS and IX_BLESS. */
 static uint8_t *put_class_number(uint8_t *to, etcp_storable_op op, uint32_t number)
 {

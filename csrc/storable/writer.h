@@ -58,6 +58,13 @@ static inline void etcp_storable_pass(etcp_storable_writer *w)
 int etcp_storable_put_integer(etcp_storable_writer *w, int is_negative, uint64_t magnitude,
                               int with_netint);
 
+/* Appends a number that a peer with ETCP_CAN_EXACT_NUMBERS gets as it is: EXACT_DOUBLE;
+ * BYTE, NETINT or, beyond 32 bits, EXACT_INTEGER or EXACT_UNSIGNED; EXACT_DECIMAL, of at most 255
+ * bytes. 0 or ETCP_ENOMEM. */
+int etcp_storable_put_exact_double(etcp_storable_writer *w, double value);
+int etcp_storable_put_exact_integer(etcp_storable_writer *w, int is_negative, uint64_t magnitude);
+int etcp_storable_put_exact_decimal(etcp_storable_writer *w, const char *text, size_t len);
+
 /* Appends the start of an object: BLESS with the name of a class on first sight, or IX_BLESS with
  * its number, counted from 0 in order of first sight. The object's item follows. 0 or ETCP_ENOMEM.
  */

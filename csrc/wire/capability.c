@@ -19,12 +19,14 @@ enum {
     OFFER_COMPRESSORS,
     OFFER_SALT,
     OFFER_KEY,
+    OFFER_CAPABILITIES,
     ANSWER_MARK = 2,
     ANSWER_VERSION,
     ANSWER_CIPHER,
     ANSWER_COMPRESSOR,
     ANSWER_KEY,
-    ANSWER_HASH
+    ANSWER_HASH,
+    ANSWER_CAPABILITIES
 };
 
 /* Key strings that we take; ours have 8 (for DES) to 56 characters. */
@@ -54,6 +56,28 @@ static int is_key_string(const etcp_buf *key)
     return 1;
 }
 
+/* ---- what either can receive ---------------------------------------------------------------- */
+
+static void add_list(const etcp_session *s, etcp_command *c)
+{
+    char list[ETCP_CAPABILITY_LIST_MAX + 1];
+
+    etcp_capability_list_compose(s->config->capabilities, list);
+    if (list[0])
+        etcp_command_add_text(c, list);
+}
+
+void etcp_capability_tell(etcp_session *s, etcp_command *c)
+{
+    add_list(s, c);
+    s->told = (uint8_t)s->config->capabilities;
+}
+
+void etcp_capability_note(etcp_session *s, const etcp_field *list)
+{
+    s->peer_can = (uint8_t)etcp_capability_list_parse(list->bytes, list->len);
+}
+
 /* ---- the server's offer --------------------------------------------------------------------- */
 
 void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
@@ -78,6 +102,7 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
     etcp_command_add_text(welcome, compressors);
     etcp_command_add(welcome, n->salt, n->has_salt ? sizeof n->salt : 0);
     etcp_command_add_armoured(welcome, n->offered_key, ciphers[0] ? ETCP_OFFERED_KEY : 0);
+    add_list(s, welcome);
     n->offered = 1;
 }
 
@@ -123,12 +148,16 @@ static int salt_is_valid(const etcp_field *salt)
     return salt->len == 0 || (salt->len == 2 && etcp_crypt3_salt_is_valid(salt->bytes));
 }
 
-/* Whether the packet holds an offer that we can take, and what we choose from it. */
+static int is_offer(const etcp_session *s, const etcp_fields *f)
+{
+    return etcp_field_is(&f->at[OFFER_MARK], mark) && we_are_new(s) &&
+           is_new(f->at[OFFER_VERSION].bytes, f->at[OFFER_VERSION].len);
+}
+
+/* Whether we can take the offer, and what we choose from it. */
 static int choose(const etcp_session *s, const etcp_fields *f, choice *c)
 {
-    if (!etcp_field_is(&f->at[OFFER_MARK], mark) || !we_are_new(s) ||
-        !is_new(f->at[OFFER_VERSION].bytes, f->at[OFFER_VERSION].len) ||
-        !salt_is_valid(&f->at[OFFER_SALT]))
+    if (!salt_is_valid(&f->at[OFFER_SALT]))
         return 0;
     c->cipher = first_cipher(s, &f->at[OFFER_CIPHERS]);
     c->compressor = first_compressor(s, &f->at[OFFER_COMPRESSORS]);
@@ -209,6 +238,7 @@ static int send_answer(etcp_session *s, const choice *chosen, const etcp_field *
     etcp_command_add_armoured(&c, etcp_buf_bytes(sealed), etcp_buf_len(sealed));
     etcp_command_add_text(&c, hash);
     etcp_wipe(hash, sizeof hash);
+    etcp_capability_tell(s, &c);
     return etcp_command_send_clear(s, &c);
 }
 
@@ -218,6 +248,10 @@ int etcp_capability_answer(etcp_session *s, const etcp_fields *f)
     choice chosen;
     int rc;
 
+    if (!is_offer(s, f))
+        return 0;
+    /* It holds even if the rest has to be asked one by one. */
+    etcp_capability_note(s, &f->at[OFFER_CAPABILITIES]);
     if (!choose(s, f, &chosen))
         return 0;
     etcp_buf_init(&sealed);
@@ -283,6 +317,8 @@ int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field
         return etcp_error_set(&s->error, rc, "%s", etcp_code_text(rc));
     if (rc < 0)
         return contradicts(s);
+    etcp_capability_note(s, &f->at[ANSWER_CAPABILITIES]);
+    s->told = (uint8_t)s->config->capabilities;
     *hash = &f->at[ANSWER_HASH];
     return 1;
 }

@@ -3,14 +3,15 @@
  * the answers behind the text that originals give. EN follows at once: two round trips instead of
  * up to seven. Protocol.pod, "The short handshake".
  *
- *     welcome    text \0 ETCP1 \0 version \0 ciphers \0 compressors \0 salt \0 %XX(server key)
+ *     welcome    text \0 ETCP1 \0 version \0 ciphers \0 compressors \0 salt \0 %XX(server key) \0
+ *                capabilities
  *     reply      NO \0 text \0 ETCP1 \0 version \0 cipher \0 compressor \0
- *                %XX(client key, sealed with the server key) \0 hash
+ *                %XX(client key, sealed with the server key) \0 hash \0 capabilities
  *
  * Ciphers and compressors are wire letters without separators, the server's favourite first; no
  * password, no cipher: the field is empty. Keys are what EK carries, no safer than there: the
  * server's is in clear. That is for a modern transport to mend, which announces itself in the same
- * place. */
+ * place. Capabilities are lists of what either can receive: see capability_list.h. */
 #ifndef ETCP_WIRE_CAPABILITY_H
 #define ETCP_WIRE_CAPABILITY_H
 
@@ -22,6 +23,11 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome);
 /* Answers a welcome packet that carries an offer. Returns 1 (answered), 0 (no offer, or none that
  * we can take: answer as to an original), or a negative code, recorded. */
 int etcp_capability_answer(etcp_session *s, const etcp_fields *welcome);
+
+/* Adds the list of what we can receive to a command for a peer that is not an original, unless it is
+ * empty; and takes the peer's from a field, which may be missing. */
+void etcp_capability_tell(etcp_session *s, etcp_command *c);
+void etcp_capability_note(etcp_session *s, const etcp_field *list);
 
 /* Takes a client's answer to our offer: version, modules and keys are in effect then, and *hash is
  * the field to check the password with. Returns 1 (taken), 0 (it carries no such answer), or

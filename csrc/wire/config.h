@@ -68,6 +68,7 @@ typedef struct etcp_config {
     char *welcome;             /* the user's welcome text, or NULL */
     uint8_t *password;         /* NULL: none defined */
     size_t password_len;
+    unsigned capabilities; /* what we can receive, ETCP_CAN_...; peers are told */
     uint32_t ciphers;     /* bit i: row i of etcp_ciphers() may be used */
     uint32_t compressors; /* bit i: row i of etcp_compressors() may be used */
     size_t negotiation_packet_max;

@@ -63,6 +63,12 @@ static int answer_version(etcp_session *s, const etcp_fields *f)
     etcp_negotiation_note_version(s, &f->at[1]);
     etcp_command_begin(&c, "VE");
     etcp_command_add_text(&c, s->config->version);
+    if (!etcp_session_peer_is_old(s)) {
+        /* Servers of ours have listed theirs in the offer. */
+        if (f->at[2].len)
+            etcp_capability_note(s, &f->at[2]);
+        etcp_capability_tell(s, &c);
+    }
     return etcp_command_send(s, &c);
 }
 

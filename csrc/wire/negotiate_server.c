@@ -69,6 +69,12 @@ static int ask_version(etcp_session *s)
 static int take_version(etcp_session *s, const etcp_fields *f)
 {
     etcp_negotiation_note_version(s, &f->at[1]);
+    if (etcp_session_peer_is_old(s))
+        return 0;
+    /* It has read ours in the offer, even if it could not take that. */
+    etcp_capability_note(s, &f->at[2]);
+    if (s->negotiation->offered)
+        s->told = (uint8_t)s->config->capabilities;
     return 0;
 }
 

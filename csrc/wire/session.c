@@ -88,6 +88,8 @@ static void clone_facts(const etcp_session *s, etcp_session *copy)
     copy->peer_version = s->peer_version;
     memcpy(copy->peer_version_text, s->peer_version_text, sizeof copy->peer_version_text);
     copy->authenticated = s->authenticated;
+    copy->peer_can = s->peer_can;
+    copy->told = s->told;
     copy->gap = s->gap;
     copy->error = s->error;
 }
@@ -147,6 +149,16 @@ uint32_t etcp_session_peer_version(const etcp_session *s)
 const char *etcp_session_peer_version_text(const etcp_session *s)
 {
     return s->peer_version_text;
+}
+
+unsigned etcp_session_peer_can(const etcp_session *s)
+{
+    return s->peer_can;
+}
+
+unsigned etcp_session_told(const etcp_session *s)
+{
+    return s->told;
 }
 
 const etcp_cipher *etcp_session_cipher(const etcp_session *s)

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "codec/cipher.h"
 #include "codec/compressor.h"
+#include "wire/capability_list.h"
 #include "wire/config.h"
 
 typedef struct etcp_session etcp_session;
@@ -111,6 +112,8 @@ int etcp_session_is_ready(const etcp_session *s);
 int etcp_session_is_authenticated(const etcp_session *s);
 uint32_t etcp_session_peer_version(const etcp_session *s);             /* 0 until known */
 const char *etcp_session_peer_version_text(const etcp_session *s);     /* "" until known */
+unsigned etcp_session_peer_can(const etcp_session *s); /* receive: ETCP_CAN_..., 0 until known */
+unsigned etcp_session_told(const etcp_session *s);     /* what it was told that we can */
 const etcp_cipher *etcp_session_cipher(const etcp_session *s);         /* NULL: none agreed */
 const etcp_compressor *etcp_session_compressor(const etcp_session *s); /* NULL: none agreed */
 const etcp_error *etcp_session_error(const etcp_session *s);           /* code 0: none */

@@ -39,6 +39,8 @@ struct etcp_session {
     etcp_incoming *incoming; /* NULL: no large payload is under way */
     uint32_t peer_version;   /* see ETCP_VERSION; 0: unknown */
     char peer_version_text[ETCP_VERSION_TEXT_MAX];
+    uint8_t peer_can; /* what the peer can receive, ETCP_CAN_... */
+    uint8_t told;     /* what the peer was told that we can */
     uint8_t authenticated;
     uint8_t spent; /* input holds a packet that was handed out already */
     uint8_t gap;   /* see etcp_session_wants_gap */

@@ -621,6 +621,13 @@ than a thousand levels deeper die as with Storable. Scalars with magic, and what
 like refer to, are sent as the value that reading them gives. A tied variable is sent as Storable sends it: the
 object behind it.
 
+Numbers arrive as they were sent if the peer is 1.10 or later, too: equal to the last bit, printed alike, and
+still numbers; and so do the booleans of perl 5.36. Older peers get what C<Storable::nfreeze> makes: text of 15
+digits for what is not whole and for what is beyond 32 bits, and 1 and C<""> for booleans before Storable 3.27. So
+does every peer with a structure that holds objects with C<STORABLE_freeze>, tied variables, restricted hashes,
+regular expressions or code; and numbers that were used as strings count as strings where perl cannot tell
+them apart (before 5.36). A number of more than 53 bits arrives as text where Perl's integers have 32.
+
 =head2 serial
 
     my $number = $object->serial;    # [S][C][H]

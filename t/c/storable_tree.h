@@ -159,6 +159,17 @@ static inline void *tree_native(void *arg, etcp_storable_op op, const uint8_t *b
     return tree_bytes((tree *)arg, TREE_NATIVE, bytes, op == ETCP_SX_INTEGER ? 4 : 8);
 }
 
+/* As native ones, the opcode in front. */
+static inline void *tree_exact(void *arg, etcp_storable_op op, const uint8_t *bytes, size_t len)
+{
+    uint8_t all[256];
+
+    assert(op >= ETCP_SX_EXACT_DOUBLE && op <= ETCP_SX_EXACT_DECIMAL && len < sizeof all);
+    all[0] = (uint8_t)op;
+    memcpy(all + 1, bytes, len);
+    return tree_bytes((tree *)arg, TREE_NATIVE, all, len + 1);
+}
+
 /* UTF-8 is well-formed here unless it has a byte that cannot be in it. */
 static inline void *tree_string(void *arg, const uint8_t *bytes, size_t len, int is_utf8)
 {
@@ -493,7 +504,7 @@ static inline int tree_thaw(void *arg, void **object, etcp_storable_class *c, co
 static inline const etcp_storable_builder *tree_builder(void)
 {
     static const etcp_storable_builder builder = {
-        tree_constant,  tree_integer,     tree_native,  tree_string, tree_array, tree_hash,
+        tree_constant,  tree_integer,     tree_native,  tree_exact, tree_string, tree_array, tree_hash,
         tree_reference, tree_array_put,   tree_hash_put, tree_reference_put,
         tree_vstring,   tree_share,       tree_release, tree_owners, tree_shape, tree_empty, tree_tied,
         tree_tie,       tree_restricted,  tree_code,    tree_regexp, tree_thaw,  tree_class_named,

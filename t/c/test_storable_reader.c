@@ -10,7 +10,7 @@ enum { IMAGE_MAX = 4096 };
 
 /* The local freeze of the tests' machine: sizes 4 and 8, as storable_tree.h takes native numbers. */
 static const etcp_storable_options options = {
-    50, 0, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8};
+    50, 0, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8, 0};
 
 static size_t unhex(const char *hex, uint8_t *bytes)
 {
@@ -208,6 +208,61 @@ static const struct {
     {"objects and a duplicate key",
      "050b 03 00000002 11 01 41 05 00000001 61 08 82 00000001 61", ETCP_STORABLE_FOREIGN},
 };
+
+/* Numbers of our own, for peers that were told that we take them. */
+static const struct {
+    const char *name;
+    const char *hex;
+    int result;
+} exact[] = {
+    {"a double", "050b c0 3ff8000000000000", 0},
+    {"a double that is no number", "050b c0 7ff8000000000001", 0},
+    {"an integer", "050b c1 8000000000000000", 0},
+    {"an unsigned integer", "050b c2 ffffffffffffffff", 0},
+    {"all kinds in an array, and after them",
+     "050b 02 00000004 c0 3ff8000000000000 c1 0000000080000000 c3 01 31 08 81", 0},
+    {"one met again", "050b 02 00000002 04 c0 3ff8000000000000 04 00 00000002", 0},
+    {"a blessed one", "050b 11 03 466f6f c0 3ff8000000000000", 0},
+    {"a decimal number", "050b c3 01 30", 0},
+    {"a negative one with all parts", "050b c3 0b 2d31322e3530652b343030", 0},
+    {"one with an exponent alone", "050b c3 04 31652d35", 0},
+    {"no digits", "050b c3 00", ETCP_EDECODE},
+    {"a sign alone", "050b c3 01 2d", ETCP_EDECODE},
+    {"no digits before the point", "050b c3 02 2e35", ETCP_EDECODE},
+    {"nor behind", "050b c3 02 352e", ETCP_EDECODE},
+    {"an exponent without digits", "050b c3 03 35652b", ETCP_EDECODE},
+    {"a space", "050b c3 02 2031", ETCP_EDECODE},
+    {"a NUL", "050b c3 02 3100", ETCP_EDECODE},
+    {"two points", "050b c3 05 312e312e31", ETCP_EDECODE},
+    {"words", "050b c3 03 4e614e", ETCP_EDECODE},
+    {"hexadecimal", "050b c3 04 30783130", ETCP_EDECODE},
+    {"a double cut short", "050b c0 3ff80000000000", ETCP_EDECODE},
+    {"an integer cut short", "050b c1", ETCP_EDECODE},
+    {"a decimal number cut short", "050b c3 02 31", ETCP_EDECODE},
+    {"an item beyond those", "050b c4 0000000000000000", ETCP_EDECODE},
+    {"one in native order", "040b 04 61626364 04 08 08 08 c0 3ff8000000000000", ETCP_EDECODE},
+};
+
+static void test_exact(etcp_storable_reader *r)
+{
+    etcp_storable_options told = options;
+    uint8_t image[IMAGE_MAX];
+    size_t i;
+
+    told.takes_exact = 1;
+    for (i = 0; i < sizeof exact / sizeof *exact; i++) {
+        size_t len = unhex(exact[i].hex, image);
+        tree_node *root;
+        tree t;
+
+        tree_init(&t, len);
+        tap_is_int(tree_read(&t, r, image, len, &told, &root), exact[i].result, "exact: %s",
+                   exact[i].name);
+        tap_is_int(tree_read(&t, r, image, len, &options, &root), ETCP_EDECODE,
+                   "exact: %s: not from others", exact[i].name);
+        tree_deinit(&t);
+    }
+}
 
 static void test_refused(etcp_storable_reader *r)
 {
@@ -770,6 +825,7 @@ int main(void)
     size_t i;
 
     test_sound(r);
+    test_exact(r);
     test_refused(r);
     test_network_only(r);
     test_depth(r);

@@ -65,6 +65,32 @@ static void test_integers(etcp_storable_writer *w)
     }
 }
 
+static void test_exact_numbers(etcp_storable_writer *w)
+{
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_exact_double(w, 1.5);
+    etcp_storable_put_exact_double(w, -0.0);
+    is_image(w, "050bc03ff8000000000000c08000000000000000", "doubles");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_exact_integer(w, 0, 5);
+    etcp_storable_put_exact_integer(w, 1, UINT64_C(2147483648));
+    is_image(w, "050b08850980000000", "integers of 32 bits are written as ever");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_exact_integer(w, 0, UINT64_C(2147483648));
+    etcp_storable_put_exact_integer(w, 1, UINT64_C(2147483649));
+    etcp_storable_put_exact_integer(w, 1, UINT64_C(9223372036854775808));
+    etcp_storable_put_exact_integer(w, 0, UINT64_C(9223372036854775807));
+    etcp_storable_put_exact_integer(w, 0, UINT64_C(9223372036854775808));
+    etcp_storable_put_exact_integer(w, 0, UINT64_MAX);
+    is_image(w,
+             "050bc10000000080000000c1ffffffff7fffffffc18000000000000000"
+             "c17fffffffffffffffc28000000000000000c2ffffffffffffffff",
+             "larger ones");
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_exact_decimal(w, "-1.5e+400", 9);
+    is_image(w, "050bc3092d312e35652b343030", "what no double equals");
+}
+
 static void test_strings(etcp_storable_writer *w)
 {
     static char text[300];
@@ -319,6 +345,7 @@ int main(void)
 
     etcp_storable_writer_init(&w);
     test_integers(&w);
+    test_exact_numbers(&w);
     test_strings(&w);
     test_structures(&w);
     test_classes(&w);

@@ -493,6 +493,90 @@ static void test_long_list(void)
     etcp_config_unref(config);
 }
 
+/* ---- what either can receive ---------------------------------------------------------------- */
+
+#define CAN (ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS)
+
+/* Packets for a peer of this role that can receive everything, and its answer to the last; then what
+ * it believes that the other can receive, and whether it takes what it has listed. */
+static const struct listing {
+    const char *name;
+    etcp_role role;
+    const char *packets;
+    const char *answer;
+    unsigned peer_can;
+    unsigned told;
+} listings[] = {
+    {"answer with a list", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||B1N1",
+     DID_NOT "|ETCP1|1.10|||||B1N1", CAN, CAN},
+    {"a list that knows more", ETCP_ROLE_CLIENT, TEXT "|ETCP1|3.00|||||B1M1lzN1T1w|x",
+     DID_NOT "|ETCP1|1.10|||||B1N1", CAN, CAN},
+    {"some of it", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N1", DID_NOT "|ETCP1|1.10|||||B1N1",
+     ETCP_CAN_EXACT_NUMBERS, CAN},
+    {"another number", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N2",
+     DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"no list", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||", DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"1.00, which has none, whatever its version", ETCP_ROLE_CLIENT, TEXT "|ETCP1|9.99",
+     DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"not in order", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N1B1",
+     DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"an original", ETCP_ROLE_CLIENT, TEXT, DID_NOT, 0, 0},
+    {"an original asks", ETCP_ROLE_CLIENT, TEXT "\nVE|0.26", "VE|1.10", 0, 0},
+    {"an original with a list, which it cannot have", ETCP_ROLE_CLIENT, TEXT "\nVE|0.26|N1",
+     "VE|1.10", 0, 0},
+    {"an offer that cannot be taken", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|A|1|a:||B1N1", DID_NOT,
+     CAN, 0},
+    {"and the long handshake", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|A|1|a:||B1N1\nVE|1.10",
+     "VE|1.10|B1N1", CAN, CAN},
+    {"the list in VE", ETCP_ROLE_CLIENT, TEXT "\nVE|1.10|B1N1", "VE|1.10|B1N1", CAN, CAN},
+    {"1.00 asks", ETCP_ROLE_CLIENT, TEXT "\nVE|1.00", "VE|1.10|B1N1", 0, CAN},
+
+    {"answered with a list", ETCP_ROLE_SERVER, DID_NOT "|ETCP1|1.10|||||B1N1", "EN", CAN, CAN},
+    {"answered by 1.00", ETCP_ROLE_SERVER, DID_NOT "|ETCP1|1.00||||", "EN", 0, CAN},
+    {"answered with a broken list", ETCP_ROLE_SERVER, DID_NOT "|ETCP1|1.10|||||b1", "EN", 0, CAN},
+    {"answered with more fields", ETCP_ROLE_SERVER, DID_NOT "|ETCP1|1.10|||||N1|x", "EN",
+     ETCP_CAN_EXACT_NUMBERS, CAN},
+    {"an original answers", ETCP_ROLE_SERVER, DID_NOT, "VE|1.10", 0, 0},
+    {"and says its version", ETCP_ROLE_SERVER, DID_NOT "\nVE|0.26|N1", "EN", 0, 0},
+    {"a new client says its own", ETCP_ROLE_SERVER, DID_NOT "\nVE|1.10|B1N1", "EN", CAN, CAN},
+};
+
+static void check_listing(const struct listing *l, size_t step)
+{
+    const options nothing = {"", "", NULL, 0, NULL};
+    etcp_config *config = configure(l->role, &nothing);
+    etcp_session *copy;
+    peer p;
+
+    config->capabilities = CAN;
+    (void)peer_init(&p, config);
+    if (l->role == ETCP_ROLE_SERVER) {
+        const char *welcome = peer_answer(&p);
+        tap_ok(strstr(welcome, "|ETCP1|1.10|||||B1N1") != NULL, "list: in the offer");
+    }
+    tap_is_str(feed_lines(&p, l->packets, step), l->answer, "list, step %lu: %s",
+               (unsigned long)step, l->name);
+    tap_is_int(etcp_session_peer_can(p.s), l->peer_can, "list: %s: what the peer can", l->name);
+    tap_is_int(etcp_session_told(p.s), l->told, "list: %s: what it was told", l->name);
+    if (tap_is_int(etcp_session_clone(p.s, &copy), 0, "list: %s: for another thread", l->name)) {
+        tap_ok(etcp_session_peer_can(copy) == l->peer_can && etcp_session_told(copy) == l->told,
+               "list: %s: the copy knows it", l->name);
+        etcp_session_free(copy);
+    }
+    peer_deinit(&p);
+    etcp_config_unref(config);
+}
+
+static void test_listings(void)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof listings / sizeof *listings; i++) {
+        check_listing(&listings[i], 0);
+        check_listing(&listings[i], 1);
+    }
+}
+
 /* ---- what the server takes ------------------------------------------------------------------ */
 
 #define ANSWER DID_NOT "|ETCP1|1.10|"
@@ -946,6 +1030,7 @@ int main(void)
         for (i = 0; i < sizeof meetings / sizeof meetings[0]; i++)
             check_meeting(&meetings[i], step);
     }
+    test_listings();
     test_long_list();
     test_bad_keys();
     test_message_behind_end();

@@ -1,0 +1,71 @@
+#include "capability_list.h"
+
+#include <string.h>
+
+/* In alphabetical order. */
+static const struct row {
+    char letter;
+    char number; /* one digit is enough so far */
+    unsigned bit;
+} rows[] = {
+    {'B', '1', ETCP_CAN_BOOLEANS},
+    {'N', '1', ETCP_CAN_EXACT_NUMBERS},
+};
+
+static int is_between(uint8_t c, char first, char last)
+{
+    return c >= (uint8_t)first && c <= (uint8_t)last;
+}
+
+/* The bit of a letter with the number digits[0..len), or 0. */
+static unsigned bit_of(uint8_t letter, const uint8_t *digits, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (letter == (uint8_t)rows[i].letter && len == 1 && digits[0] == (uint8_t)rows[i].number)
+            return rows[i].bit;
+    }
+    return 0;
+}
+
+unsigned etcp_capability_list_parse(const uint8_t *text, size_t len)
+{
+    unsigned set = 0;
+    uint8_t last = 0;
+    size_t i = 0;
+
+    if (len > ETCP_CAPABILITY_LIST_MAX)
+        return 0;
+    while (i < len) {
+        const uint8_t letter = text[i++];
+        const size_t start = i;
+
+        if (!is_between(letter, 'A', 'Z') || letter < last)
+            return 0;
+        while (i < len && is_between(text[i], '0', '9'))
+            i++;
+        if (i == start)
+            return 0;
+        if (letter != last)
+            set |= bit_of(letter, text + start, i - start);
+        while (i < len && is_between(text[i], 'a', 'z'))
+            i++;
+        last = letter;
+    }
+    return set;
+}
+
+void etcp_capability_list_compose(unsigned set, char list[ETCP_CAPABILITY_LIST_MAX + 1])
+{
+    size_t len = 0;
+    size_t i;
+
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!(set & rows[i].bit))
+            continue;
+        list[len++] = rows[i].letter;
+        list[len++] = rows[i].number;
+    }
+    list[len] = '\0';
+}

@@ -1,0 +1,80 @@
+/* The list of what a peer can receive. */
+#include "wire/capability_list.h"
+
+#include <string.h>
+
+#include "tap.h"
+
+#define BOTH (ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS)
+
+static const struct {
+    const char *list;
+    unsigned set;
+} lists[] = {
+    {"", 0},
+    {"N1", ETCP_CAN_EXACT_NUMBERS},
+    {"B1", ETCP_CAN_BOOLEANS},
+    {"B1N1", BOTH},
+    {"B1M1lzN1T1w", BOTH},
+    {"A7B1C0x", ETCP_CAN_BOOLEANS},
+    {"B1abcN1xyz", BOTH},
+    {"B2N1", ETCP_CAN_EXACT_NUMBERS},
+    {"B11N10", 0},
+    {"B99999999999999999999N1", ETCP_CAN_EXACT_NUMBERS},
+    {"N2N1", 0}, /* the first counts */
+    {"N1N2", ETCP_CAN_EXACT_NUMBERS},
+    {"N1x\0", ETCP_CAN_EXACT_NUMBERS},
+    {"N1B1", 0}, /* not in order */
+    {"N", 0},
+    {"NB1", 0},
+    {"n1", 0},
+    {"1N1", 0},
+    {"B1 N1", 0},
+    {"B1N1 ", 0},
+    {"B1,N1", 0},
+    {"B1N1\n", 0},
+    {"B1xN1x1", 0},
+    {"B1N1\xc3\xa9", 0},
+    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", BOTH}, /* 64 bytes */
+    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", 0},   /* 65 */
+};
+
+/* Whatever bytes come, nothing but a well-formed list says something. */
+static void test_all_short_ones(void)
+{
+    int is_right = 1;
+    unsigned a;
+    unsigned b;
+
+    for (a = 0; a < 256; a++) {
+        for (b = 0; b < 256; b++) {
+            const uint8_t text[2] = {(uint8_t)a, (uint8_t)b};
+            unsigned want = b != '1'   ? 0
+                            : a == 'B' ? ETCP_CAN_BOOLEANS
+                            : a == 'N' ? ETCP_CAN_EXACT_NUMBERS
+                                       : 0;
+            is_right = is_right && etcp_capability_list_parse(text, 2) == want;
+        }
+    }
+    tap_ok(is_right, "two bytes say something if they are an item");
+}
+
+int main(void)
+{
+    char list[ETCP_CAPABILITY_LIST_MAX + 1];
+    size_t i;
+
+    for (i = 0; i < sizeof lists / sizeof *lists; i++)
+        tap_is_int(
+            etcp_capability_list_parse((const uint8_t *)lists[i].list, strlen(lists[i].list)),
+            lists[i].set, "list \"%s\"", lists[i].list);
+    tap_is_int(etcp_capability_list_parse((const uint8_t *)"N1\0", 3), 0, "a NUL is no part of it");
+    test_all_short_ones();
+    etcp_capability_list_compose(0, list);
+    tap_is_str(list, "", "nothing");
+    etcp_capability_list_compose(ETCP_CAN_EXACT_NUMBERS, list);
+    tap_is_str(list, "N1", "numbers");
+    etcp_capability_list_compose(ETCP_CAN_EXACT_NUMBERS | ETCP_CAN_BOOLEANS, list);
+    tap_is_str(list, "B1N1", "in alphabetical order");
+    return tap_done();
+}
