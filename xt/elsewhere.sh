@@ -36,6 +36,7 @@ mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/so
 [ -n "$mirror" ] || skip "where this machine gets Debian packages is not known"
 
 root=$(mktemp -d)
+chmod 755 "$root" # apt-get's own user looks into it
 trap 'umount "$root/proc" 2>/dev/null || :; rm -rf "$root"' EXIT
 trap 'exit 1' HUP INT TERM
 

@@ -50,12 +50,10 @@ static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
 #define RESERVE(r, table, count, cap)                                                              \
     ((r)->count < (r)->cap ? 0 : grow(r, &(r)->table, &(r)->cap, sizeof *(r)->table))
 
-int etcp_storable_reserve_tag(etcp_storable_reader *r)
+int etcp_storable_grow_tags(etcp_storable_reader *r)
 {
     int rc;
 
-    if (r->tag_count < r->tag_room)
-        return 0;
     if (r->tag_count >= r->tag_max)
         return etcp_error_set(&r->error, ETCP_EPOLICY, "Structure too large");
     rc = RESERVE(r, tags, tag_count, tag_cap);
@@ -202,7 +200,7 @@ void etcp_storable_bless_all(etcp_storable_reader *r)
 
 /* ---- items ----------------------------------------------------------------------------------- */
 
-void etcp_storable_tag(etcp_storable_reader *r, void *value)
+void etcp_storable_note_tag(etcp_storable_reader *r, void *value)
 {
     if (r->pending != ETCP_STORABLE_NO_CLASS) {
         r->blessings[r->blessing_count].tag = r->tag_count;
@@ -212,7 +210,6 @@ void etcp_storable_tag(etcp_storable_reader *r, void *value)
     }
     if (r->holds_tags && !etcp_storable_is_constant(value))
         r->builder->share(r->arg, value);
-    r->tags[r->tag_count++] = value;
 }
 
 etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,

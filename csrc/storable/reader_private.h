@@ -198,7 +198,6 @@ static inline int etcp_storable_take_text(etcp_storable_reader *r, int is_long,
 int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len);
 
 /* Room for one more of each; for a frame, also the check of the depth. 0 or a failure. */
-int etcp_storable_reserve_tag(etcp_storable_reader *r);
 int etcp_storable_reserve_blessing(etcp_storable_reader *r);
 int etcp_storable_reserve_tie(etcp_storable_reader *r);
 int etcp_storable_reserve_referent(etcp_storable_reader *r);
@@ -225,8 +224,22 @@ etcp_storable_blessing *etcp_storable_blessing_of(const etcp_storable_reader *r,
 /* Makes objects of what has begun, up to those that their class makes. */
 void etcp_storable_bless_all(etcp_storable_reader *r);
 
+int etcp_storable_grow_tags(etcp_storable_reader *r);
+
+static inline int etcp_storable_reserve_tag(etcp_storable_reader *r)
+{
+    return r->tag_count < r->tag_room ? 0 : etcp_storable_grow_tags(r);
+}
+
 /* Gives value the next tag and notes the class that is pending. Room was made by the reader. */
-void etcp_storable_tag(etcp_storable_reader *r, void *value);
+void etcp_storable_note_tag(etcp_storable_reader *r, void *value);
+
+static inline void etcp_storable_tag(etcp_storable_reader *r, void *value)
+{
+    if (r->pending != ETCP_STORABLE_NO_CLASS || r->holds_tags)
+        etcp_storable_note_tag(r, value);
+    r->tags[r->tag_count++] = value;
+}
 
 /* Pushes a frame for value, tagged just now and of this shape, which takes items items. */
 etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
