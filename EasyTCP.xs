@@ -17,15 +17,20 @@
 /* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
 #define SERVERS_ONLY(o, name)                                                                      \
     if ((o)->kind != ETCP_KIND_SERVER)                                                             \
-        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+        RETURN_FAILURE(o, "%s cannot use method " name "()", etcp_object_mode(o))
 #define CONNECTIONS_ONLY(o, name)                                                                  \
     if ((o)->kind == ETCP_KIND_SERVER)                                                             \
-        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method " name "()", etcp_object_mode(o)))
+        RETURN_FAILURE(o, "%s cannot use method " name "()", etcp_object_mode(o))
 /* A server's copy in a thread may lack what it needs. */
 #define USABLE_SERVERS_ONLY(o, name)                                                               \
     SERVERS_ONLY(o, name);                                                                         \
     if (!etcp_server_part_is_usable(aTHX_ o))                                                      \
-    RETURN_SV(&PL_sv_undef)
+    RETURN_SV(etcp_object_failed(aTHX_ o))
+#define RETURN_FAILURE(o, ...)                                                                     \
+    do {                                                                                           \
+        etcp_fail(aTHX_ __VA_ARGS__);                                                              \
+        RETURN_SV(etcp_object_failed(aTHX_ o));                                                    \
+    } while (0)
 #define RETURN_SV(sv)                                                                              \
     do {                                                                                           \
         ST(0) = (sv);                                                                              \
@@ -78,8 +83,10 @@ PPCODE:
     etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
-        if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code))
+        if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code)) {
+            (void)etcp_object_failed(aTHX_ self);
             XSRETURN_IV(0);
+        }
     }
     XSRETURN_IV(1);
 
@@ -96,7 +103,7 @@ PPCODE:
     if (idle && !(SvROK(idle) && !SvOBJECT(SvRV(idle)) && SvTYPE(SvRV(idle)) == SVt_PVCV))
         idle = NULL;
     if (!etcp_dispatch_start(aTHX_ self, idle ? sv_2mortal(newRV_inc(SvRV(idle))) : NULL))
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
@@ -111,7 +118,7 @@ PPCODE:
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : ETCP_TICK_MS;
     if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
@@ -126,7 +133,7 @@ PPCODE:
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : 0;
     if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
@@ -167,7 +174,7 @@ stop(self, ...)
     etcp_object *self
 PPCODE:
     if (self->kind != ETCP_KIND_SERVER)
-        RETURN_SV(etcp_fail(aTHX_ "%s cannot call method stop()", etcp_object_mode(self)));
+        RETURN_FAILURE(self, "%s cannot call method stop()", etcp_object_mode(self));
     self->srv->stop_requested = 1;
     XSRETURN_IV(1);
 
@@ -202,6 +209,53 @@ PPCODE:
         PUSHs(sv_mortalcopy(*av_fetch(list, i, 0)));
 
 void
+clientlist(self, ...)
+    etcp_object *self
+PREINIT:
+    AV *list;
+    I32 i;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "clientlist");
+    if (GIMME_V != G_ARRAY)
+        XSRETURN_IV((IV)etcp_server_client_count(self->srv->core));
+    list = (AV *)sv_2mortal((SV *)etcp_server_part_clients(aTHX_ self));
+    EXTEND(SP, av_len(list) + 1);
+    for (i = 0; i <= av_len(list); i++)
+        PUSHs(sv_mortalcopy(*av_fetch(list, i, 0)));
+
+void
+client(self, serial = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *serial
+PREINIT:
+    etcp_object *found;
+    IV number;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "client");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    SvGETMAGIC(serial);
+    number = SvOK(serial) ? SvIV_nomg(serial) : 0;
+    found = etcp_server_part_client(self, number);
+    RETURN_SV(found ? sv_2mortal(newRV_inc((SV *)found->hash)) : &PL_sv_undef);
+
+void
+port(self, ...)
+    etcp_object *self
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "port");
+    XSRETURN_IV((IV)etcp_server_port(self->srv->core));
+
+void
+localip(self, ...)
+    etcp_object *self
+PREINIT:
+    char ip[64];
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "localip");
+    XSRETURN_PV(etcp_server_ip(self->srv->core, ip, sizeof ip));
+
+void
 addclientip(self, ...)
     etcp_object *self
 PREINIT:
@@ -211,7 +265,7 @@ PPCODE:
     etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i++) {
         if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
-            RETURN_SV(etcp_fail(aTHX_ "Out of memory"));
+            RETURN_FAILURE(self, "Out of memory");
     }
     XSRETURN_IV(1);
 
@@ -236,7 +290,7 @@ PPCODE:
     etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     if (!etcp_message_send(aTHX_ self, data))
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
@@ -253,7 +307,7 @@ PPCODE:
     SvGETMAGIC(seconds);
     message = etcp_message_receive(aTHX_ self, SvOK(seconds) ? SvNV_nomg(seconds) : 0);
     if (!message)
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     RETURN_SV(sv_2mortal(message));
 
 void

@@ -350,6 +350,11 @@ etcp_session *etcp_conn_session(etcp_conn *c)
     return c->session;
 }
 
+int etcp_conn_has_heard(const etcp_conn *c)
+{
+    return c->heard;
+}
+
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size)
 {
     return etcp_address_text(&c->peer, text, size);

@@ -118,6 +118,9 @@ size_t etcp_conn_queued(const etcp_conn *c);
 etcp_session *etcp_conn_session(etcp_conn *c); /* NULL for a server's client after FORGOTTEN */
 const etcp_error *etcp_conn_error(const etcp_conn *c);
 
+/* Whether the peer has sent anything at all: scanners of ports and tests of health do not. */
+int etcp_conn_has_heard(const etcp_conn *c);
+
 /* The peer's address as text (IPv4 dotted, also when mapped into IPv6), into text[0..size), and its
  * port. 64 bytes are enough. Stay valid after close. */
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size);

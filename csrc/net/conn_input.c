@@ -80,6 +80,7 @@ etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
         c->view = bytes;
         c->view_end = bytes + n;
     }
+    c->heard = 1;
     c->gap_since_ms = 0;
     c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
     touch(c);

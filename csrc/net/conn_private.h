@@ -67,6 +67,7 @@ struct etcp_conn {
     unsigned output_ended : 1; /* nothing may be sent any more; reading goes on */
     int write_errno;           /* why, if a write failed: it need not be the first error */
     unsigned error_lost : 1;   /* it could not be allocated */
+    unsigned heard : 1;        /* the peer has sent something */
     unsigned outlives : 1;     /* goes on alone when its server is freed */
     unsigned announced : 1;    /* DISCONNECT was taken */
     unsigned blocked : 1;      /* the kernel took no more output when last asked */

@@ -156,6 +156,14 @@ unsigned etcp_server_port(const etcp_server *s)
     return s->listener.port;
 }
 
+const char *etcp_server_ip(const etcp_server *s, char *text, size_t size)
+{
+    etcp_address local;
+
+    etcp_socket_local(s->listener.entry.fd, &local);
+    return etcp_address_text(&local, text, size);
+}
+
 etcp_config *etcp_server_config(etcp_server *s)
 {
     return s->config;

@@ -78,9 +78,10 @@ int etcp_server_poll(etcp_server *s, int timeout_ms);
 int etcp_server_next(etcp_server *s, etcp_server_event *event);
 
 /* Says that the caller takes no more events for now: after etcp_server_next said 0, and wherever
- * else a loop is left, by an exception too. Whoever watches the descriptor hears of what is left.
- * Cheap to call again, and for servers whose descriptor nobody asked for. */
-void etcp_server_rest(etcp_server *s);
+ * else a loop is left, by an exception too. Whoever watches the descriptor hears of what is left
+ * to take, or, with is_owing, to do for the caller itself. Cheap to call again, and for servers
+ * whose descriptor nobody asked for. */
+void etcp_server_rest(etcp_server *s, int is_owing);
 
 /* A descriptor that is readable exactly while poll and next have something to do (net/alarm.h): for
  * the loop of another library. The same number as long as the server lives, in forked children too;
@@ -114,6 +115,9 @@ size_t etcp_server_client_count(const etcp_server *s);
 
 int etcp_server_fd(const etcp_server *s); /* the listening descriptor, for a Perl handle */
 unsigned etcp_server_port(const etcp_server *s);
+
+/* The address that the server listens at, as text, into text[0..size); 64 bytes are enough. */
+const char *etcp_server_ip(const etcp_server *s, char *text, size_t size);
 etcp_config *etcp_server_config(etcp_server *s); /* borrowed */
 void etcp_server_set_config(etcp_server *s,
                             etcp_config *config); /* for later clients; takes a ref */

@@ -464,9 +464,9 @@ static uint64_t due_at(const etcp_server *s)
     return s->accept_resume_ms ? s->accept_resume_ms : UINT64_MAX;
 }
 
-void etcp_server_rest(etcp_server *s)
+void etcp_server_rest(etcp_server *s, int is_owing)
 {
-    etcp_loop_arm(s->loop, due_at(s));
+    etcp_loop_arm(s->loop, is_owing ? 0 : due_at(s));
 }
 
 int etcp_server_descriptor(etcp_server *s)
@@ -479,7 +479,7 @@ int etcp_server_descriptor(etcp_server *s)
         return -1;
     fd = etcp_loop_descriptor(s->loop);
     if (!s->loop->is_served)
-        etcp_server_rest(s);
+        etcp_server_rest(s, 0);
     return fd;
 }
 

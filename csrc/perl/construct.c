@@ -118,6 +118,7 @@ static SV *new_object(pTHX_ const parts *p, etcp_kind kind, etcp_object **out)
     *out = etcp_object_attach(aTHX_ hash, kind);
     sv_bless(self, gv_stashsv(p->class_name, GV_ADD));
     (*out)->policy = etcp_policy_ref(p->policy);
+    (*out)->raises = p->options.raises;
     (*out)->donot = p->options.flags & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
     etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
     etcp_handle_offer(aTHX_ *out);

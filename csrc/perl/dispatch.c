@@ -22,7 +22,7 @@ static void rest(pTHX_ void *hash)
     const etcp_object *server = etcp_object_find(aTHX_ (SV *)hash);
 
     if (server && server->srv->core)
-        etcp_server_rest(server->srv->core);
+        etcp_server_rest(server->srv->core, server->srv->owes);
     SvREFCNT_dec((SV *)hash);
 }
 
@@ -59,6 +59,19 @@ static void call_with(pTHX_ SV *code, SV *self)
     PL_stack_sp = PL_stack_base; /* whatever it returned */
 }
 
+/* The same with several arguments, a NULL at their end. */
+static void call_with_all(pTHX_ SV *code, SV *const *arguments)
+{
+    dSP;
+
+    PUSHMARK(SP);
+    for (; *arguments; arguments++)
+        XPUSHs(*arguments);
+    PUTBACK;
+    call_sv(code, G_VOID);
+    PL_stack_sp = PL_stack_base;
+}
+
 /* Runs one callback of the server for a client. The reference passed is the table's own, which saves
  * making one for each message; it is read-only, and mortal so that it outlives the table's interest. */
 static void call_back(pTHX_ SV *code, etcp_object *client)
@@ -82,6 +95,7 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
 
     o->conn = etcp_conn_ref(conn);
     o->donot = server->donot;
+    o->raises = server->raises;
     o->serial = (IV)etcp_conn_serial(conn);
     o->policy = etcp_policy_ref(server->policy);
     o->server = server;
@@ -180,6 +194,76 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
     notice_closed_handle(o);
 }
 
+/* The kind that the error callback is told; NULL: this is no error, but how connections end. */
+static const char *kind_of(int code, int was_open)
+{
+    switch (code) {
+    case ETCP_OK: return NULL;
+    case ETCP_EREJECTED: return "password";
+    case ETCP_ETOOBIG: return "toobig";
+    case ETCP_ETIMEOUT: return "timeout";
+    case ETCP_ECLOSED:
+    case ETCP_ESYSTEM: return was_open ? NULL : "negotiation";
+    default: return was_open ? "decode" : "negotiation";
+    }
+}
+
+/* Why a connection ended, as a mortal: empty if the peer closed it. */
+static SV *reason_of(pTHX_ const etcp_conn *conn, int was_open)
+{
+    const etcp_error *e = etcp_conn_error(conn);
+
+    if (e->code == ETCP_ECLOSED && !was_open)
+        return sv_2mortal(newSVpvs("The client closed the connection during the negotiation"));
+    if (e->code == ETCP_OK || e->code == ETCP_ECLOSED)
+        return sv_2mortal(newSVpvs(""));
+    return sv_2mortal(newSVpv(e->text[0] ? e->text : etcp_code_text(e->code), 0));
+}
+
+/* Tells the server of an error of a connection; client is its object's reference, if it has one. */
+static void tell_error(pTHX_ etcp_object *server, const etcp_conn *conn, SV *client)
+{
+    const char *kind = kind_of(etcp_conn_error(conn)->code, client != NULL);
+    SV *arguments[6] = {NULL};
+    char ip[64];
+
+    if (!server->srv->on_error || !kind)
+        return;
+    arguments[0] = sv_2mortal(newRV_inc((SV *)server->hash));
+    arguments[1] = reason_of(aTHX_ conn, client != NULL);
+    arguments[2] = sv_2mortal(newSVpv(kind, 0));
+    arguments[3] = sv_2mortal(newSVpv(etcp_conn_remote_ip(conn, ip, sizeof ip), 0));
+    arguments[4] = client;
+    call_with_all(aTHX_ server->srv->on_error, arguments);
+}
+
+static void client_left(pTHX_ etcp_object *server, etcp_conn *conn)
+{
+    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
+    SV *arguments[3] = {NULL};
+
+    if (!o || !o->held)
+        return;
+    etcp_object_protect(aTHX_ o);
+    arguments[0] = sv_2mortal(SvREFCNT_inc_simple_NN(o->held));
+    arguments[1] = reason_of(aTHX_ conn, 1);
+    if (server->srv->on_disconnect)
+        call_with_all(aTHX_ server->srv->on_disconnect, arguments);
+    tell_error(aTHX_ server, conn, arguments[0]);
+}
+
+static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
+{
+    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
+
+    if (o) {
+        etcp_handle_close(aTHX_ o);
+        etcp_server_part_forget(aTHX_ o);
+    } else if (etcp_conn_has_heard(conn)) { /* unlike scanners of ports, which send nothing */
+        tell_error(aTHX_ server, conn, NULL);
+    }
+}
+
 static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o;
@@ -197,20 +281,8 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
     case ETCP_SERVER_MESSAGE:
         deliver(aTHX_ server, event);
         break;
-    case ETCP_SERVER_DISCONNECT:
-        o = (etcp_object *)etcp_conn_user(event->conn);
-        if (o) {
-            etcp_object_protect(aTHX_ o);
-            call_back(aTHX_ server->srv->on_disconnect, o);
-        }
-        break;
-    case ETCP_SERVER_FORGOTTEN:
-        o = (etcp_object *)etcp_conn_user(event->conn);
-        if (o) {
-            etcp_handle_close(aTHX_ o);
-            etcp_server_part_forget(aTHX_ o);
-        }
-        break;
+    case ETCP_SERVER_DISCONNECT: client_left(aTHX_ server, event->conn); break;
+    case ETCP_SERVER_FORGOTTEN: client_forgotten(aTHX_ server, event->conn); break;
     }
 }
 
@@ -370,11 +442,12 @@ static SV *callable(pTHX_ CV *code)
 }
 
 /* The callbacks, and where each is kept in an etcp_server_part. */
-static const char *const callback_names[] = {"connect", "data", "disconnect"};
+static const char *const callback_names[] = {"connect", "data", "disconnect", "error"};
 static const size_t callback_fields[] = {
     offsetof(etcp_server_part, on_connect),
     offsetof(etcp_server_part, on_data),
     offsetof(etcp_server_part, on_disconnect),
+    offsetof(etcp_server_part, on_error),
 };
 
 enum { CALLBACKS = sizeof callback_names / sizeof callback_names[0] };

@@ -117,6 +117,7 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     Newxz(copy, 1, etcp_object);
     copy->kind = old->kind;
     copy->donot = old->donot;
+    copy->raises = old->raises;
     copy->serial = old->serial;
     copy->cipher = etcp_object_cipher(old);
     copy->compressor = etcp_object_compressor(old);

@@ -116,6 +116,13 @@ unsigned etcp_object_peer_can(const etcp_object *o)
     return session ? etcp_session_peer_can(session) : 0;
 }
 
+SV *etcp_object_failed(pTHX_ const etcp_object *o)
+{
+    if (o->raises)
+        croak("%" SVf, SVfARG(sv_mortalcopy(ERRSV)));
+    return &PL_sv_undef;
+}
+
 void etcp_object_protect(pTHX_ etcp_object *o)
 {
     SvREFCNT_inc_simple_void_NN((SV *)o->hash);

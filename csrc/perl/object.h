@@ -14,6 +14,7 @@ struct etcp_policy;
 struct etcp_object {
     etcp_kind kind;
     unsigned donot;        /* ETCP_DONOT_... of this object, for encryption() and compression() */
+    int raises;            /* raiseerror: methods die where they would fail */
     HV *hash;              /* the blessed hash; not counted, it owns us */
     etcp_conn *conn;       /* client and serverclient: our reference; NULL before connect */
     etcp_bucket bucket;
@@ -68,12 +69,16 @@ void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
 /* Enters the peer's address and port into the slots _remoteip and _remoteport. */
 void etcp_object_list_peer(pTHX_ etcp_object *o);
 
-/* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor, which may
- * run because of an exception. */
+/* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor, which
+ * may run because of an exception. */
 void etcp_succeed(pTHX);
 
 /* The same after o has sent or received, if its messages are compressed or encrypted: then 0.26 did. */
 void etcp_object_succeeded(pTHX_ const etcp_object *o);
+
+/* How a method of o that failed ends, with its reason in $@: dies of it if o raises errors, otherwise
+ * returns &PL_sv_undef. Call it last: nothing may be left to be released. */
+SV *etcp_object_failed(pTHX_ const etcp_object *o);
 
 /* Sets $@ to text and returns &PL_sv_undef: the failure value of every method. */
 SV *etcp_fail(pTHX_ const char *format, ...);

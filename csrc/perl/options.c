@@ -69,6 +69,7 @@ static const option option_table[] = {
      45, 0},
     {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
     {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
+    {"raiseerror", SWITCH, ETCP_FOR_BOTH, FIELD(raises), 0, 0},
     {"coalesce", SWITCH, ETCP_FOR_SERVER, FIELD(server.coalesce), 1, 0},
 };
 

@@ -91,6 +91,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->on_data);
         SvREFCNT_dec(srv->on_disconnect);
         SvREFCNT_dec(srv->pollhandle);
+        SvREFCNT_dec(srv->on_error);
     }
     Safefree(srv);
 }
@@ -103,6 +104,16 @@ int etcp_server_part_is_usable(pTHX_ const etcp_object *server)
         return 1;
     etcp_fail(aTHX_ "This thread has no copy of the server: %s", Strerror(srv->clone_errno));
     return 0;
+}
+
+etcp_object *etcp_server_part_client(const etcp_object *server, IV serial)
+{
+    etcp_object *o;
+
+    for (o = server->srv->clients; o; o = o->next)
+        if (o->serial == serial && etcp_conn_is_open(o->conn))
+            return o;
+    return NULL;
 }
 
 static void add_client(etcp_conn *conn, void *list)
@@ -139,6 +150,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     copy->on_connect = sv_dup_inc(old->on_connect, param);
     copy->on_data = sv_dup_inc(old->on_data, param);
     copy->on_disconnect = sv_dup_inc(old->on_disconnect, param);
+    copy->on_error = sv_dup_inc(old->on_error, param);
     return copy;
 }
 #endif

@@ -16,6 +16,7 @@ struct etcp_server_part {
     SV *on_connect;       /* subroutines, counted, or NULL */
     SV *on_data;
     SV *on_disconnect;
+    SV *on_error;
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
     etcp_running running;
@@ -42,6 +43,9 @@ void etcp_server_part_forget(pTHX_ etcp_object *o);
 
 /* Whether server has a core to work with. Otherwise $@ says that this thread has none. */
 int etcp_server_part_is_usable(pTHX_ const etcp_object *server);
+
+/* The object of the client with this serial number, or NULL. */
+etcp_object *etcp_server_part_client(const etcp_object *server, IV serial);
 
 /* A new list of references to the objects of the clients. */
 AV *etcp_server_part_clients(pTHX_ const etcp_object *server);

@@ -50,7 +50,8 @@ sub _prerequisites {
         },
         PREREQ_PM => {
             %every,
-            map { $_ => 0 } qw(Exporter IO::Select IO::Socket Scalar::Util Storable XSLoader warnings::register),
+            map { $_ => 0 } qw(Carp Exporter IO::Select IO::Socket Scalar::Util Storable XSLoader
+                warnings::register),
         },
     );
 }

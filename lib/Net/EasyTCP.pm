@@ -62,9 +62,19 @@ sub new {
         my ($name, $value) = (shift, shift);
         $args{ lc $name } = $value if defined $name;
     }
-    my $mode = defined $args{mode} ? $args{mode} : '';
-    return _build_client($class, \%args) if $mode =~ /^c/i;
-    return _build_server($class, \%args) if $mode =~ /^s/i;
+    my $self = _build($class, \%args);
+    if (!$self && $args{raiseerror}) {
+        require Carp;
+        Carp::croak($@);
+    }
+    return $self;
+}
+
+sub _build {
+    my ($class, $args) = @_;
+    my $mode = defined $args->{mode} ? $args->{mode} : '';
+    return _build_client($class, $args) if $mode =~ /^c/i;
+    return _build_server($class, $args) if $mode =~ /^s/i;
     $@ = "Supplied mode '$mode' unacceptable. Must be either 'client' or 'server'";
     return undef;
 }
@@ -298,7 +308,7 @@ C<server> or C<client>; only the first letter counts. Required.
 
 The port to listen on or to connect to: a number, the name of a service, or both as in C<"http(80)">, where
 the number is for systems that do not know the name. Required. A server that is given C<"00"> lets the system
-choose (C<< $server->{_sock}->sockport >> tells which).
+choose (L</port, localip> tells which).
 
 =item password
 
@@ -339,6 +349,12 @@ The largest message to accept, in bytes: on the wire, and again after decompress
 kilobytes cannot become gigabytes. A connection that exceeds it is closed, and C<send> fails for a message that
 exceeds it. The default is 1 GiB; a program that knows its messages should set less. Memory is taken for what
 has arrived, never for what a peer says will.
+
+=item raiseerror
+
+True: methods that would return C<undef> (or 0, for L</setcallback>) with a text in C<$@> die with this text and
+the line that called them, C<new> included; but not L</data>, L</clients>, L</clientlist>, L</client> and
+L</pending>, when there is nothing. Hybrid objects are like their server.
 
 =item maxdepth
 
@@ -476,7 +492,21 @@ The same as L</setcallback>.
     my @clients = $server->clients;    # [S]
 
 The clients whose negotiation is over; in scalar context their number. Without clients it is C<undef>, in
-list context too.
+list context too: a loop over C<< $server->clients >> runs once then, with C<undef>. This is as it always was;
+L</clientlist> is without that trap.
+
+=head2 clientlist
+
+    my @clients = $server->clientlist;    # [S]
+    my $number  = $server->clientlist;
+
+The same clients: without any, the empty list, and 0 in scalar context.
+
+=head2 client
+
+    my $client = $server->client($serial);    # [S]
+
+The client with this L</serial> number, or C<undef> when no such client is connected.
 
 =head2 close
 
@@ -581,6 +611,13 @@ Does what there is to do now, callbacks included. Where there is nothing, it wai
 if not given. Returns true, or undef after an error. Exceptions of callbacks go through, and nothing is lost by
 them.
 
+=head2 port, localip
+
+    my $number = $server->port;    # [S]
+    my $text   = $server->localip;
+
+Where the server listens: the port, which the system has chosen if C<port> was C<"00">, and the address.
+
 =head2 receive
 
     my $message = $client->receive;             # [C][H]
@@ -637,7 +674,7 @@ objects when they are first asked.
 
 =head2 setcallback
 
-    $server->setcallback(connect => \&c, data => \&d, disconnect => \&g);    # [S]
+    $server->setcallback(connect => \&c, data => \&d, disconnect => \&g, error => \&e);    # [S]
 
 Sets one or more callbacks; see L</CALLBACKS>. Other names are ignored, with one warning if a callback was
 probably meant, as for options. Returns true, or 0 with a text in C<$@> if something is not
@@ -669,7 +706,7 @@ handled stay: the next C<start> or C<do_one_loop> goes on with them. Returns tru
 
 =head1 CALLBACKS
 
-Each is called with the hybrid object of the client that it is about.
+Each but C<error> is called with the hybrid object of the client that it is about.
 
 =over
 
@@ -684,7 +721,16 @@ waits in memory until the client has gone.
 
 =item disconnect
 
-The client closed the connection, or it broke. C<clients> still lists it during the callback.
+The client closed the connection, or it broke. C<clients> still lists it during the callback. A second
+argument says why: a text, which is empty if the client closed.
+
+=item error
+
+A client left because of an error, or never came. It is called with the server, a text, the kind of the error,
+and the address of the peer; behind these comes the hybrid object if C<connect> was called for it, and then
+C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a wrong
+one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a limit) and
+C<timeout>. Who connects and sends nothing, as scanners of ports and tests of health do, is not told of.
 
 =back
 
@@ -694,7 +740,7 @@ be called again, and nothing is lost.
 
 Callbacks have a C<$_> of their own. Other global variables of Perl (C<$/>, C<$\>, C<$,>, C<$|>, C<$!>, C<$@>)
 are those of the program: nothing here depends on them, and what a callback changes stays changed. They are
-called in void context, with one argument.
+called in void context.
 
 Signal handlers run while the module waits, and an exception in one of them leaves the wait. One that leaves
 L</close> has closed the connection; what was still on its way may be lost.
