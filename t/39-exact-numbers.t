@@ -19,7 +19,7 @@ diag("seed $seed");
 
 my $EXACT = $NumberTest::EXACT;
 
-sub through { my ($value) = @_; return Net::EasyTCP::_thaw(Net::EasyTCP::_freeze($value, $EXACT), 0, [], 1) }
+sub through { my ($value) = @_; return Net::EasyTCP::_thaw(Net::EasyTCP::_freeze($value, $EXACT), 0, [], 0, 1) }
 
 for my $numbers ([ special_numbers() ], [ random_numbers(20_000) ]) {
     is(not_exact($numbers, through([@$numbers])), '', scalar(@$numbers) . ' numbers are exact');

@@ -312,12 +312,23 @@ static int loop_failed(pTHX_ int rc)
     return 0;
 }
 
+/* One that a callback has kept a reference to, or tied, is the callback's for good. */
+static int is_reusable(const SV *topic)
+{
+    return topic && SvREFCNT(topic) == 1 && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic);
+}
+
 /* Gives callbacks a $_ of their own, as the loops of the original did: they may assign to it, or read
  * lines into it, wherever the program runs the loop. Ends with the scope. */
-static void localize_topic(pTHX)
+static void localize_topic(pTHX_ etcp_server_part *srv)
 {
+    if (!is_reusable(srv->topic)) {
+        SvREFCNT_dec(srv->topic);
+        srv->topic = newSV(0);
+    } else if (SvOK(srv->topic))
+        sv_setsv(srv->topic, &PL_sv_undef);
     SAVEGENERICSV(GvSV(PL_defgv));
-    GvSV(PL_defgv) = newSV(0);
+    GvSV(PL_defgv) = SvREFCNT_inc_simple_NN(srv->topic);
 }
 
 /* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an
@@ -336,7 +347,7 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
-    localize_topic(aTHX);
+    localize_topic(aTHX_ server->srv);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;

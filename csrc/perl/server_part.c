@@ -90,6 +90,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->on_connect);
         SvREFCNT_dec(srv->on_data);
         SvREFCNT_dec(srv->on_disconnect);
+        SvREFCNT_dec(srv->topic);
         SvREFCNT_dec(srv->pollhandle);
         SvREFCNT_dec(srv->on_error);
     }
@@ -141,7 +142,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     Newx(copy, 1, etcp_server_part);
     *copy = *old;
     copy->clients = NULL;
-    copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
+    copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;
         copy->core = etcp_server_clone(old->core);

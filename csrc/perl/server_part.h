@@ -17,6 +17,7 @@ struct etcp_server_part {
     SV *on_data;
     SV *on_disconnect;
     SV *on_error;
+    SV *topic;            /* the $_ of callbacks while none runs, or NULL */
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
     etcp_running running;
