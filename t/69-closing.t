@@ -130,6 +130,7 @@ foreach my $how (sort keys %end) {
     my $peer = spawn(sub {
         my $me = shift;
         my $c = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port) or die $@;
+        $me->hear;
         $c->send('unread');
         $me->report(defined $_ ? $_ : 'nothing') foreach $c->receive;
     });
@@ -146,6 +147,7 @@ foreach my $how (sort keys %end) {
     close $go;
     waitpid $pid, 0;
     $server->setcallback(data => sub { });
+    $peer->tell('send');
     IO::Select->new($client->socket)->can_read;
     $client->close;
     $server->do_one_loop foreach 1 .. 3;
