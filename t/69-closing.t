@@ -202,11 +202,9 @@ SKIP: {
         pipe my $r, my $w or die $!;
         my @taken = map { POSIX::dup(fileno $r) } 1 .. 30;
         $client->close;
-        undef $server;
-        undef $client;
         $me->report(defined POSIX::dup(fileno $w) && POSIX::write(fileno $w, 'x', 1) ? 'untouched' : "gone: $!");
     });
-    is($child->line, 'untouched', 'descriptors that got our numbers are left alone');
+    is($child->line, 'untouched', 'descriptors that got the numbers of the connection are left alone');
 }
 
 # ---- signals ----------------------------------------------------------------------------------------------
