@@ -82,4 +82,17 @@ for (@releases) {
 is_deeply(Net::EasyTCP::_thaw("\5\13\2\0\0\0\3\42\43\42"), [ 1, '', 1 ], 'booleans');
 is_deeply(Net::EasyTCP::_thaw("\5\13\4\42"), \\1, 'a reference to a boolean');
 
+# A weak reference to a restricted hash, which is read-only as a whole.
+{
+    require Hash::Util;
+    require Scalar::Util;
+    my $locked = { a => 1 };
+    Hash::Util::lock_keys(%$locked, qw(a b));
+    my $root = [ $locked, $locked ];
+    Scalar::Util::weaken($root->[1]);
+    my $got = Net::EasyTCP::_thaw(Storable::nfreeze($root));
+    ok(Scalar::Util::isweak($got->[1]) && $got->[0] == $got->[1], 'a weak reference to a restricted hash');
+    ok(!eval { $got->[0]{c} = 1; 1 }, 'which is restricted still');
+}
+
 done_testing();

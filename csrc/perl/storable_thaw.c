@@ -226,7 +226,8 @@ static int put_in_reference(void *arg, void *reference, void *value, etcp_storab
     dTHAWER;
 
     PERL_UNUSED_VAR(t);
-    if (is_weak && SvREADONLY((SV *)value))
+    /* A hash may be restricted; a scalar that cannot be changed cannot know of those who point to it. */
+    if (is_weak && SvREADONLY((SV *)value) && SvTYPE((SV *)value) < SVt_PVAV)
         return ETCP_EDECODE;
     SvRV_set(rv, (SV *)value);
     SvROK_on(rv);
