@@ -96,8 +96,8 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
             o->withdraw(aTHX_ o);
         SvREFCNT_dec(o->slot);
         SvREFCNT_dec(o->handle);
-        etcp_policy_unref(aTHX_ o->policy);
     }
+    etcp_policy_unref(aTHX_ o->policy);
     Safefree(o);
     return 0;
 }

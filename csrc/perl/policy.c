@@ -42,7 +42,8 @@ void etcp_policy_unref(pTHX_ etcp_policy *policy)
 {
     if (!policy || --policy->references > 0)
         return;
-    SvREFCNT_dec((SV *)policy->rule.classes);
+    if (!PL_dirty) /* what global destruction has freed already is not ours to free */
+        SvREFCNT_dec((SV *)policy->rule.classes);
     Safefree(policy);
 }
 
