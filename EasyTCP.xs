@@ -294,6 +294,33 @@ PPCODE:
     XSRETURN_YES;
 
 void
+broadcast(self, data = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *data
+PREINIT:
+    SV *to = NULL;
+    SV *except = NULL;
+    I32 i;
+    IV count;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "broadcast");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    for (i = 2; i + 1 < items; i += 2) {
+        const char *name = SvPV_nolen_const(ST(i));
+        if (strEQ(name, "to"))
+            to = ST(i + 1);
+        else if (strEQ(name, "except"))
+            except = ST(i + 1);
+    }
+    count = etcp_message_broadcast(aTHX_ self, data, to, except);
+    if (count < 0)
+        XSRETURN_UNDEF;
+    if (count == 0)
+        XSRETURN_PV("0E0");
+    XSRETURN_IV(count);
+
+void
 receive(self, seconds = &PL_sv_undef, ...)
     etcp_object *self
     SV *seconds

@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 
-use Test::More tests => 6 + 28;
+use Test::More tests => 6 + 29;
 
 my @warnings;
 BEGIN { $SIG{__WARN__} = sub { push @warnings, @_ } }
@@ -18,7 +18,7 @@ ok(!eval { Net::EasyTCP->VERSION(99); 1 }, 'but not for 99');
 is_deeply([ @Net::EasyTCP::EXPORT, do { no warnings 'once'; @Net::EasyTCP::EXPORT_OK } ], [], 'it exports nothing');
 
 can_ok('Net::EasyTCP', $_) for qw(
-    new addclientip callback client clientlist clients close compression data deleteclientip disconnect do_one_loop
-    encryption localip mode pending port receive remoteip remoteport running send serial setcallback socket start
+    new addclientip broadcast callback client clientlist clients close compression data deleteclientip disconnect
+    do_one_loop encryption localip mode pending port receive remoteip remoteport running send serial setcallback socket start
     stop VERSION
 );

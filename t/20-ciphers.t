@@ -88,15 +88,15 @@ sub try {
 foreach my $password (undef, 'open sesame!') {
     my @password = defined $password ? (password => $password) : ();
     my $with = @password ? ' and a password' : '';
-    my $server = start_server(@password);
+    my $server = start_server(@password, compress => 'always');
     foreach my $cipher (@CIPHERS) {
         try($server, "$cipher$with", "$cipher -", @password, donotcompress => 1,
             donotencryptwith => without($cipher, @CIPHERS));
-        try($server, "$cipher, Zlib$with", "$cipher Compress::Zlib", @password,
+        try($server, "$cipher, Zlib$with", "$cipher Compress::Zlib", @password, compress => 'always',
             donotencryptwith => without($cipher, @CIPHERS));
     }
     foreach my $compressor (@COMPRESSORS) {
-        try($server, "$compressor$with", "- $compressor", @password, donotencrypt => 1,
+        try($server, "$compressor$with", "- $compressor", @password, donotencrypt => 1, compress => 'always',
             donotcompresswith => without($compressor, @COMPRESSORS));
     }
     $server->kill;

@@ -30,8 +30,8 @@ sub collect {
     return @got;
 }
 
-foreach my $case ([ plain => (donotencrypt => 1, donotcompress => 1) ], ['encrypted and compressed'],
-    [ compressed => (donotencrypt => 1) ]) {
+foreach my $case ([ plain => (donotencrypt => 1, donotcompress => 1) ], [ 'encrypted and compressed' => (compress => 'always') ],
+    [ compressed => (donotencrypt => 1, compress => 'always') ]) {
     my ($name, @options) = @$case;
     my $server = spawn_server(callbacks => { data => \&burst }, @options);
     my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})

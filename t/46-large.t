@@ -21,7 +21,8 @@ sub client_of {
 my $unit = pack 'V*', map { $_ * 2654435761 % 4294967296 } 1 .. 16384;    # 64 KiB, hard to compress
 
 foreach my $case ([ plain => (donotencrypt => 1, donotcompress => 1) ],
-    [ compressed => (donotencrypt => 1) ], [ encrypted => (donotcompress => 1) ], ['both']) {
+    [ compressed => (donotencrypt => 1, compress => 'always') ], [ encrypted => (donotcompress => 1) ],
+    [ both => (compress => 'always') ]) {
     my ($name, @options) = @$case;
     my $server = spawn_server(@options);
     my $client = client_of($server);

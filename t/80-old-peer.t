@@ -62,7 +62,8 @@ sub meet_server {
         while (defined(my $message = $peer->receive)) { $peer->send($message) }
         $me->report('CLOSED');
     }, version => $version, %$theirs);
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port}, %$ours);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port},
+        compressing($ours), %$ours);
     my @result = ($@);
     if ($client) {
         @result = (facts($client), $peer->line, lost($client, $version));
@@ -73,10 +74,16 @@ sub meet_server {
     return @result;
 }
 
+# All that can be compressed is: on one machine nothing would be.
+sub compressing {
+    my $ours = shift;
+    return $ours->{donotcompress} ? () : (compress => 'always');
+}
+
 # Their client, our server.
 sub meet_client {
     my ($version, $theirs, $ours) = @_;
-    my $server = spawn_server(%$ours, callbacks => {
+    my $server = spawn_server(compressing($ours), %$ours, callbacks => {
         connect    => sub { $EasyTCPTest::Me->report(facts($_[0])) },
         disconnect => sub { $EasyTCPTest::Me->report('CLOSED') },
     });

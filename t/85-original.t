@@ -236,6 +236,8 @@ sub meet {
     my @ours = @{ $o{our_options} || [] };
     push @theirs, "password=$o{theirs}" if defined $o{theirs};
     push @ours, password => $o{ours} if defined $o{ours};
+    # To half of the releases all that can be compressed is, the others get a choice.
+    push @ours, compress => 'always' if $v % 2 && !grep { $_ eq 'donotcompress' } @ours;
     my $cipher = $o{cipher} || '-';
     my $done = 'hello hash large spaces zero empty';
     my %row = (server => '-', client => '-');

@@ -14,18 +14,23 @@
 /* State that a compressor keeps between messages (NULL where it needs none). */
 typedef struct etcp_compressor_state etcp_compressor_state;
 
+/* What originals compress with, and tests that compare bytes with theirs. */
+enum { ETCP_LEVEL_OF_ORIGINALS = 6 };
+
 typedef struct etcp_compressor {
     char key;            /* the module's identifier on the wire */
     const char *name;    /* the CPAN module it stands for */
     const char *version; /* the version we announce for it */
 
-    /* Appends the compressed form of bytes[0..len) to out. *state starts NULL, is created on first
+    /* Appends the compressed form of bytes[0..len) to out. level is 1 (fast) to 9 (small), or
+     * ETCP_LEVEL_OF_ORIGINALS; a compressor may have fewer. *state starts NULL, is created on first
      * use and belongs to the caller, who ends it with free_state. bytes must not lie in out.
      * Returns 0, ETCP_ENOMEM, or ETCP_ETOOBIG; out is unchanged on failure. */
-    int (*compress)(etcp_compressor_state **state, const uint8_t *bytes, size_t len, etcp_buf *out);
+    int (*compress)(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
+                    etcp_buf *out);
 
-    /* Appends the original of bytes[0..len), at most max bytes of it, to out. Memory grows with what
-     * is really produced, never with what the input claims. Returns 0, ETCP_EDECODE (damaged),
+    /* Appends the original of bytes[0..len), at most max bytes of it, to out. Memory grows with
+     * what is really produced, never with what the input claims. Returns 0, ETCP_EDECODE (damaged),
      * ETCP_ETOOBIG (more than max), or ETCP_ENOMEM; out is unchanged on failure. */
     int (*decompress)(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                       etcp_buf *out);

@@ -5,13 +5,13 @@
 
 #include "compressor.h"
 
-int etcp_zlib_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                        etcp_buf *out);
 int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                          etcp_buf *out);
 void etcp_zlib_free_state(etcp_compressor_state *state);
 
-int etcp_lzf_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                       etcp_buf *out);
 int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                         etcp_buf *out);

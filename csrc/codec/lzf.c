@@ -151,11 +151,13 @@ static unsigned table_bits(size_t len)
     return bits;
 }
 
-int etcp_lzf_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, etcp_buf *out)
+int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
+                      etcp_buf *out)
 {
     size_t packed = 0;
 
     (void)state; /* each message stands alone */
+    (void)level; /* there is one */
     if (len == 0)
         return 0;
     if (len > SIZE_MAX - HEADER_MAX)

@@ -60,7 +60,15 @@ static etcp_compressor_state *get_state(etcp_compressor_state **state)
     return *state;
 }
 
-static z_stream *get_deflater(etcp_compressor_state **state, size_t len)
+/* A stream that was reset takes another level without a flush, since nothing went through it. */
+static z_stream *begin_again(z_stream *z, int level)
+{
+    if (deflateReset(z) != Z_OK || deflateParams(z, level, Z_DEFAULT_STRATEGY) != Z_OK)
+        return NULL;
+    return z;
+}
+
+static z_stream *get_deflater(etcp_compressor_state **state, int level, size_t len)
 {
     etcp_compressor_state *s = get_state(state);
     const int is_short = len <= SHORT_MESSAGE;
@@ -70,8 +78,8 @@ static z_stream *get_deflater(etcp_compressor_state **state, size_t len)
         return NULL;
     z = &s->deflater[is_short];
     if (s->has_deflater[is_short])
-        return deflateReset(z) == Z_OK ? z : NULL;
-    if (deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS,
+        return begin_again(z, level);
+    if (deflateInit2(z, level, Z_DEFLATED, WINDOW_BITS,
                      is_short ? SHORT_MEMORY_LEVEL : MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
         return NULL;
     s->has_deflater[is_short] = 1;
@@ -135,11 +143,11 @@ static int deflate_message(z_stream *z, const uint8_t *bytes, size_t len, etcp_b
     return 0;
 }
 
-int etcp_zlib_compress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
+int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                        etcp_buf *out)
 {
     const size_t before = etcp_buf_len(out);
-    z_stream *z = get_deflater(state, len);
+    z_stream *z = get_deflater(state, level, len);
     const int rc = z ? deflate_message(z, bytes, len, out) : ETCP_ENOMEM;
 
     if (rc != 0)

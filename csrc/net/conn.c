@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "clock.h"
 #include "process.h"
 
 void etcp_conn_limits_default(etcp_conn_limits *limits)
@@ -13,6 +14,48 @@ void etcp_conn_limits_default(etcp_conn_limits *limits)
     limits->when_full = ETCP_FULL_WAIT;
     limits->send_timeout_ms = ETCP_SEND_TIMEOUT_MS;
     limits->linger_ms = ETCP_LINGER_MS;
+}
+
+/* ---- the link, for choosing what to compress --------------------------------------------------
+ */
+
+static void ask_kernel(const etcp_conn *c, etcp_path *out)
+{
+    etcp_tcp_info info;
+
+    memset(&info, 0, sizeof info);
+    memset(&out->info, 0, sizeof out->info);
+    out->same_host = etcp_socket_is_local(c->entry.fd);
+    if (etcp_sys->path(c->entry.fd, &info) < 0)
+        return;
+    out->info.delivery_rate = info.delivery_rate;
+    out->info.min_rtt_us = info.min_rtt_us;
+    out->info.busy_us = info.busy_us;
+    out->info.limited_us = info.limited_us;
+}
+
+static void ask_queue(etcp_conn *c, etcp_path *out)
+{
+    out->own = c->out.len;
+    out->queued = ETCP_QUEUED_UNKNOWN;
+    if (etcp_socket_counts_unacked())
+        out->queued = out->own + (uint64_t)etcp_sys->unacked(c->entry.fd);
+    out->was_blocked = c->was_blocked;
+    out->price = c->entry.loop ? etcp_loop_price(c->entry.loop, out->now_us, out->packed_us)
+                               : ETCP_ADAPT_PRICE_MIN;
+    c->was_blocked = c->blocked;
+}
+
+/* An etcp_path_fn: what the session, which knows no link, is told of it. */
+static void tell_path(void *arg, etcp_path_question question, etcp_path *out)
+{
+    etcp_conn *c = arg;
+
+    out->now_us = etcp_clock_us();
+    if (question != ETCP_PATH_TIME)
+        ask_queue(c, out);
+    if (question == ETCP_PATH_ALL)
+        ask_kernel(c, out);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -28,6 +71,7 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
     c->entry.references = 1;
     c->entry.fd = fd;
     c->session = session;
+    etcp_session_set_path(session, tell_path, c);
     c->limits = *limits;
     c->state = (uint8_t)state;
     c->generation = etcp_process_generation();

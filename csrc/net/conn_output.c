@@ -50,6 +50,14 @@ static void note_stall(etcp_conn *c, int has_moved)
         etcp_deadline_start(&c->entry.loop->stalled, stall, etcp_clock_ms());
 }
 
+/* The kernel left so many bytes. */
+static void note_blocked(etcp_conn *c, size_t left)
+{
+    c->blocked = left > 0;
+    c->was_blocked |= c->blocked;
+    c->retry_at = left + RETRY_STEP;
+}
+
 static int flush_queue(etcp_conn *c)
 {
     ptrdiff_t written;
@@ -59,8 +67,7 @@ static int flush_queue(etcp_conn *c)
     written = etcp_output_flush(&c->out, c->entry.fd);
     if (written < 0)
         return write_failed(c, errno);
-    c->blocked = c->out.len > 0;
-    c->retry_at = c->out.len + RETRY_STEP;
+    note_blocked(c, c->out.len);
     note_stall(c, written > 0);
     etcp_conn_watch(c);
     if (c->braked && !etcp_conn_is_braked(c)) {
@@ -245,8 +252,7 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, lender *l)
         done = (size_t)n;
         if (done == total)
             return 0;
-        c->blocked = 1;
-        c->retry_at = total - done + RETRY_STEP;
+        note_blocked(c, total - done);
     }
     rc = queue_rest(c, packet, done, l);
     if (rc == 0)
@@ -297,11 +303,9 @@ static int refuse_to_queue(etcp_conn *c)
     return ETCP_EFULL;
 }
 
-static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, lender *l)
+/* Whether a message can be sent now: 0, or why not. */
+static int check_output(etcp_conn *c)
 {
-    etcp_packet packet;
-    int rc;
-
     if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->entry.fd < 0)
         return ETCP_ECLOSED;
     if (c->output_ended)
@@ -310,13 +314,27 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
         return refuse_to_queue(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
-    rc = etcp_session_encode(c->session, flags, payload, len, &packet);
-    if (rc < 0)
-        return rc;
-    if (packet.body == payload)
-        return put_packet(c, &packet, l);
-    rc = put_encoded(c, &packet);
-    return rc < 0 || !packet.rest_len ? rc : put_rest(c, &packet);
+    return 0;
+}
+
+static int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
+{
+    int rc;
+
+    if (packet->is_borrowed)
+        return put_packet(c, packet, l);
+    rc = put_encoded(c, packet);
+    return rc < 0 || !packet->rest_len ? rc : put_rest(c, packet);
+}
+
+static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, lender *l)
+{
+    etcp_packet packet;
+    int rc = check_output(c);
+
+    if (rc == 0)
+        rc = etcp_session_encode(c->session, flags, payload, len, &packet);
+    return rc < 0 ? rc : put_message(c, &packet, l);
 }
 
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
@@ -337,6 +355,29 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     saved = errno;
     release(owner);
     errno = saved;
+    return rc;
+}
+
+static void release_parcel(void *owner)
+{
+    etcp_parcel_unref(owner);
+}
+
+int etcp_conn_send_parcel(etcp_conn *c, etcp_parcel *parcel)
+{
+    lender l = {release_parcel, parcel, 0};
+    etcp_packet packet;
+    int rc;
+
+    etcp_conn_check(c);
+    rc = check_output(c);
+    if (rc == 0)
+        rc = etcp_session_encode_parcel(c->session, parcel, &packet);
+    if (rc == 0)
+        rc = put_message(c, &packet, &l);
+    if (l.is_queued)
+        (void)etcp_parcel_ref(parcel);
+    release_finished(c);
     return rc;
 }
 

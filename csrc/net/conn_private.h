@@ -73,6 +73,8 @@ struct etcp_conn {
     unsigned blocked : 1;      /* the kernel took no more output when last asked */
     unsigned brakes : 1;       /* the peer is not read when it does not read: a server's client */
     unsigned braked : 1;       /* work was left because of that */
+    unsigned was_blocked : 1;  /* and has been since the session asked */
+    unsigned selected : 1;     /* for a broadcast: see etcp_server_broadcast */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned is_counted : 1;   /* as one of the process's connections */
 };
@@ -165,6 +167,10 @@ int etcp_conn_flush(etcp_conn *c);
 
 /* Sends what the session has to say: negotiation packets. Returns as etcp_conn_flush. */
 int etcp_conn_push_session(etcp_conn *c);
+
+/* Sends a parcel, which the queue holds a reference to as long as it needs it. Never waits. Returns
+ * as etcp_conn_send. */
+int etcp_conn_send_parcel(etcp_conn *c, etcp_parcel *parcel);
 
 /* Output of c is gathered from now on, until etcp_conn_flush_gathered for its loop. */
 void etcp_conn_gather(etcp_conn *c);

@@ -5,6 +5,9 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "clock.h"
+#include "wire/adapt.h"
+
+enum { PRICE_US = 50000, UNASKED_US = 1000000 };
 
 etcp_loop *etcp_loop_new(void)
 {
@@ -188,14 +191,47 @@ static int timeout_until(uint64_t at)
     return at > now ? etcp_clock_as_timeout(at - now) : 0;
 }
 
+unsigned etcp_loop_price(etcp_loop *l, uint64_t now_us, uint64_t packed_us)
+{
+    const uint64_t passed = now_us - l->load_since_us;
+
+    l->packed_us += packed_us;
+    if (!l->load_since_us) {
+        l->price = ETCP_ADAPT_PRICE_MIN;
+    } else if (passed < PRICE_US) {
+        return l->price;
+    } else {
+        l->price = etcp_adapt_next_price(
+            l->price, passed > l->waited_us ? passed - l->waited_us : 0, l->packed_us, passed);
+    }
+    l->load_since_us = now_us;
+    l->waited_us = 0;
+    l->packed_us = 0;
+    return l->price;
+}
+
+/* Notes how long the loop has waited since since_us. */
+static void note_wait(etcp_loop *l, uint64_t since_us)
+{
+    const uint64_t now_us = etcp_clock_us();
+
+    l->waited_us += now_us - since_us;
+    if (now_us - l->load_since_us > UNASKED_US)
+        l->load_since_us = 0;
+}
+
 int etcp_loop_wait(etcp_loop *l, uint64_t until_ms)
 {
     uint64_t deadline = etcp_loop_deadline(l);
     int timeout_ms = timeout_until(until_ms < deadline ? until_ms : deadline);
     int is_slice = timeout_ms < 0 || timeout_ms > ETCP_SLICE_MS;
+    uint64_t since_us = l->load_since_us ? etcp_clock_us() : 0;
     int count = l->poller->ops->wait(l->poller, is_slice ? ETCP_SLICE_MS : timeout_ms, l->ready,
                                      ETCP_READY_MAX);
     int i;
+
+    if (since_us)
+        note_wait(l, since_us);
 
     if (count == 0 && is_slice)
         return ETCP_EINTR;

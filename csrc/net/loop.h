@@ -65,6 +65,12 @@ struct etcp_loop {
     int is_stale;               /* the poller does not watch what it should */
     int lost_errno;             /* why an entry cannot be watched */
 
+    /* How much of the time the loop does not wait, for the price of work. */
+    uint64_t load_since_us; /* 0: nobody asks, nothing is measured */
+    uint64_t waited_us;     /* since then */
+    uint64_t packed_us;     /* and compressed */
+    unsigned price;
+
     etcp_deadline_list lists[ETCP_LISTS];
     etcp_deadline_list stalled; /* of the stall of entries; never expires unless set up to */
     size_t closed;              /* entries that gave back their descriptor, ever */
@@ -131,6 +137,11 @@ static inline void etcp_loop_stir(etcp_loop *l)
     if (l->alarm && !l->is_served)
         etcp_alarm_set(l->alarm, 0);
 }
+
+/* What work costs in this loop now, beyond the time it takes: see etcp_adapt_next_price. It is
+ * measured from the first call on until nobody asks for a second. packed_us: what the caller has
+ * spent on compressing since it last asked. */
+unsigned etcp_loop_price(etcp_loop *l, uint64_t now_us, uint64_t packed_us);
 
 /* Puts e into one of its loop's lists, at the end; its time begins at now_ms. */
 static inline void etcp_loop_await(etcp_entry *e, etcp_list list, uint64_t now_ms)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "net/conn.h"
+#include "wire/parcel.h"
 
 typedef struct etcp_server etcp_server;
 
@@ -112,6 +113,17 @@ void etcp_server_disallow(etcp_server *s, const char *ip);
 /* Calls each(conn, arg) for every client past negotiation that is open; each must not close any. */
 void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void *arg), void *arg);
 size_t etcp_server_client_count(const etcp_server *s);
+
+/* Selects all clients past negotiation, or none; then some more, or some less. A selection is good
+ * until user code runs. */
+void etcp_server_select_all(etcp_server *s, int is_selected);
+void etcp_conn_select(etcp_conn *c, int is_selected);
+
+/* Sends to all that are selected, and selects none: best to those that can receive what it needs,
+ * any to the others. Either may be NULL: then these get any, or nothing. Left out are those that
+ * are closing, and those whose queue is above the high-water mark: it never waits. Returns how many
+ * took the message; those it failed for have their error. */
+size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any);
 
 int etcp_server_fd(const etcp_server *s); /* the listening descriptor, for a Perl handle */
 unsigned etcp_server_port(const etcp_server *s);

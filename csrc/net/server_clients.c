@@ -102,3 +102,61 @@ int etcp_server_linger(etcp_server *s, uint64_t *waited_since)
     errno = saved;
     return timeout_ms ? ETCP_EINTR : 0;
 }
+
+/* ---- one message to many --------------------------------------------------------------------- */
+
+typedef struct broadcast {
+    etcp_parcel *best;
+    etcp_parcel *any;
+    size_t count;
+} broadcast;
+
+void etcp_conn_select(etcp_conn *c, int is_selected)
+{
+    c->selected = is_selected != 0;
+}
+
+static void select_each(etcp_conn *c, void *arg)
+{
+    etcp_conn_select(c, *(const int *)arg);
+}
+
+void etcp_server_select_all(etcp_server *s, int is_selected)
+{
+    etcp_server_each_client(s, select_each, &is_selected);
+}
+
+/* The other ways of whenfull are those of any message; to wait is to leave out. */
+static int has_room(const etcp_conn *c)
+{
+    return c->limits.when_full != ETCP_FULL_WAIT || !c->limits.high_water ||
+           c->out.len <= c->limits.high_water;
+}
+
+static etcp_parcel *parcel_for(const broadcast *b, const etcp_conn *c)
+{
+    if (b->best && (b->best->needs & ~etcp_session_peer_can(c->session)) == 0)
+        return b->best;
+    return b->any;
+}
+
+static void send_each(etcp_conn *c, void *arg)
+{
+    broadcast *b = arg;
+
+    if (c->selected && !c->announced && has_room(c)) {
+        etcp_parcel *parcel = parcel_for(b, c);
+
+        if (parcel && etcp_conn_send_parcel(c, parcel) == 0)
+            b->count++;
+    }
+    c->selected = 0;
+}
+
+size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any)
+{
+    broadcast b = {best, any, 0};
+
+    etcp_server_each_client(s, send_each, &b);
+    return b.count;
+}

@@ -77,6 +77,65 @@ static int system_unacked(int fd)
     return count;
 }
 
+int etcp_socket_counts_unacked(void)
+{
+#if defined(SIOCOUTQ) || defined(FIONWRITE)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/* The C library's declaration may be older than the kernel, and end before what is wanted. */
+#if defined(__linux__) && defined(TCP_INFO)
+enum {
+    INFO_RTT = 68,
+    INFO_MIN_RTT = 148,
+    INFO_DELIVERY_RATE = 160,
+    INFO_BUSY_TIME = 168,
+    INFO_RWND_LIMITED = 176,
+    INFO_SIZE = 232
+};
+
+static uint64_t info_at(const uint8_t *info, socklen_t len, size_t at, size_t size)
+{
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+
+    if (len < at + size)
+        return 0;
+    if (size == sizeof wide) {
+        memcpy(&wide, info + at, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, info + at, sizeof narrow);
+    return narrow;
+}
+
+static int system_path(int fd, etcp_tcp_info *out)
+{
+    uint8_t info[INFO_SIZE];
+    socklen_t len = sizeof info;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) < 0)
+        return -1;
+    out->delivery_rate = info_at(info, len, INFO_DELIVERY_RATE, 8);
+    out->min_rtt_us = info_at(info, len, INFO_MIN_RTT, 4);
+    if (!out->min_rtt_us || out->min_rtt_us == UINT32_MAX)
+        out->min_rtt_us = info_at(info, len, INFO_RTT, 4);
+    out->busy_us = info_at(info, len, INFO_BUSY_TIME, 8);
+    out->limited_us = info_at(info, len, INFO_RWND_LIMITED, 8);
+    return 0;
+}
+#else
+static int system_path(int fd, etcp_tcp_info *out)
+{
+    (void)fd;
+    (void)out;
+    return -1;
+}
+#endif
+
 /* POSIX lets recv and sendmsg be macros or wrappers with other parameter types: plain functions. */
 static ssize_t system_recv(int fd, void *bytes, size_t len, int flags)
 {
@@ -121,6 +180,7 @@ const etcp_syscalls etcp_system_calls = {
     .getaddrinfo = system_getaddrinfo,
     .unread = system_unread,
     .unacked = system_unacked,
+    .path = system_path,
 };
 
 const etcp_syscalls *etcp_sys = &etcp_system_calls;
@@ -402,6 +462,20 @@ void etcp_socket_local(int fd, etcp_address *out)
     if (getsockname(fd, (struct sockaddr *)&from, &len) < 0)
         memset(&from, 0, sizeof from);
     address_from(&from, out);
+}
+
+int etcp_socket_is_local(int fd)
+{
+    etcp_address here;
+    etcp_address there;
+
+    etcp_socket_local(fd, &here);
+    etcp_socket_peer(fd, &there);
+    if (!here.family || here.family != there.family)
+        return !here.family && !there.family;
+    if (here.family == 4 && here.bytes[0] == 127)
+        return 1;
+    return memcmp(here.bytes, there.bytes, sizeof here.bytes) == 0;
 }
 
 uint64_t etcp_socket_identity(int fd)

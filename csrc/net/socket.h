@@ -12,6 +12,14 @@
 
 #include "base/error.h"
 
+/* What some kernels tell of a TCP connection; 0: not told. */
+typedef struct etcp_tcp_info {
+    uint64_t delivery_rate; /* bytes a second, of what was acknowledged of late */
+    uint64_t min_rtt_us;
+    uint64_t busy_us;    /* for so long there was something to send, */
+    uint64_t limited_us; /* for so long of that the peer's window was full */
+} etcp_tcp_info;
+
 /* Each behaves as the system call of its name, errno included. */
 typedef struct etcp_syscalls {
     ssize_t (*recv)(int fd, void *bytes, size_t len, int flags);
@@ -27,7 +35,11 @@ typedef struct etcp_syscalls {
                        struct addrinfo **out);
     int (*unread)(int fd);  /* bytes the kernel holds for us */
     int (*unacked)(int fd); /* bytes we sent that the peer's kernel has not; 0 where unknown */
+    int (*path)(int fd, etcp_tcp_info *out); /* -1: nothing is known */
 } etcp_syscalls;
+
+/* Whether unacked knows. */
+int etcp_socket_counts_unacked(void);
 
 /* What the net layer calls; the system's own unless a test replaced it. */
 extern const etcp_syscalls *etcp_sys;
@@ -61,8 +73,8 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
 int etcp_socket_wait(int fd, short events, int timeout_ms);
 
 /* Resolves host (NULL: any address, to listen) and port to a list for freeaddrinfo. Numeric ports
- * above 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0, or what getaddrinfo does: a code
- * for gai_strerror. */
+ * above 65535 are refused. family is AF_UNSPEC or AF_INET. Returns 0, or what getaddrinfo does: a
+ * code for gai_strerror. */
 int etcp_socket_resolve(const char *host, const char *port, int family, struct addrinfo **out);
 
 /* Makes a non-blocking, close-on-exec stream socket that raises no SIGPIPE. -1 with errno. */
@@ -93,6 +105,10 @@ int etcp_socket_pending_error(int fd);
 /* Addresses of fd. Unknown families give family 0. */
 void etcp_socket_peer(int fd, etcp_address *out);
 void etcp_socket_local(int fd, etcp_address *out);
+
+/* Whether fd's peer is on this machine: both ends have the same address, or it is no socket of the
+ * internet at all. */
+int etcp_socket_is_local(int fd);
 
 /* Identifies the open socket behind fd for as long as it exists; 0 when fd is not open. */
 uint64_t etcp_socket_identity(int fd);

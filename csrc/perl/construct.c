@@ -67,7 +67,8 @@ static int fill_config(pTHX_ etcp_config *config, const parts *p)
     const char *welcome = text_or_null(aTHX_ options->welcome);
 
     my_snprintf(config->version, sizeof config->version, "%s", XS_VERSION);
-    config->flags = options->flags;
+    config->flags = options->flags | ETCP_MIX_COMPRESSORS;
+    config->compress = options->compress;
     config->message_max = options->message_max;
     config->payload_ops = etcp_message_payload_ops();
     config->payload_threshold = ETCP_LARGE_MESSAGE;

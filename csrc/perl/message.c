@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "policy.h"
+#include "server_part.h"
 #include "taint.h"
 
 #define DEFAULT_RECEIVE_SECONDS 300
@@ -293,6 +294,162 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
         return send_scalar(aTHX_ o, data);
     etcp_perl_freeze(aTHX_ data, etcp_object_peer_can(o), &image, &len);
     return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
+}
+
+/* ---- to many --------------------------------------------------------------------------------- */
+
+/* Copies of the references to clients that who holds, a reference to an array or to one client, in a
+ * mortal array. Runs what is tied or magical now, so that nothing will later. NULL with the text in
+ * $@: it is neither. */
+static AV *clients_in(pTHX_ SV *who, const char *option)
+{
+    AV *list = (AV *)sv_2mortal((SV *)newAV());
+    AV *from;
+    SSize_t i;
+
+    SvGETMAGIC(who);
+    if (SvROK(who) && SvOBJECT(SvRV(who))) {
+        av_push(list, newSVsv(who));
+        return list;
+    }
+    if (!SvROK(who) || SvTYPE(SvRV(who)) != SVt_PVAV) {
+        etcp_fail(aTHX_ "Invalid %s: must be a client or a reference to an array of clients", option);
+        return NULL;
+    }
+    from = (AV *)SvRV(who);
+    for (i = 0; i <= av_len(from); i++) {
+        SV **client = av_fetch(from, i, 0);
+
+        if (client) {
+            SvGETMAGIC(*client);
+            av_push(list, newSVsv_nomg(*client));
+        }
+    }
+    return list;
+}
+
+/* Selects clients of this server; what else is in the list does not matter. */
+static void select_clients(pTHX_ const etcp_object *server, AV *list, int is_selected)
+{
+    SSize_t i;
+
+    for (i = 0; i <= av_len(list); i++) {
+        SV *client = *av_fetch(list, i, 0);
+        etcp_object *o = SvROK(client) ? etcp_object_find(aTHX_ SvRV(client)) : NULL;
+
+        if (o && o->server == server && o->conn)
+            etcp_conn_select(o->conn, is_selected);
+    }
+}
+
+static void unref_parcel(pTHX_ void *parcel)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_parcel_unref((etcp_parcel *)parcel);
+}
+
+/* What data is on the wire for peers that can so much, until the scope is left. NULL with the text in
+ * $@. */
+static etcp_parcel *parcel_of(pTHX_ SV *data, unsigned can, size_t max)
+{
+    etcp_parcel *parcel;
+    unsigned flags = 0;
+    const U8 *bytes;
+    STRLEN len;
+
+    if (SvROK(data)) {
+        etcp_perl_freeze(aTHX_ data, can, &bytes, &len);
+        flags = ETCP_MESSAGE_COMPLEX;
+    } else {
+        data = sv_mortalcopy(data);
+        if (SvUTF8(data) && !sv_utf8_downgrade(data, TRUE)) {
+            etcp_fail(aTHX_ "Error sending data: Wide character in data");
+            return NULL;
+        }
+        bytes = (const U8 *)SvPV_const(data, len);
+    }
+    if (len > max) {
+        etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
+        return NULL;
+    }
+    parcel = etcp_parcel_new(flags, bytes, len, NULL, NULL);
+    if (!parcel) {
+        etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ENOMEM));
+        return NULL;
+    }
+    parcel->needs = SvROK(data) ? can : 0;
+    SAVEDESTRUCTOR_X(unref_parcel, parcel);
+    return parcel;
+}
+
+/* What peers of each kind are to be sent: those that can receive everything, and all others. */
+enum { TO_ABLE, TO_ANY, KINDS };
+
+static const unsigned kinds[KINDS] = {ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS, 0};
+
+static void note_kind(etcp_conn *c, void *is_there)
+{
+    const unsigned can = etcp_session_peer_can(etcp_conn_session(c));
+
+    ((int *)is_there)[(can & kinds[TO_ABLE]) == kinds[TO_ABLE] ? TO_ABLE : TO_ANY] = 1;
+}
+
+/* Freezes a structure for the kinds of clients that are there. That may run Perl code, and others may
+ * be there afterwards. Returns 0 with the text in $@. */
+static int make_parcels(pTHX_ etcp_server *core, SV *data, etcp_parcel *parcels[KINDS])
+{
+    const size_t max = etcp_server_config(core)->message_max;
+    int kind;
+
+    parcels[TO_ABLE] = NULL;
+    parcels[TO_ANY] = NULL;
+    do {
+        int is_there[KINDS] = {0, 0};
+
+        if (SvROK(data))
+            etcp_server_each_client(core, note_kind, is_there);
+        for (kind = 0; kind < KINDS && (parcels[kind] || !is_there[kind]); kind++)
+            ;
+        if (kind == KINDS && (parcels[TO_ABLE] || parcels[TO_ANY]))
+            return 1;
+        kind = kind < KINDS ? kind : TO_ANY;
+        parcels[kind] = parcel_of(aTHX_ data, kinds[kind], max);
+    } while (parcels[kind]);
+    return 0;
+}
+
+static IV broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
+{
+    AV *chosen = to ? clients_in(aTHX_ to, "to") : NULL;
+    AV *left_out = except ? clients_in(aTHX_ except, "except") : NULL;
+    etcp_server *core = server->srv->core;
+    etcp_parcel *parcels[KINDS];
+
+    if ((to && !chosen) || (except && !left_out))
+        return -1;
+    SvGETMAGIC(data);
+    if (!SvOK(data)) {
+        etcp_fail(aTHX_ "Error sending data: Data not supplied");
+        return -1;
+    }
+    if (!make_parcels(aTHX_ core, data, parcels))
+        return -1;
+    etcp_server_select_all(core, !chosen);
+    if (chosen)
+        select_clients(aTHX_ server, chosen, 1);
+    if (left_out)
+        select_clients(aTHX_ server, left_out, 0);
+    return (IV)etcp_server_broadcast(core, parcels[TO_ABLE], parcels[TO_ANY]);
+}
+
+IV etcp_message_broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
+{
+    IV count;
+
+    ENTER;
+    count = broadcast(aTHX_ server, data, to, except);
+    LEAVE;
+    return count;
 }
 
 /* ---- receive() ------------------------------------------------------------------------------- */

@@ -28,6 +28,11 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
  * caller keeps both alive (etcp_arguments_hold). Returns 1, or 0 with $@ set. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data);
 
+/* Sends data to the clients of a server: those in the array that to refers to, all if it is NULL, but
+ * not those in except, a client or a reference to an array of them, or NULL. Returns how many took it,
+ * or -1 with the text in $@. The caller holds the server and the arguments. */
+IV etcp_message_broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except);
+
 /* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300; negative:
  * not at all).
  * Returns an SV the caller owns, or NULL with $@ set. */

@@ -23,6 +23,7 @@ typedef enum option_form {
     REQUIRED_CIPHERS,   /* 1 for any, a name or a list */
     FORBIDDEN_MODULES,  /* a name or a list */
     WHEN_FULL,          /* an etcp_when_full, by its word */
+    COMPRESSION,        /* 'auto', 'always' or 'never' */
     ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
 } option_form;
 
@@ -53,6 +54,7 @@ static const option option_table[] = {
     {"requireencryption", REQUIRED_CIPHERS, ETCP_FOR_BOTH, 0, 0, 0},
     {"donotencryptwith", FORBIDDEN_MODULES, ETCP_FOR_BOTH, 0, 0, 0},
     {"donotcompresswith", FORBIDDEN_MODULES, ETCP_FOR_BOTH, 0, 0, 0},
+    {"compress", COMPRESSION, ETCP_FOR_BOTH, 0, 0, 0},
     {"donotcheckversion", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
     {"allowclasses", CLASSES, ETCP_FOR_BOTH, 0, 0, 0},
     {"maxmessage", BYTES, ETCP_FOR_BOTH, FIELD(message_max), (NV)ETCP_MESSAGE_MAX, 0},
@@ -96,6 +98,7 @@ static const char *rule_of(option_form form, NV *least)
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
     case WHEN_FULL:
+    case COMPRESSION:
     case ELSEWHERE: break;
     }
     return NULL;
@@ -133,6 +136,7 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
     case WHEN_FULL:
+    case COMPRESSION:
     case ELSEWHERE: break;
     }
 }
@@ -289,6 +293,27 @@ static int read_classes(pTHX_ etcp_options *options, const option *row, SV *valu
     return 1;
 }
 
+static int read_compression(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    static const struct {
+        const char *word;
+        etcp_compress compress;
+    } words[] = {{"auto", ETCP_COMPRESS_AUTO},
+                 {"always", ETCP_COMPRESS_ALWAYS},
+                 {"never", ETCP_COMPRESS_NEVER}};
+    size_t i;
+
+    value = etcp_arguments_text(aTHX_ value);
+    for (i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strEQ(SvPV_nolen_const(value), words[i].word)) {
+            options->compress = words[i].compress;
+            return 1;
+        }
+    etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be 'auto', 'always' or 'never'", row->name,
+              SVfARG(value));
+    return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Reads one option that is there. Returns 0 with the reason in $@. */
@@ -315,6 +340,7 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case REQUIRED_CIPHERS: return read_required(aTHX_ options, row, value);
     case FORBIDDEN_MODULES: read_forbidden(aTHX_ options, row, value); return 1;
     case WHEN_FULL: return read_when_full(aTHX_ options, row, value);
+    case COMPRESSION: return read_compression(aTHX_ options, row, value);
     case BYTES:
     case BYTES_OR_NONE:
     case COUNT:
@@ -370,6 +396,7 @@ int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options)
 
     Zero(options, 1, etcp_options);
     options->ciphers = options->compressors = UINT32_MAX;
+    options->compress = ETCP_COMPRESS_AUTO;
     etcp_server_options_default(&options->server);
     check_spelling(aTHX_ args);
     for (i = 0; i < OPTIONS; i++) {
@@ -380,6 +407,10 @@ int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options)
             store_number(options, row, row->otherwise);
         else if (!read_option(aTHX_ options, row, value, row->modes & mode))
             return 0;
+    }
+    if (options->compress == ETCP_COMPRESS_ALWAYS && (options->flags & ETCP_DONOT_COMPRESS)) {
+        etcp_fail(aTHX_ "compress 'always' and donotcompress contradict each other");
+        return 0;
     }
     TAINT_NOT;
     return 1;

@@ -14,6 +14,7 @@ typedef struct etcp_options {
     unsigned flags;       /* ETCP_DONOT_... and so on, as in etcp_config */
     uint32_t ciphers;     /* which rows may be used, as in etcp_config */
     uint32_t compressors;
+    etcp_compress compress;
     size_t message_max;
     SV *host;             /* texts, or NULL; as the program wrote them, for $@ */
     SV *port;

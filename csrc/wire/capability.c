@@ -58,24 +58,78 @@ static int is_key_string(const etcp_buf *key)
 
 /* ---- what either can receive ---------------------------------------------------------------- */
 
+static const struct mixable {
+    char key;
+    unsigned bit;
+} mixable[] = {{'1', ETCP_CAN_MIX_ZLIB}, {'2', ETCP_CAN_MIX_LZF}};
+
+/* The compressors that we take in turn, if we mix at all. */
+static unsigned what_we_mix(const etcp_session *s)
+{
+    const etcp_offer allowed = etcp_offer_allowed(s, ETCP_MODULE_COMPRESSOR);
+    unsigned set = ETCP_CAN_MIX;
+
+    if (!(s->config->flags & ETCP_MIX_COMPRESSORS) || (s->config->flags & ETCP_DONOT_COMPRESS))
+        return 0;
+    for (size_t i = 0; i < sizeof mixable / sizeof *mixable; i++)
+        if (etcp_offer_compressor(allowed, mixable[i].key))
+            set |= mixable[i].bit;
+    return set;
+}
+
+static unsigned what_we_can(const etcp_session *s)
+{
+    return s->config->capabilities | what_we_mix(s);
+}
+
 static void add_list(const etcp_session *s, etcp_command *c)
 {
     char list[ETCP_CAPABILITY_LIST_MAX + 1];
 
-    etcp_capability_list_compose(s->config->capabilities, list);
+    etcp_capability_list_compose(what_we_can(s), list);
     if (list[0])
         etcp_command_add_text(c, list);
+}
+
+void etcp_capability_note_told(etcp_session *s)
+{
+    s->told = (uint16_t)what_we_can(s);
 }
 
 void etcp_capability_tell(etcp_session *s, etcp_command *c)
 {
     add_list(s, c);
-    s->told = (uint8_t)s->config->capabilities;
+    etcp_capability_note_told(s);
+}
+
+/* The compressors that a list names, as bits of rows; without a name it is the one agreed on. */
+static uint8_t mixed_rows(unsigned set, const etcp_compressor *agreed)
+{
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    unsigned named = 0;
+
+    for (size_t i = 0; i < sizeof mixable / sizeof *mixable; i++)
+        if (set & mixable[i].bit)
+            named |= 1u << (etcp_compressor_by_key(mixable[i].key) - rows);
+    return (uint8_t)(named ? named : 1u << (agreed - rows));
+}
+
+void etcp_capability_use_compressor(etcp_session *s, const etcp_compressor *agreed)
+{
+    etcp_transform *t = &s->transform;
+
+    t->compressor = agreed;
+    t->is_mixed = agreed && (s->told & s->peer_can & ETCP_CAN_MIX);
+    if (!t->is_mixed)
+        return;
+    t->takes = mixed_rows(s->told, agreed);
+    t->peer_takes = mixed_rows(s->peer_can, agreed);
 }
 
 void etcp_capability_note(etcp_session *s, const etcp_field *list)
 {
-    s->peer_can = (uint8_t)etcp_capability_list_parse(list->bytes, list->len);
+    s->peer_can = (uint16_t)etcp_capability_list_parse(list->bytes, list->len);
 }
 
 /* ---- the server's offer --------------------------------------------------------------------- */
@@ -203,7 +257,8 @@ static int settle(etcp_session *s, const choice *chosen, const etcp_fields *f, e
 
     etcp_negotiation_note_version(s, &f->at[OFFER_VERSION]);
     use_cipher(s, chosen->cipher);
-    s->transform.compressor = chosen->compressor;
+    etcp_capability_note_told(s); /* the answer will tell */
+    etcp_capability_use_compressor(s, chosen->compressor);
     if (chosen->cipher)
         rc = take_server_key(s, &f->at[OFFER_KEY]);
     if (rc == 0 && chosen->cipher)
@@ -310,15 +365,15 @@ int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field
         return contradicts(s);
     etcp_negotiation_note_version(s, &f->at[ANSWER_VERSION]);
     use_cipher(s, cipher);
-    s->transform.compressor = compressor;
+    etcp_capability_note(s, &f->at[ANSWER_CAPABILITIES]);
+    etcp_capability_note_told(s);
+    etcp_capability_use_compressor(s, compressor);
     if (cipher)
         rc = open_key(s, &f->at[ANSWER_KEY]);
     if (rc == ETCP_ENOMEM)
         return etcp_error_set(&s->error, rc, "%s", etcp_code_text(rc));
     if (rc < 0)
         return contradicts(s);
-    etcp_capability_note(s, &f->at[ANSWER_CAPABILITIES]);
-    s->told = (uint8_t)s->config->capabilities;
     *hash = &f->at[ANSWER_HASH];
     return 1;
 }

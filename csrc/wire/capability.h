@@ -24,10 +24,17 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome);
  * we can take: answer as to an original), or a negative code, recorded. */
 int etcp_capability_answer(etcp_session *s, const etcp_fields *welcome);
 
-/* Adds the list of what we can receive to a command for a peer that is not an original, unless it is
- * empty; and takes the peer's from a field, which may be missing. */
+/* Adds the list of what we can receive to a command for a peer that is not an original, unless it
+ * is empty; and takes the peer's from a field, which may be missing. */
 void etcp_capability_tell(etcp_session *s, etcp_command *c);
 void etcp_capability_note(etcp_session *s, const etcp_field *list);
+
+/* Notes that the peer knows our list, which it read in the offer. */
+void etcp_capability_note_told(etcp_session *s);
+
+/* Agrees on this compressor, or NULL; mixed with others if both ends have listed that. Both lists
+ * must be noted before. */
+void etcp_capability_use_compressor(etcp_session *s, const etcp_compressor *agreed);
 
 /* Takes a client's answer to our offer: version, modules and keys are in effect then, and *hash is
  * the field to check the password with. Returns 1 (taken), 0 (it carries no such answer), or

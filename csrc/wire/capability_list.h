@@ -12,17 +12,21 @@
 
 /* What this module knows of, each a bit of a set. */
 enum {
-    ETCP_CAN_BOOLEANS = 1,     /* B1: booleans have items of their own in structures */
-    ETCP_CAN_EXACT_NUMBERS = 2 /* N1: the items c0 to c3 of structures */
+    ETCP_CAN_BOOLEANS = 1,      /* B1: booleans have items of their own in structures */
+    ETCP_CAN_EXACT_NUMBERS = 2, /* N1: the items c0 to c3 of structures */
+    ETCP_CAN_MIX = 4,           /* M1: compressors in turn, each message marked; without flags it is
+                                   the one agreed on */
+    ETCP_CAN_MIX_LZF = 8,       /* M1l */
+    ETCP_CAN_MIX_ZLIB = 16      /* M1z */
 };
 
 enum { ETCP_CAPABILITY_LIST_MAX = 64 };
 
-/* What a list says that we know of; 0 for one that is not well formed. Unknown letters, numbers and
- * flags are skipped. */
+/* What a list says that we know of, flags included; 0 for one that is not well formed. Unknown
+ * letters, numbers and flags are skipped. */
 unsigned etcp_capability_list_parse(const uint8_t *text, size_t len);
 
-/* Writes the list of a set, NUL behind. */
+/* Writes the list of a set, NUL behind. Flags without their item are left out. */
 void etcp_capability_list_compose(unsigned set, char list[ETCP_CAPABILITY_LIST_MAX + 1]);
 
 #endif

@@ -20,18 +20,26 @@ enum {
     ETCP_DONOT_COMPRESS = 2,
     ETCP_REQUIRE_ENCRYPTION = 4, /* refuse a peer with which no cipher was agreed */
     ETCP_REQUIRE_PASSWORD = 8,   /* refuse a server that asks for no password (client only) */
-    ETCP_REFUSE_PLAINTEXT = 16   /* once a cipher is agreed, refuse packets without it from old
+    ETCP_REFUSE_PLAINTEXT = 16,  /* once a cipher is agreed, refuse packets without it from old
                                     peers too (1.x peers never send any) */
+    ETCP_MIX_COMPRESSORS = 1024  /* tell 1.x peers that they may choose for every message */
 };
 
+/* Which messages are compressed, if a compressor is agreed. */
+typedef enum etcp_compress {
+    ETCP_COMPRESS_ALWAYS, /* those that shrink, as originals do */
+    ETCP_COMPRESS_AUTO,   /* those that arrive earlier for it, as far as wire/adapt can tell */
+    ETCP_COMPRESS_NEVER   /* none; what arrives compressed is read */
+} etcp_compress;
+
 /* Versions of peers as numbers, for comparison: millionths, so that 0.07 is exact. */
-#define ETCP_VERSION(major, hundredths) \
-    ((uint32_t)(major) * UINT32_C(1000000) + (uint32_t)(hundredths) * UINT32_C(10000))
+#define ETCP_VERSION(major, hundredths)                                                            \
+    ((uint32_t)(major)*UINT32_C(1000000) + (uint32_t)(hundredths)*UINT32_C(10000))
 
 /* Default limits, each a field of etcp_config that the user can change. */
-/* Negotiation packets. The largest of original servers has about 15 KB, of what clients answer to us
- * 2 KB. Under Crypt::RSA a server works some 60 microseconds for each 64 bytes, before it knows the
- * client's password. */
+/* Negotiation packets. The largest of original servers has about 15 KB, of what clients answer to
+ * us 2 KB. Under Crypt::RSA a server works some 60 microseconds for each 64 bytes, before it knows
+ * the client's password. */
 #define ETCP_SERVER_PACKET_MAX ((size_t)65536)
 #define ETCP_CLIENT_PACKET_MAX ((size_t)4096)
 /* More than programs send, and less than machines hold: a peer may make us keep so much. */
@@ -61,6 +69,7 @@ typedef struct etcp_config {
     unsigned references;
     etcp_role role;
     unsigned flags;
+    etcp_compress compress;
     char version[16];          /* what VE announces, a decimal number: "1.10" */
     char storable_version[16]; /* of the Storable beside us, for SVE: "3.26" */
     uint8_t storable_minor;    /* of the images that Storable writes */
@@ -68,9 +77,10 @@ typedef struct etcp_config {
     char *welcome;             /* the user's welcome text, or NULL */
     uint8_t *password;         /* NULL: none defined */
     size_t password_len;
-    unsigned capabilities; /* what we can receive, ETCP_CAN_...; peers are told */
-    uint32_t ciphers;     /* bit i: row i of etcp_ciphers() may be used */
-    uint32_t compressors; /* bit i: row i of etcp_compressors() may be used */
+    unsigned capabilities; /* what we can receive, ETCP_CAN_..., but for what flags say; peers are
+                              told */
+    uint32_t ciphers;      /* bit i: row i of etcp_ciphers() may be used */
+    uint32_t compressors;  /* bit i: row i of etcp_compressors() may be used */
     size_t negotiation_packet_max;
     size_t message_max;                  /* payload bytes, on the wire and after decompression */
     size_t payload_threshold;            /* messages of at least this size use payload_ops */
@@ -79,7 +89,7 @@ typedef struct etcp_config {
     etcp_random_fn random;
     void *random_arg;
     etcp_random_pool pool; /* random_arg, unless a test brings its own source */
-    etcp_buf rsa_public; /* the server's Crypt::RSA pair, empty until made */
+    etcp_buf rsa_public;   /* the server's Crypt::RSA pair, empty until made */
     etcp_buf rsa_private;
     /* Working memory of the compressors, by row: lent to one call at a time, so that thousands of
      * sessions need it only once. NULL until used. */

@@ -326,12 +326,8 @@ int etcp_negotiation_check(etcp_session *s)
     const etcp_config *config = s->config;
 
     /* A cipher that was chosen but never got its keys is none. */
-    if (!s->transform.seal || !s->transform.open) {
-        const etcp_compressor *compressor = s->transform.compressor;
-
-        etcp_transform_deinit(&s->transform);
-        s->transform.compressor = compressor;
-    }
+    if (!s->transform.seal || !s->transform.open)
+        etcp_transform_drop_cipher(&s->transform);
     if ((config->flags & ETCP_REQUIRE_ENCRYPTION) && !s->transform.cipher) {
         const char *refusal = etcp_provider_refusal();
 

@@ -461,7 +461,7 @@ static int answer_compressor_choice(etcp_session *s, const etcp_fields *f)
 
     if (!row)
         return refuse(s, reason);
-    s->transform.compressor = row;
+    etcp_capability_use_compressor(s, row);
     etcp_command_begin(&c, "CU");
     etcp_command_add(&c, f->at[1].bytes, f->at[1].len);
     return etcp_command_send(s, &c);
@@ -477,7 +477,7 @@ static int answer_compressor_list(etcp_session *s, const etcp_fields *f)
     for (i = 1; i < f->count && !row; i++)
         row = usable_compressor(s, &f->at[i], &reason);
     if (row)
-        s->transform.compressor = row;
+        etcp_capability_use_compressor(s, row);
     etcp_command_begin(&c, "CU");
     etcp_command_add(&c, row ? (const uint8_t *)&row->key : NULL, row ? 1 : 0);
     etcp_command_add_text(&c, row ? row->version : "");

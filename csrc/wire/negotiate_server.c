@@ -74,7 +74,7 @@ static int take_version(etcp_session *s, const etcp_fields *f)
     /* It has read ours in the offer, even if it could not take that. */
     etcp_capability_note(s, &f->at[2]);
     if (s->negotiation->offered)
-        s->told = (uint8_t)s->config->capabilities;
+        etcp_capability_note_told(s);
     return 0;
 }
 
@@ -175,7 +175,7 @@ static int take_compressor(etcp_session *s, const etcp_fields *f)
     const etcp_compressor *row = etcp_offer_compressor(offer, etcp_field_key(&f->at[1]));
 
     if (row && !names_no_version(s, f) && !repeats_cipher(s, row->key))
-        s->transform.compressor = row;
+        etcp_capability_use_compressor(s, row);
     return 0;
 }
 

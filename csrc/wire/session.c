@@ -57,6 +57,7 @@ void etcp_session_free(etcp_session *s)
         return;
     etcp_session_drop_incoming(s);
     etcp_negotiation_free(s->negotiation);
+    etcp_free(s->adapt);
     etcp_transform_deinit(&s->transform);
     etcp_buf_deinit(&s->input);
     etcp_buf_wipe(&s->decoded);

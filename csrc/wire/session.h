@@ -9,8 +9,10 @@
 #include "base/error.h"
 #include "codec/cipher.h"
 #include "codec/compressor.h"
+#include "wire/adapt.h"
 #include "wire/capability_list.h"
 #include "wire/config.h"
+#include "wire/parcel.h"
 
 typedef struct etcp_session etcp_session;
 
@@ -30,12 +32,34 @@ typedef struct etcp_event {
     void *payload; /* not NULL: a handle of payload_ops that holds data; now the caller's */
 } etcp_event;
 
+/* What can be asked of a connection: the time alone, its queue too, and also what costs more. */
+typedef enum etcp_path_question {
+    ETCP_PATH_TIME,  /* now_us */
+    ETCP_PATH_QUEUE, /* and queued, own, was_blocked, price */
+    ETCP_PATH_ALL    /* and info, same_host */
+} etcp_path_question;
+
+typedef struct etcp_path {
+    uint64_t
+        packed_us; /* told, not asked: spent on compressing since the queue was last asked for */
+    uint64_t now_us;
+    uint64_t queued; /* bytes not acknowledged, own included, or ETCP_QUEUED_UNKNOWN */
+    uint64_t own;    /* bytes that the kernel did not take yet */
+    int was_blocked; /* the kernel refused bytes since the queue was last asked for */
+    unsigned price;  /* see etcp_adapt_choose */
+    int same_host;
+    etcp_path_info info;
+} etcp_path;
+
+typedef void (*etcp_path_fn)(void *arg, etcp_path_question question, etcp_path *out);
+
 /* One encoded message: header, then body. */
 typedef struct etcp_packet {
     uint8_t header[8];
     size_t header_len;
-    const uint8_t *body; /* the caller's own payload, or the session's until its next call */
+    const uint8_t *body; /* the session's until its next call, or ... */
     size_t body_len;
+    int is_borrowed;     /* ... the caller's own payload, or the parcel's */
     const uint8_t *rest; /* what of the caller's payload is not in body yet, in any form */
     size_t rest_len;     /* 0: the packet is whole */
     etcp_seal_run run;
@@ -93,6 +117,10 @@ etcp_buf *etcp_session_output(etcp_session *s);
 int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
                         etcp_packet *packet);
 
+/* The same for a message that others send too: the body is the parcel's where there is no cipher.
+ */
+int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet *packet);
+
 /* Encodes the next part of a packet that is not whole: header_len is 0 then, and the body follows
  * the one before. Large payloads come in parts, so that the peer receives the first while the last
  * is worked on, and memory for one is enough. Nothing else may be encoded in between. Returns 0,
@@ -104,14 +132,19 @@ int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet);
 void *etcp_session_encoded(const etcp_session *s);
 void etcp_session_give_encoded(etcp_session *s);
 
+/* How to learn about the connection under a session, for choosing what to compress: fn is called
+ * from etcp_session_encode, with arg, now and then. Without it messages are compressed as if
+ * compress were ALWAYS. A clone has none. */
+void etcp_session_set_path(etcp_session *s, etcp_path_fn fn, void *arg);
+
 /* Tells that the peer closed its sending side, so that an unfinished negotiation gets its error. */
 void etcp_session_end_of_input(etcp_session *s);
 
 /* Predicates and facts. */
 int etcp_session_is_ready(const etcp_session *s);
 int etcp_session_is_authenticated(const etcp_session *s);
-uint32_t etcp_session_peer_version(const etcp_session *s);             /* 0 until known */
-const char *etcp_session_peer_version_text(const etcp_session *s);     /* "" until known */
+uint32_t etcp_session_peer_version(const etcp_session *s);         /* 0 until known */
+const char *etcp_session_peer_version_text(const etcp_session *s); /* "" until known */
 unsigned etcp_session_peer_can(const etcp_session *s); /* receive: ETCP_CAN_..., 0 until known */
 unsigned etcp_session_told(const etcp_session *s);     /* what it was told that we can */
 const etcp_cipher *etcp_session_cipher(const etcp_session *s);         /* NULL: none agreed */

@@ -1,14 +1,12 @@
 /* What a session makes of messages that go out: packets, compressed and sealed as was agreed. */
 #include "session.h"
 
-#include "codec/noise.h"
 #include "frame.h"
 #include "state.h"
 #include "transform.h"
 
 enum {
-    COMPRESS_MIN = 32, /* shorter messages hardly ever shrink */
-    PART = 131072      /* of a large message: fits into the processor's cache */
+    PART = 131072 /* of a large message: fits into the processor's cache */
 };
 
 /* Originals from here on take a decoded "" or "0" for a failure and drop it. */
@@ -25,17 +23,6 @@ static int must_go_plain(const etcp_session *s, const uint8_t *payload, size_t l
            (s->transform.cipher && !(s->transform.cipher->flags & ETCP_CIPHER_SYMMETRIC));
 }
 
-/* Compresses into out if that saves anything. Returns 1 if it did, 0 or an error. */
-static int try_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out)
-{
-    int rc;
-
-    if (!s->transform.compressor || len < COMPRESS_MIN || etcp_is_noise(payload, len))
-        return 0;
-    rc = etcp_transform_compress(&s->transform, s->config, payload, len, out);
-    return rc < 0 ? rc : etcp_buf_len(out) < len;
-}
-
 /* Seals payload into s->encoded: all of it, or the first part of a large one. Stores the length of
  * the whole sealed form. */
 static int seal(etcp_session *s, const uint8_t *payload, size_t len, int may_leave_rest,
@@ -45,7 +32,10 @@ static int seal(etcp_session *s, const uint8_t *payload, size_t len, int may_lea
     int rc;
 
     if (!may_leave_rest || len < 2 * PART || !cipher->large) {
+        const uint64_t since = etcp_session_start_timing(s, len);
+
         rc = etcp_transform_seal(&s->transform, s->config, payload, len, &s->encoded);
+        etcp_session_end_timing(s, since, len);
         *sealed_len = etcp_buf_len(&s->encoded);
         return rc;
     }
@@ -57,23 +47,26 @@ static int seal(etcp_session *s, const uint8_t *payload, size_t len, int may_lea
     return etcp_session_encode_rest(s, packet);
 }
 
-/* Transforms payload into s->encoded, for the packet's body. *flags tells what was done, *len how
- * long it becomes. */
-static int transform(etcp_session *s, unsigned *flags, const uint8_t *payload, size_t *len,
-                     etcp_packet *packet)
+/* Transforms payload, which is parcel's unless that is NULL, for the packet's body. *flags tells
+ * what was done, *len how long it becomes. */
+static int transform(etcp_session *s, etcp_parcel *parcel, unsigned *flags, const uint8_t *payload,
+                     size_t *len, etcp_packet *packet)
 {
     etcp_buf compressed;
+    const etcp_buf *form = s->transform.seal ? &compressed : &s->encoded;
     int rc;
 
     etcp_buf_init(&compressed);
-    rc = try_compress(s, payload, *len, s->transform.seal ? &compressed : &s->encoded);
+    if (parcel)
+        rc = etcp_session_form(s, parcel, &form);
+    else
+        rc = etcp_session_compress(s, payload, *len, s->transform.seal ? &compressed : &s->encoded);
     if (rc == 1) {
-        const etcp_buf *from = s->transform.seal ? &compressed : &s->encoded;
-
         *flags |= ETCP_FLAG_COMPRESSED;
-        payload = etcp_buf_bytes(from);
-        *len = etcp_buf_len(from);
+        payload = etcp_buf_bytes(form);
+        *len = etcp_buf_len(form);
     }
+    packet->is_borrowed = !s->transform.seal && (parcel || rc != 1);
     if (rc >= 0 && s->transform.seal) {
         *flags |= ETCP_FLAG_ENCRYPTED;
         rc = seal(s, payload, *len, rc == 0, packet, len);
@@ -88,11 +81,13 @@ static int transform(etcp_session *s, unsigned *flags, const uint8_t *payload, s
 int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
 {
     size_t len = packet->rest_len < 2 * PART ? packet->rest_len : PART;
+    const uint64_t since = etcp_session_start_timing(s, len);
     int rc;
 
     etcp_buf_clear(&s->encoded);
     rc = etcp_transform_seal_part(&s->transform, s->config, &packet->run, packet->rest, len,
                                   len == packet->rest_len, &s->encoded);
+    etcp_session_end_timing(s, since, len);
     packet->rest += len;
     packet->rest_len -= len;
     packet->header_len = 0;
@@ -101,8 +96,8 @@ int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
     return rc;
 }
 
-int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
-                        etcp_packet *packet)
+static int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const uint8_t *payload,
+                  size_t len, etcp_packet *packet)
 {
     unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
 
@@ -113,20 +108,33 @@ int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload,
     s->gap = 0;
     packet->body = payload;
     packet->body_len = len;
+    packet->is_borrowed = 1;
     packet->rest_len = 0;
     packet->run.begun = 0;
     if ((s->transform.seal || s->transform.compressor) && !must_go_plain(s, payload, len)) {
         int rc;
 
         etcp_buf_clear(&s->encoded);
-        rc = transform(s, &wire_flags, payload, &len, packet);
+        rc = transform(s, parcel, &wire_flags, payload, &len, packet);
         if (rc < 0)
             return rc;
+        etcp_session_note_sent(s, len);
     }
     if (len > 0xffffffffu)
         return ETCP_ETOOBIG;
     packet->header_len = etcp_session_frame(s, packet->header, wire_flags, len);
     return 0;
+}
+
+int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload, size_t len,
+                        etcp_packet *packet)
+{
+    return encode(s, NULL, flags, payload, len, packet);
+}
+
+int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet *packet)
+{
+    return encode(s, parcel, parcel->flags, parcel->payload, parcel->len, packet);
 }
 
 void *etcp_session_encoded(const etcp_session *s)

@@ -7,8 +7,10 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "adapt.h"
 #include "frame.h"
 #include "negotiate.h"
+#include "parcel.h"
 #include "session.h"
 #include "transform.h"
 
@@ -36,11 +38,15 @@ struct etcp_session {
     etcp_buf decoded; /* the last message, if it came transformed */
     etcp_buf encoded; /* the last packet encoded, if it went transformed */
     etcp_buf output;
+    etcp_adapt
+        *adapt; /* NULL until the first message that may be compressed, and unless asked for */
+    etcp_path_fn ask_path; /* NULL: nobody can tell */
+    void *ask_arg;
     etcp_incoming *incoming; /* NULL: no large payload is under way */
     uint32_t peer_version;   /* see ETCP_VERSION; 0: unknown */
     char peer_version_text[ETCP_VERSION_TEXT_MAX];
-    uint8_t peer_can; /* what the peer can receive, ETCP_CAN_... */
-    uint8_t told;     /* what the peer was told that we can */
+    uint16_t peer_can; /* what the peer can receive, ETCP_CAN_... */
+    uint16_t told;     /* what the peer was told that we can */
     uint8_t authenticated;
     uint8_t spent; /* input holds a packet that was handed out already */
     uint8_t gap;   /* see etcp_session_wants_gap */
@@ -61,6 +67,25 @@ static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_
         return etcp_frame_encode_uneven(out, flags, len);
     return etcp_frame_encode(out, flags, len);
 }
+
+/* Compresses payload into out if that is worth it, or should be tried (session_compress.c). Returns
+ * 1 if out is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
+int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out);
+
+/* The same for a parcel: *out is the form that this session sends of it, made by the first who
+ * needs it, and the parcel's. */
+int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out);
+
+/* Tells the estimates of this session, if there are any, what a message became on the wire. */
+static inline void etcp_session_note_sent(etcp_session *s, size_t wire)
+{
+    if (s->adapt)
+        etcp_adapt_sent(s->adapt, wire);
+}
+
+/* Microseconds for measuring what sealing costs; 0: it is not to be measured. And the result. */
+uint64_t etcp_session_start_timing(const etcp_session *s, size_t len);
+void etcp_session_end_timing(etcp_session *s, uint64_t since_us, size_t len);
 
 /* Frees the large payload that is under way, if there is one (session_input.c). */
 void etcp_session_drop_incoming(etcp_session *s);

@@ -26,10 +26,17 @@ static void free_keys(etcp_transform *t)
     t->own_key_len = 0;
 }
 
-void etcp_transform_deinit(etcp_transform *t)
+void etcp_transform_drop_cipher(etcp_transform *t)
 {
     free_contexts(t);
     free_keys(t);
+    t->cipher = NULL;
+    t->style = ETCP_STYLE_NONE;
+}
+
+void etcp_transform_deinit(etcp_transform *t)
+{
+    etcp_transform_drop_cipher(t);
     memset(t, 0, sizeof *t);
 }
 
@@ -131,6 +138,9 @@ int etcp_transform_clone(const etcp_transform *t, etcp_transform *copy)
     copy->cipher = t->cipher;
     copy->style = t->style;
     copy->compressor = t->compressor;
+    copy->is_mixed = t->is_mixed;
+    copy->takes = t->takes;
+    copy->peer_takes = t->peer_takes;
     if (t->keys)
         rc = keep_keys(copy, t->keys, t->peer_key_len, own_key(t), t->own_key_len);
     if (rc == 0 && t->seal)
@@ -192,16 +202,27 @@ etcp_compressor_state **etcp_compressor_state_of(etcp_config *config, const etcp
     return &config->compressor_states[row - etcp_compressors(&count)];
 }
 
-int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
-                            size_t len, etcp_buf *out)
+/* The row that a mixed connection's first byte names, if we said that we take it; or NULL. */
+static const etcp_compressor *named_row(const etcp_transform *t, uint8_t key)
 {
-    return t->compressor->compress(etcp_compressor_state_of(config, t->compressor), bytes, len,
-                                   out);
+    size_t count;
+    const etcp_compressor *rows = etcp_compressors(&count);
+    const etcp_compressor *row = etcp_compressor_by_key((char)key);
+
+    return row && (t->takes >> (row - rows) & 1) ? row : NULL;
 }
 
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out)
 {
-    return t->compressor->decompress(etcp_compressor_state_of(config, t->compressor), bytes, len,
-                                     max, out);
+    const etcp_compressor *row = t->compressor;
+
+    if (t->is_mixed) {
+        row = len ? named_row(t, bytes[0]) : NULL;
+        if (!row)
+            return ETCP_EDECODE;
+        bytes++;
+        len--;
+    }
+    return row->decompress(etcp_compressor_state_of(config, row), bytes, len, max, out);
 }

@@ -23,10 +23,16 @@ typedef struct etcp_transform {
     uint32_t own_key_len;
     etcp_cipher_style style; /* of what the peer sealed last; ETCP_STYLE_NONE: nothing seen yet */
     const etcp_compressor *compressor; /* agreed; not owned */
+    uint8_t is_mixed;   /* compressed messages begin with the letter of their compressor */
+    uint8_t takes;      /* then: which we take (bit i: row i of etcp_compressors()), */
+    uint8_t peer_takes; /* and the peer */
 } etcp_transform;
 
 /* Forgets and wipes the keys and contexts; the structure is all zero afterwards. */
 void etcp_transform_deinit(etcp_transform *t);
+
+/* The same for cipher and keys only: what is compressed stays compressed. */
+void etcp_transform_drop_cipher(etcp_transform *t);
 
 /* Makes the context that opens, or seals, with a copy of this key. The agreed cipher must be set.
  * Return 0, ETCP_EINVAL (the key is malformed), ETCP_ECRYPT or ETCP_ENOMEM; unchanged on failure.
@@ -60,10 +66,8 @@ int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etc
  * bytes[0..*plain_len). */
 int etcp_transform_open_in_place(etcp_transform *t, uint8_t *bytes, size_t len, size_t *plain_len);
 
-/* The same for the agreed compressor; max bounds what is produced. Return as the compressor's own
- * functions. */
-int etcp_transform_compress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
-                            size_t len, etcp_buf *out);
+/* Appends what the compressed message bytes[0..len) holds, at most max bytes, to out. Returns as
+ * the compressor's own function. */
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out);
 

@@ -320,6 +320,17 @@ characters are compared.
 
 True: compression or encryption is not offered and not accepted.
 
+=item compress
+
+Which messages to compress, if a compressor was agreed on: C<auto> (the default), C<always> or C<never>.
+
+C<auto> compresses a message if it arrives earlier for it: a connection measures how fast its link carries
+bytes, how far messages of that kind shrink, and what that costs on this machine, and takes for every message
+what costs least time, from none at all to the best of zlib. On one machine nothing is compressed, behind a slow link
+nearly everything. C<always> compresses whatever shrinks, as older releases do: for links that are paid for
+by the byte. It contradicts C<donotcompress>, which agrees on no compressor. C<never> sends messages as
+they are, and reads compressed ones.
+
 =item donotcompresswith, donotencryptwith
 
 The name of a module, or a reference to an array of names, not to be used: see
@@ -483,6 +494,21 @@ The loop does not keep the server alive: keep the object, and drop it to end eve
 attached, C<start> fails. Returns true, or undef: "No event loop is loaded", "Unknown event loop X", "X cannot
 be loaded: ...", "Already attached".
 
+=head2 broadcast
+
+    my $count = $server->broadcast($data, %options)    # [S]
+        or die "cannot send: $@";
+
+Sends a message to every client, or to those that the options name: C<to>, a client or a reference to an array
+of clients; C<except>, the same, to leave out. It is frozen once, and compressed once for each way of
+compressing that is in use among them, so that to many clients it costs a fraction of a loop of L</send>; only
+encryption is done for each. It never waits: clients that are closing, and those for whom more than C<highwater>
+is queued, are left out (C<whenfull> may close the latter). Names that are not clients of this server do not count, options of other names are
+ignored.
+
+Returns the number of clients that took it, C<"0E0"> (zero, but true) if there was none, and C<undef> with a
+text in C<$@> if the data cannot be sent at all.
+
 =head2 callback
 
 The same as L</setcallback>.
@@ -522,7 +548,8 @@ the other process may still need it.
 
     my $name = $client->compression;    # [C][H]
 
-The name of the compressor in use, or C<undef>.
+The name of the compressor that was agreed on, or C<undef>. Which messages go through it is told at the option
+C<compress>; two peers from 1.10 on may use another one for some of them.
 
 =head2 data
 
@@ -825,7 +852,8 @@ long.
 =back
 
 A peer without a common cipher or compressor is spoken to in clear text, unless C<requireencryption> is
-set. Messages that would not become smaller go out uncompressed.
+set. Messages that would not become smaller, or would not arrive earlier, go out uncompressed: see the option
+C<compress>.
 
 All but Crypt::RSA and Crypt::CipherSaber derive keys by MD5, which OpenSSL refuses in FIPS mode, and which
 is then taken from its default provider in spite of that. Where the policy of the machine forbids this,

@@ -60,8 +60,9 @@ static void test_round_trip(const etcp_compressor *row, fixture *f, const char *
 
     etcp_buf_clear(&f->packed);
     etcp_buf_clear(&f->out);
-    tap_is_int(row->compress(&f->state, etcp_buf_bytes(&f->message), len, &f->packed), 0,
-               "%s: %s compresses", row->name, name);
+    tap_is_int(row->compress(&f->state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f->message), len,
+                             &f->packed),
+               0, "%s: %s compresses", row->name, name);
     const int rc =
         unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len, &f->out);
 
@@ -231,8 +232,8 @@ static void make_packed(const etcp_compressor *row, fixture *f, const char *spec
 {
     fixture_init(f);
     recorded_make(&f->message, spec);
-    recorded_need(row->compress(&f->state, etcp_buf_bytes(&f->message), etcp_buf_len(&f->message),
-                                &f->packed) == 0,
+    recorded_need(row->compress(&f->state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f->message),
+                                etcp_buf_len(&f->message), &f->packed) == 0,
                   "cannot compress");
 }
 
@@ -309,8 +310,9 @@ static void test_appends(const etcp_compressor *row)
 
     etcp_buf_clear(&f.out);
     recorded_need(etcp_buf_append(&f.out, "before", 6) == 0, "out of memory");
-    tap_is_int(row->compress(&f.state, etcp_buf_bytes(&f.message), 300, &f.out), 0,
-               "%s: compresses behind other content", row->name);
+    tap_is_int(
+        row->compress(&f.state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f.message), 300, &f.out),
+        0, "%s: compresses behind other content", row->name);
     tap_is_mem(etcp_buf_bytes(&f.out), 6, "before", 6, "%s: which is still there", row->name);
     etcp_buf_consume(&f.out, 6);
     tap_ok(recorded_is_content(&f.out, &f.packed), "%s: to the same bytes", row->name);
@@ -319,8 +321,8 @@ static void test_appends(const etcp_compressor *row)
 
 static int both_ways(const etcp_compressor *row, fixture *f)
 {
-    int rc = row->compress(&f->state, etcp_buf_bytes(&f->message), etcp_buf_len(&f->message),
-                           &f->packed);
+    int rc = row->compress(&f->state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f->message),
+                           etcp_buf_len(&f->message), &f->packed);
 
     if (rc == 0)
         rc = row->decompress(&f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),

@@ -109,7 +109,8 @@ static void test_loss(void)
             if (message.data[message.start + i] < zeros)
                 message.data[message.start + i + 1] = 0;
         etcp_buf_clear(&packed);
-        recorded_need(zlib->compress(&state, etcp_buf_bytes(&message), 60000, &packed) == 0,
+        recorded_need(zlib->compress(&state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&message),
+                                     60000, &packed) == 0,
                       "cannot compress");
         if (is_noise(etcp_buf_bytes(&message), 60000)) {
             tried++;

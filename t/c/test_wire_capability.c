@@ -497,8 +497,8 @@ static void test_long_list(void)
 
 #define CAN (ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS)
 
-/* Packets for a peer of this role that can receive everything, and its answer to the last; then what
- * it believes that the other can receive, and whether it takes what it has listed. */
+/* Packets for a peer of this role that can receive everything, and its answer to the last; then
+ * what it believes that the other can receive, and whether it takes what it has listed. */
 static const struct listing {
     const char *name;
     etcp_role role;
@@ -510,16 +510,17 @@ static const struct listing {
     {"answer with a list", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||B1N1",
      DID_NOT "|ETCP1|1.10|||||B1N1", CAN, CAN},
     {"a list that knows more", ETCP_ROLE_CLIENT, TEXT "|ETCP1|3.00|||||B1M1lzN1T1w|x",
-     DID_NOT "|ETCP1|1.10|||||B1N1", CAN, CAN},
+     DID_NOT "|ETCP1|1.10|||||B1N1", CAN | ETCP_CAN_MIX | ETCP_CAN_MIX_LZF | ETCP_CAN_MIX_ZLIB,
+     CAN},
     {"some of it", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N1", DID_NOT "|ETCP1|1.10|||||B1N1",
      ETCP_CAN_EXACT_NUMBERS, CAN},
-    {"another number", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N2",
-     DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"another number", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N2", DID_NOT "|ETCP1|1.10|||||B1N1",
+     0, CAN},
     {"no list", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||", DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
     {"1.00, which has none, whatever its version", ETCP_ROLE_CLIENT, TEXT "|ETCP1|9.99",
      DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
-    {"not in order", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N1B1",
-     DID_NOT "|ETCP1|1.10|||||B1N1", 0, CAN},
+    {"not in order", ETCP_ROLE_CLIENT, TEXT "|ETCP1|1.10|||||N1B1", DID_NOT "|ETCP1|1.10|||||B1N1",
+     0, CAN},
     {"an original", ETCP_ROLE_CLIENT, TEXT, DID_NOT, 0, 0},
     {"an original asks", ETCP_ROLE_CLIENT, TEXT "\nVE|0.26", "VE|1.10", 0, 0},
     {"an original with a list, which it cannot have", ETCP_ROLE_CLIENT, TEXT "\nVE|0.26|N1",

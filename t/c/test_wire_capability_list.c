@@ -5,6 +5,7 @@
 
 #include "tap.h"
 
+#define MIX ETCP_CAN_MIX
 #define BOTH (ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS)
 
 static const struct {
@@ -15,7 +16,15 @@ static const struct {
     {"N1", ETCP_CAN_EXACT_NUMBERS},
     {"B1", ETCP_CAN_BOOLEANS},
     {"B1N1", BOTH},
-    {"B1M1lzN1T1w", BOTH},
+    {"B1M1lzN1T1w", BOTH | MIX | ETCP_CAN_MIX_LZF | ETCP_CAN_MIX_ZLIB},
+    {"M1", MIX},
+    {"M1l", MIX | ETCP_CAN_MIX_LZF},
+    {"M1aza", MIX | ETCP_CAN_MIX_ZLIB},
+    {"M2lz", 0},
+    {"M2zM1z", 0},
+    {"M1M1z", MIX}, /* the first counts */
+    {"L1zN1lz", ETCP_CAN_EXACT_NUMBERS},
+    {"M1z1", 0},
     {"A7B1C0x", ETCP_CAN_BOOLEANS},
     {"B1abcN1xyz", BOTH},
     {"B2N1", ETCP_CAN_EXACT_NUMBERS},
@@ -35,8 +44,8 @@ static const struct {
     {"B1N1\n", 0},
     {"B1xN1x1", 0},
     {"B1N1\xc3\xa9", 0},
-    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", BOTH}, /* 64 bytes */
-    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", 0},   /* 65 */
+    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", BOTH | MIX}, /* 64 bytes */
+    {"B1M1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaN1", 0},         /* 65 */
 };
 
 /* Whatever bytes come, nothing but a well-formed list says something. */
@@ -52,6 +61,7 @@ static void test_all_short_ones(void)
             unsigned want = b != '1'   ? 0
                             : a == 'B' ? ETCP_CAN_BOOLEANS
                             : a == 'N' ? ETCP_CAN_EXACT_NUMBERS
+                            : a == 'M' ? ETCP_CAN_MIX
                                        : 0;
             is_right = is_right && etcp_capability_list_parse(text, 2) == want;
         }
@@ -76,5 +86,11 @@ int main(void)
     tap_is_str(list, "N1", "numbers");
     etcp_capability_list_compose(ETCP_CAN_EXACT_NUMBERS | ETCP_CAN_BOOLEANS, list);
     tap_is_str(list, "B1N1", "in alphabetical order");
+    etcp_capability_list_compose(BOTH | MIX | ETCP_CAN_MIX_ZLIB | ETCP_CAN_MIX_LZF, list);
+    tap_is_str(list, "B1M1lzN1", "with flags");
+    etcp_capability_list_compose(MIX | ETCP_CAN_MIX_ZLIB, list);
+    tap_is_str(list, "M1z", "with one flag");
+    etcp_capability_list_compose(ETCP_CAN_EXACT_NUMBERS | ETCP_CAN_MIX_LZF, list);
+    tap_is_str(list, "N1", "flags without their item");
     return tap_done();
 }

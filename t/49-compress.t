@@ -1,0 +1,63 @@
+# The option compress: what it may be, and that every choice of one end is understood by the other.
+use strict;
+use warnings;
+use lib 't/lib';
+use EasyTCPTest;
+use Test::More;
+use Net::EasyTCP;
+
+my @valid = qw(auto always never);
+
+sub client_of {
+    my ($server, @options) = @_;
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, @options);
+}
+
+my @messages = (
+    'x' x 31, 'y' x 32, 'the same words again, ' x 20, "\0" x 300_000,
+    (join '', map { "line $_: " . $_ * 7919 % 1000 . "\n" } 1 .. 20_000),
+    (pack 'N*', map { $_ * 2654435761 % 4294967296 } 1 .. 20_000),
+    { list => [ map { { id => $_, name => "name $_" } } 1 .. 500 ] },
+);
+
+foreach my $ours (@valid, undef) {
+    my @ours = defined $ours ? (compress => $ours) : ();
+    my $server = spawn_server(@ours);
+    foreach my $theirs (@valid) {
+        my $client = client_of($server, compress => $theirs);
+        my $name = (defined $ours ? $ours : 'no option') . " and $theirs";
+        ok($client, "$name: connected") or diag $@;
+        is($client->compression, 'Compress::Zlib', "$name: compression() tells what was agreed on");
+        my $wrong = 0;
+        foreach my $message (@messages) {
+            $client->send($message) or diag $@;
+            my $back = $client->receive(60);
+            $wrong++ if ref $message ? !eq_hash($back, $message) : !defined $back || $back ne $message;
+        }
+        is($wrong, 0, "$name: all messages come back");
+        $client->close;
+    }
+    my $lzf = client_of($server, donotcompresswith => 'Compress::Zlib', compress => 'always');
+    is($lzf->compression, 'Compress::LZF', 'another compressor');
+    $lzf->send($messages[4]);
+    ok($lzf->receive(60) eq $messages[4], 'comes back too');
+    $lzf->close;
+    my $none = client_of($server, donotcompress => 1, compress => 'never');
+    is($none->compression, undef, 'never goes with donotcompress');
+    $none->close;
+    $server->kill;
+}
+
+my $server = spawn_server();
+foreach my $word ('', 'sometimes', 'Auto', 0, 1) {
+    is(client_of($server, compress => $word), undef, "compress => '$word' is refused");
+    is($@, "Invalid compress '$word': must be 'auto', 'always' or 'never'", 'with this text');
+}
+ok(client_of($server, compress => undef), 'undef is none');
+is(client_of($server, compress => 'always', donotcompress => 1), undef, 'always and donotcompress');
+is($@, q(compress 'always' and donotcompress contradict each other), 'contradict each other');
+is(Net::EasyTCP->new(mode => 'server', port => '00', compress => 'always', donotcompress => 1), undef,
+    'for a server too');
+is($@, q(compress 'always' and donotcompress contradict each other), 'with the same text');
+$server->kill;
+done_testing();
