@@ -108,7 +108,7 @@ sub nested {
     );
     foreach my $name (sort keys %lzf) {
         my $peer = OldPeer->client(version => '0.26', port => $port, idle => $idle, compressors => ['2'],
-            on_packet => sub { $_[1] eq 'CA' ? "CU\0002\0003.7" : undef });
+            on_packet => sub { { CA => "CU\0002\0003.7", CU => "CU\0002" }->{ $_[1] } });
         BAIL_OUT(OldPeer->error) unless $peer;
         $gone = 0;
         $peer->raw_send(packet(0x15, $lzf{$name}));

@@ -153,6 +153,35 @@ foreach my $version (@VERSIONS) {
     }
 }
 
+# ---- old clients that must not use a module ------------------------------------------------------
+
+# They choose from a list as if they might, and say no when they are asked about the one they chose.
+sub declined {
+    my ($name, $version, $facts, $theirs, @letters) = @_;
+    is_deeply([ meet_client($version, { %$theirs, declines => \@letters }, {}) ], [ $facts, $facts, '', 'CLOSED' ],
+        "$version client that must not use $name");
+    return;
+}
+
+foreach my $version (qw(0.23 0.24 0.25 0.26)) {
+    my @ciphers = OldPeer->usable_ciphers($version);
+    my $zlib = @compressors ? $compressor_name{ $compressors[0] } : '-';
+    my %all = (ciphers => \@ciphers, compressors => \@compressors);
+    SKIP: {
+        skip 'less than two cipher modules are installed', 3 unless @ciphers > 1;
+        declined('its first cipher', $version, OldPeer->cipher_name($ciphers[1]) . " $zlib", \%all, $ciphers[0]);
+        declined('all ciphers but the last', $version, OldPeer->cipher_name($ciphers[-1]) . " $zlib", \%all,
+            @ciphers[ 0 .. $#ciphers - 1 ]);
+        declined('any cipher', $version, "- $zlib", \%all, @ciphers);
+    }
+    SKIP: {
+        skip 'no compressor is installed', 2 unless @compressors;
+        my $first = @ciphers ? OldPeer->cipher_name($ciphers[0]) : '-';
+        declined('any compressor', $version, "$first -", \%all, @compressors);
+        declined('anything', $version, '- -', \%all, @ciphers, @compressors);
+    }
+}
+
 # ---- passwords ---------------------------------------------------------------------------------
 
 sub rejected {

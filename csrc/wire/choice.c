@@ -136,6 +136,13 @@ void etcp_offer_ranked(etcp_offer offer, char letters[ETCP_LETTERS_MAX + 1])
     letters[len] = '\0';
 }
 
+uint32_t etcp_offer_row(etcp_module kind, char letter)
+{
+    size_t row = find(kind, letter);
+
+    return row < count_of(kind) ? (uint32_t)1 << row : 0;
+}
+
 const etcp_cipher *etcp_offer_cipher(etcp_offer offer, char letter)
 {
     size_t row = find(ETCP_MODULE_CIPHER, letter);

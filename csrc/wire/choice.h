@@ -34,6 +34,9 @@ etcp_offer etcp_offer_to_new(const etcp_session *s, etcp_module kind);
 void etcp_offer_letters(etcp_offer offer, char letters[ETCP_LETTERS_MAX + 1]);
 void etcp_offer_ranked(etcp_offer offer, char letters[ETCP_LETTERS_MAX + 1]);
 
+/* The bit of the row with this letter in an offer of this kind, or 0. */
+uint32_t etcp_offer_row(etcp_module kind, char letter);
+
 /* The row of the offer that has this letter, or NULL. The offer must be of this kind. */
 const etcp_cipher *etcp_offer_cipher(etcp_offer offer, char letter);
 const etcp_compressor *etcp_offer_compressor(etcp_offer offer, char letter);

@@ -69,8 +69,12 @@ typedef enum etcp_step {
     ETCP_STEP_WELCOME,
     ETCP_STEP_VE,
     ETCP_STEP_EA,
+    ETCP_STEP_EU,
+    ETCP_STEP_EM,
     ETCP_STEP_EK,
     ETCP_STEP_CA,
+    ETCP_STEP_CU,
+    ETCP_STEP_CM,
     ETCP_STEP_CS,
     ETCP_STEP_EN,
     ETCP_STEP_DONE
@@ -83,9 +87,9 @@ typedef struct etcp_negotiation {
     unsigned packets; /* received so far */
 
     /* server */
-    etcp_step step;   /* what we asked last */
-    uint32_t ciphers; /* what EA and CA offered, bits as in etcp_config */
-    uint32_t compressors;
+    etcp_step step;            /* what we asked last */
+    uint32_t offered_rows[2];  /* what EA and CA offered, by kind of module; bits: etcp_offer */
+    uint32_t declined_rows[2]; /* what the client chose, but would not use when asked again */
     uint8_t salt[2];
     int has_salt;
     char hash[ETCP_CRYPT3_SIZE]; /* what the client has to say to this salt */

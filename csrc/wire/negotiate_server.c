@@ -1,8 +1,8 @@
 /* The server's side of the negotiation: it asks, the client answers, one packet in flight.
  *
  * What is asked of whom is the sequence that every release understands (Protocol.pod, "One
- * handshake for all releases"): no COS, SVE, EM or CM, which only serve to compare modules we do
- * not have. */
+ * handshake for all releases"): no COS and SVE, nor EM and CM with a sample, which only serve to
+ * compare modules we do not have. */
 #include "negotiate.h"
 
 #include <string.h>
@@ -16,6 +16,9 @@
 
 /* Clients from this version on name the module's version with the module they choose. */
 #define FIRST_MODULE_VERSION ETCP_VERSION(0, 8)
+
+/* From this version on clients have the options donotencryptwith and donotcompresswith. */
+#define FIRST_OPTIONS_VERSION ETCP_VERSION(0, 23)
 
 /* From this version on clients know CS. */
 #define FIRST_PASSWORD_VERSION ETCP_VERSION(0, 7)
@@ -78,30 +81,54 @@ static int take_version(etcp_session *s, const etcp_fields *f)
     return 0;
 }
 
-/* ---- cipher --------------------------------------------------------------------------------- */
+/* ---- which module --------------------------------------------------------------------------- */
 
-/* Asks which module of one kind to use, if there is one to offer. */
-static int ask_module(etcp_session *s, const char *tag, etcp_offer offer)
+/* Clients of 0.23 to 0.26 forget their options donotencryptwith and donotcompresswith when they
+ * choose from a list, but heed them when one module is named. Older ones have no such options, and
+ * newer ones forget nothing. */
+static int forgets_options(const etcp_session *s)
 {
+    return etcp_session_peer_is_old(s) && s->peer_version >= FIRST_OPTIONS_VERSION;
+}
+
+/* The letter of the module that the client chose, or '\0'. */
+static char chosen(const etcp_session *s, etcp_module kind)
+{
+    if (kind == ETCP_MODULE_CIPHER)
+        return s->transform.cipher ? s->transform.cipher->key : '\0';
+    return s->transform.compressor ? s->transform.compressor->key : '\0';
+}
+
+/* Whether it has a choice that it then declined, and so has made no other since. */
+static int is_declined(const etcp_session *s, etcp_module kind)
+{
+    return (etcp_offer_row(kind, chosen(s, kind)) & s->negotiation->declined_rows[kind]) != 0;
+}
+
+/* Asks which module of this kind to use, if there is one to offer that was not declined. */
+static int ask_choice(etcp_session *s, etcp_module kind)
+{
+    etcp_offer offer = etcp_offer_to_client(s, kind);
     char letters[ETCP_LETTERS_MAX + 1];
     etcp_command c;
     size_t i;
 
+    offer.rows &= ~s->negotiation->declined_rows[kind];
+    s->negotiation->offered_rows[kind] = offer.rows;
     if (!offer.rows)
         return ETCP_AGAIN;
     etcp_offer_letters(offer, letters);
-    etcp_command_begin(&c, tag);
+    etcp_command_begin(&c, kind == ETCP_MODULE_CIPHER ? "EA" : "CA");
     for (i = 0; letters[i]; i++)
         etcp_command_add(&c, (const uint8_t *)&letters[i], 1);
     return etcp_command_send(s, &c);
 }
 
-static int ask_cipher(etcp_session *s)
+static etcp_offer offered(const etcp_session *s, etcp_module kind)
 {
-    etcp_offer offer = etcp_offer_to_client(s, ETCP_MODULE_CIPHER);
+    etcp_offer offer = {kind, s->negotiation->offered_rows[kind]};
 
-    s->negotiation->ciphers = offer.rows;
-    return ask_module(s, "EA", offer);
+    return offer;
 }
 
 /* A client of 0.20 and later that once met a module it lacks believes from then on that it has it,
@@ -111,13 +138,84 @@ static int names_no_version(const etcp_session *s, const etcp_fields *f)
     return s->peer_version >= FIRST_MODULE_VERSION && f->at[2].len == 0;
 }
 
+/* Asks a client that forgets its options whether it may use what it chose. */
+static int ask_use(etcp_session *s, etcp_module kind)
+{
+    char letter = chosen(s, kind);
+    etcp_command c;
+
+    if (!letter || !forgets_options(s) || is_declined(s, kind))
+        return ETCP_AGAIN;
+    etcp_command_begin(&c, kind == ETCP_MODULE_CIPHER ? "EU" : "CU");
+    etcp_command_add(&c, (const uint8_t *)&letter, 1);
+    return etcp_command_send(s, &c);
+}
+
+/* It may not: its choice is to be made again, by the step after this one. The module stays, since
+ * the client uses the compressor until it has another. */
+static int decline(etcp_session *s, etcp_module kind, etcp_step before_choice)
+{
+    etcp_negotiation *n = s->negotiation;
+
+    n->declined_rows[kind] |= etcp_offer_row(kind, chosen(s, kind));
+    n->step = before_choice;
+    return 0;
+}
+
+/* A client without a second choice keeps the first. It forgets that over a sample of a module that
+ * it does not know. A sample of one that it knows would have to be a good one: a client that has
+ * met a bad one refuses the module from then on, on other connections, too. */
+static int ask_forget(etcp_session *s, etcp_module kind)
+{
+    etcp_command c;
+
+    if (!is_declined(s, kind))
+        return ETCP_AGAIN;
+    etcp_command_begin(&c, kind == ETCP_MODULE_CIPHER ? "EM" : "CM");
+    etcp_command_add_text(&c, "?");
+    return etcp_command_send(s, &c);
+}
+
+/* ---- cipher --------------------------------------------------------------------------------- */
+
+static int ask_cipher(etcp_session *s)
+{
+    return ask_choice(s, ETCP_MODULE_CIPHER);
+}
+
 static int take_cipher(etcp_session *s, const etcp_fields *f)
 {
-    etcp_offer offer = {ETCP_MODULE_CIPHER, s->negotiation->ciphers};
-    const etcp_cipher *row = etcp_offer_cipher(offer, etcp_field_key(&f->at[1]));
+    const etcp_cipher *row =
+        etcp_offer_cipher(offered(s, ETCP_MODULE_CIPHER), etcp_field_key(&f->at[1]));
 
     if (row && !names_no_version(s, f))
         s->transform.cipher = row;
+    return 0;
+}
+
+static int ask_cipher_use(etcp_session *s)
+{
+    return ask_use(s, ETCP_MODULE_CIPHER);
+}
+
+static int decline_cipher(etcp_session *s)
+{
+    return decline(s, ETCP_MODULE_CIPHER, ETCP_STEP_EA - 1);
+}
+
+static int take_cipher_use(etcp_session *s, const etcp_fields *f)
+{
+    return etcp_field_key(&f->at[1]) == s->transform.cipher->key ? 0 : decline_cipher(s);
+}
+
+static int ask_forget_cipher(etcp_session *s)
+{
+    return ask_forget(s, ETCP_MODULE_CIPHER);
+}
+
+static int forget_cipher(etcp_session *s)
+{
+    s->transform.cipher = NULL;
     return 0;
 }
 
@@ -155,10 +253,7 @@ static int miss_key(etcp_session *s)
 
 static int ask_compressor(etcp_session *s)
 {
-    etcp_offer offer = etcp_offer_to_client(s, ETCP_MODULE_COMPRESSOR);
-
-    s->negotiation->compressors = offer.rows;
-    return ask_module(s, "CA", offer);
+    return ask_choice(s, ETCP_MODULE_COMPRESSOR);
 }
 
 /* Clients up to 0.07 that have no compressor answer CA with the letter of the cipher they chose.
@@ -171,11 +266,37 @@ static int repeats_cipher(const etcp_session *s, char key)
 
 static int take_compressor(etcp_session *s, const etcp_fields *f)
 {
-    etcp_offer offer = {ETCP_MODULE_COMPRESSOR, s->negotiation->compressors};
-    const etcp_compressor *row = etcp_offer_compressor(offer, etcp_field_key(&f->at[1]));
+    const etcp_compressor *row =
+        etcp_offer_compressor(offered(s, ETCP_MODULE_COMPRESSOR), etcp_field_key(&f->at[1]));
 
     if (row && !names_no_version(s, f) && !repeats_cipher(s, row->key))
         etcp_capability_use_compressor(s, row);
+    return 0;
+}
+
+static int ask_compressor_use(etcp_session *s)
+{
+    return ask_use(s, ETCP_MODULE_COMPRESSOR);
+}
+
+static int decline_compressor(etcp_session *s)
+{
+    return decline(s, ETCP_MODULE_COMPRESSOR, ETCP_STEP_CA - 1);
+}
+
+static int take_compressor_use(etcp_session *s, const etcp_fields *f)
+{
+    return etcp_field_key(&f->at[1]) == s->transform.compressor->key ? 0 : decline_compressor(s);
+}
+
+static int ask_forget_compressor(etcp_session *s)
+{
+    return ask_forget(s, ETCP_MODULE_COMPRESSOR);
+}
+
+static int forget_compressor(etcp_session *s)
+{
+    s->transform.compressor = NULL;
     return 0;
 }
 
@@ -287,8 +408,9 @@ static int miss_end(etcp_session *s)
 /* ---- the table ------------------------------------------------------------------------------ */
 
 /* ask sends the question: 0, ETCP_AGAIN (there is nothing to ask of this client), or an error.
- * take acts on the reply that has this tag, miss (may be NULL) on any other: as originals, we take
- * unknown replies for replies. 0: next question, ETCP_AGAIN: keep waiting, 1: over, or an error. */
+ * take acts on the reply that has this tag (NULL: none has), miss (may be NULL) on any other: as
+ * originals, we take unknown replies for replies. 0: next question, ETCP_AGAIN: keep waiting, 1:
+ * over, or an error. */
 static const struct step_row {
     const char *reply;
     int (*ask)(etcp_session *s);
@@ -298,8 +420,12 @@ static const struct step_row {
     [ETCP_STEP_WELCOME] = {"NO", ask_welcome, take_welcome, NULL},
     [ETCP_STEP_VE] = {"VE", ask_version, take_version, NULL},
     [ETCP_STEP_EA] = {"EU", ask_cipher, take_cipher, NULL},
+    [ETCP_STEP_EU] = {"EU", ask_cipher_use, take_cipher_use, decline_cipher},
+    [ETCP_STEP_EM] = {NULL, ask_forget_cipher, NULL, forget_cipher},
     [ETCP_STEP_EK] = {"EK", ask_key, take_key, miss_key},
     [ETCP_STEP_CA] = {"CU", ask_compressor, take_compressor, NULL},
+    [ETCP_STEP_CU] = {"CU", ask_compressor_use, take_compressor_use, decline_compressor},
+    [ETCP_STEP_CM] = {NULL, ask_forget_compressor, NULL, forget_compressor},
     [ETCP_STEP_CS] = {"CP", ask_password, take_password, reject_password},
     [ETCP_STEP_EN] = {"EN", ask_end, take_end, miss_end},
 };
@@ -328,7 +454,7 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
 
     if (etcp_fields_have_no_tag(f))
         return 0; /* not an answer, for originals neither: keep waiting */
-    if (etcp_field_is(&f->at[0], row->reply))
+    if (row->reply && etcp_field_is(&f->at[0], row->reply))
         rc = row->take(s, f);
     else if (row->miss)
         rc = row->miss(s);

@@ -773,10 +773,10 @@ static const struct meeting {
      2,
      "Crypt::TEA",
      "Compress::LZF"},
-    {"an original version",
+    {"an original version", /* EU and CU included */
      {NULL, NULL, "pw", 0, NULL},
      {NULL, NULL, "pw", 0, "0.26"},
-     7,
+     9,
      "Crypt::Rijndael",
      "Compress::Zlib"},
     {"only the server encrypts",

@@ -313,7 +313,8 @@ static int munges(uint32_t own, uint32_t other)
 /* Whether both ends of the recording merge the password into keys. */
 static int merges(uint32_t server, uint32_t client, const record *r)
 {
-    return server >= ETCP_VERSION(0, 15) && client >= ETCP_VERSION(0, 15) && r->has_password[SERVER];
+    return server >= ETCP_VERSION(0, 15) && client >= ETCP_VERSION(0, 15) &&
+           r->has_password[SERVER];
 }
 
 /* ---- looking into packets ------------------------------------------------------------------- */
@@ -743,9 +744,8 @@ static void play_to_client(record *r, int cut, const char *how)
 {
     dice d = {&r->key[CLIENT], NULL, 0, 0};
     etcp_config *config = configure(r, CLIENT, &d);
-    int same_merging =
-        merges(r->version[SERVER], r->version[CLIENT], r) ==
-        merges(r->version[SERVER], ETCP_VERSION(1, 0), r);
+    int same_merging = merges(r->version[SERVER], r->version[CLIENT], r) ==
+                       merges(r->version[SERVER], ETCP_VERSION(1, 0), r);
     int same_munging = !other_munging(r);
     run t;
     size_t i;
@@ -774,6 +774,7 @@ static void play_to_client(record *r, int cut, const char *how)
 typedef struct tally {
     unsigned recorded;  /* fed as they were */
     unsigned versioned; /* EU and CU got the module version that EA and CA want */
+    unsigned agreed;    /* to EU and CU, that the recorded server may not have asked */
     unsigned remade;    /* made anew from the recorded key or password */
     unsigned invented;  /* the recorded server never asked */
 } tally;
@@ -863,6 +864,16 @@ static void reply_choice(run *t, const char *tag, const event *e, int cut)
     reply_text(t, tag, key, "1.0", cut);
 }
 
+/* EU and CU to the questions of that name: no recorded client declines what it chose. */
+static void reply_agreement(run *t, const char *tag, const char *question, int cut)
+{
+    char key[2] = "";
+
+    key[0] = question[6];
+    replies.agreed++;
+    reply_text(t, tag, key, NULL, cut);
+}
+
 /* EK, when the recorded one was meant for a server of another age. */
 static void reply_key(run *t, int cut)
 {
@@ -915,7 +926,8 @@ static void reply_to(run *t, const char *question, const char *salt, int cut)
     static const struct {
         const char *question;
         const char *reply;
-    } tags[] = {{"VE", "VE"}, {"EA", "EU"}, {"EK", "EK"}, {"CA", "CU"}, {"CS", "CP"}, {"EN", "EN"}};
+    } tags[] = {{"VE", "VE"}, {"EA", "EU"}, {"EU", "EU"}, {"EK", "EK"},
+                {"CA", "CU"}, {"CU", "CU"}, {"CS", "CP"}, {"EN", "EN"}};
     const record *r = t->r;
     const event *e = NULL;
     const char *tag = "NO";
@@ -927,7 +939,9 @@ static void reply_to(run *t, const char *question, const char *salt, int cut)
     e = recorded_reply(r, tag);
     if (strcmp(tag, "VE") == 0 && r->version[CLIENT] < ETCP_VERSION(0, 7))
         tag = "NO";
-    if (!e) {
+    if (strncmp(question + 3, tag, 2) == 0 && strchr("EC", tag[0]) && tag[1] == 'U') {
+        reply_agreement(t, tag, question, cut);
+    } else if (!e) {
         replies.invented++;
         reply_text(t, tag, strcmp(tag, "VE") == 0 ? r->version_text[CLIENT] : "", NULL, cut);
     } else if (strcmp(tag, "EU") == 0 || strcmp(tag, "CU") == 0) {
@@ -1145,7 +1159,8 @@ int main(void)
     tap_note("%u messages went through", all_messages);
     tap_note("%u runs without hearing, %u without saying messages (keys of other ages)", unheard,
              unsaid);
-    tap_note("replies: %u as recorded, %u with a version added, %u remade, %u invented",
-             replies.recorded, replies.versioned, replies.remade, replies.invented);
+    tap_note("replies: %u as recorded, %u with a version added, %u to EU and CU, %u remade, %u "
+             "invented",
+             replies.recorded, replies.versioned, replies.agreed, replies.remade, replies.invented);
     return tap_done();
 }

@@ -94,7 +94,8 @@ static void test_welcome(void)
 
 /* ---- dialogues ------------------------------------------------------------------------------ */
 
-/* Replies of a client, one per line, and what the server asks after each, behind '>'. */
+/* Replies of a client, one per line, and what the server asks after each, behind '>'. A reply that
+ * begins with '~' and a letter travels compressed by that compressor. */
 static const struct dialogue {
     const char *name;
     const char *ciphers;
@@ -108,10 +109,10 @@ static const struct dialogue {
 } dialogues[] = {
     {"0.26, nothing", "", "", NULL, "NO|x>VE|1.10\nVE|0.26>EN\nEN>", 0, 1, NULL, NULL},
     {"0.02, nothing", "", "", NULL, "NO>VE|1.10\nNO>EN\nEN>", 0, 1, NULL, NULL},
-    {"0.26, compression", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|1|2.0>EN\nEN>", 0, 1,
-     NULL, "Compress::Zlib"},
-    {"0.26, second choice", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|2|2.0>EN\nEN>", 0, 1,
-     NULL, "Compress::LZF"},
+    {"0.26, compression", "", "12", NULL,
+     "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|1|2.0>CU|1\n~1CU|1>EN\nEN>", 0, 1, NULL, "Compress::Zlib"},
+    {"0.26, second choice", "", "12", NULL,
+     "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|2|2.0>CU|2\nCU|2>EN\nEN>", 0, 1, NULL, "Compress::LZF"},
     {"0.26, no compression", "", "12", NULL, "NO>VE|1.10\nVE|0.26>CA|1|2\nCU||>EN\nEN>", 0, 1, NULL,
      NULL},
     {"0.05, no compression", "", "12", NULL, "NO>VE|1.10\nNO>CA|1|2\nCU|>EN\nEN>", 0, 1, NULL,
@@ -128,6 +129,30 @@ static const struct dialogue {
      NULL},
     {"cipher never offered", "4", "", NULL, "NO>VE|1.10\nVE|0.26>EA|4\nEU|A|1.0>EN\nEN>", 0, 1,
      NULL, NULL},
+    {"0.22 is taken at its word", "", "1", NULL, "NO>VE|1.10\nVE|0.22>CA|1\nCU|1|2.0>EN\nEN>", 0, 1,
+     NULL, "Compress::Zlib"},
+    {"1.00 is taken at its word", "", "1", NULL, "NO>VE|1.10\nVE|1.00>CA|1\nCU|1|2.0>EN\nEN>", 0, 1,
+     NULL, "Compress::Zlib"},
+    {"0.23 declines its second choice, too", "4A6", "", NULL,
+     "NO>VE|1.10\nVE|0.23>EA|A|4|6\nEU|A|1.0>EU|A\nNO|not this>EA|4|6\nEU|4|2.0>EU|4\nNO>EA|6\n"
+     "EU||>EM|?\nNO|what>EN\nEN>",
+     0, 1, NULL, NULL},
+    {"0.26 declines all", "4A", "", NULL,
+     "NO>VE|1.10\nVE|0.26>EA|A|4\nEU|A|1.0>EU|A\nNO>EA|4\nEU|4|2.0>EU|4\nNO>EM|?\nNO>EN\nEN>", 0, 1,
+     NULL, NULL},
+    {"0.26 names another when asked again", "4A", "", NULL,
+     "NO>VE|1.10\nVE|0.26>EA|A|4\nEU|A|1.0>EU|A\nEU|4>EA|4\nEU||>EM|?\nEM|?>EN\nEN>", 0, 1, NULL,
+     NULL},
+    {"0.26 insists on what it declined", "4A", "", NULL,
+     "NO>VE|1.10\nVE|0.26>EA|A|4\nEU|A|1.0>EU|A\nNO>EA|4\nEU|A|1.0>EM|?\nNO>EN\nEN>", 0, 1, NULL,
+     NULL},
+    {"0.26 declines a compressor, but has used it", "", "12", NULL,
+     "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|1|2.0>CU|1\n~1NO|not this>CA|2\n~1CU|2|3.0>CU|2\n~2CU|2>EN\n"
+     "~2EN>",
+     0, 1, NULL, "Compress::LZF"},
+    {"0.26 declines every compressor", "", "12", NULL,
+     "NO>VE|1.10\nVE|0.26>CA|1|2\nCU|1|2.0>CU|1\n~1NO>CA|2\n~1CU||>CM|?\nNO>EN\nEN>", 0, 1, NULL,
+     NULL},
     {"any reply is a reply", "4", "1", NULL, "HELLO>VE|1.10\nNO>EA|4\nWHAT|4>CA|1\nEU|4>EN\nEN>", 0,
      1, NULL, NULL},
     {"EN comes too early", "", "1", NULL, "EN>VE|1.10\nEN>CA|1\nEN>EN\nEN>", 0, 1, NULL, NULL},
@@ -168,17 +193,42 @@ static const struct dialogue {
      0, NULL, NULL},
 };
 
+/* Feeds a packet, compressed by the compressor with this letter; 0: as it is. */
+static void feed_payload(peer *p, char compressor, const etcp_buf *payload)
+{
+    const etcp_compressor *row = compressor ? etcp_compressor_by_key(compressor) : NULL;
+    const uint8_t *bytes = etcp_buf_bytes(payload);
+    size_t len = etcp_buf_len(payload);
+    etcp_compressor_state *state = NULL;
+    etcp_buf compressed;
+    etcp_buf packet;
+
+    etcp_buf_init(&compressed);
+    etcp_buf_init(&packet);
+    if (row && row->compress(&state, ETCP_LEVEL_OF_ORIGINALS, bytes, len, &compressed) < 0)
+        abort();
+    if (row)
+        add_packet(&packet, ETCP_FLAG_COMPRESSED, etcp_buf_bytes(&compressed),
+                   etcp_buf_len(&compressed));
+    else
+        add_packet(&packet, 0, bytes, len);
+    if (row)
+        row->free_state(state);
+    (void)peer_feed(p, etcp_buf_bytes(&packet), etcp_buf_len(&packet));
+    etcp_buf_deinit(&packet);
+    etcp_buf_deinit(&compressed);
+}
+
 /* A reply line, with @ standing for the hash of the password as the client's release sends it, and
  * # for the hash as it is. */
 static void feed_reply(peer *p, const char *line, size_t len, const char *password)
 {
+    char compressor = len && line[0] == '~' ? line[1] : '\0';
     etcp_buf payload;
-    etcp_buf packet;
     size_t i;
 
     etcp_buf_init(&payload);
-    etcp_buf_init(&packet);
-    for (i = 0; i < len; i++) {
+    for (i = compressor ? 2 : 0; i < len; i++) {
         char hash[ETCP_CRYPT3_SIZE];
 
         if (line[i] != '@' && line[i] != '#') {
@@ -190,10 +240,8 @@ static void feed_reply(peer *p, const char *line, size_t len, const char *passwo
             etcp_munge((uint8_t *)hash, strlen(hash));
         (void)etcp_buf_append_str(&payload, hash);
     }
-    add_packet(&packet, 0, etcp_buf_bytes(&payload), etcp_buf_len(&payload));
-    (void)peer_feed(p, etcp_buf_bytes(&packet), etcp_buf_len(&packet));
+    feed_payload(p, compressor, &payload);
     etcp_buf_deinit(&payload);
-    etcp_buf_deinit(&packet);
 }
 
 static void run_dialogue(const struct dialogue *d)

@@ -517,6 +517,8 @@ static void negotiate_encryption(peer *p, etcp_config *config, const char *versi
     (void)peer_command(p, "NO");
     (void)peer_command(p, command);
     (void)peer_command(p, "EU|2|1.0");
+    if (strstr(peer_answer(p), "EU|2")) /* 0.23 to 0.26 are asked again */
+        (void)peer_command(p, "EU|2");
     (void)peer_command(p, "EK|k");
     (void)peer_command(p, "EN");
     (void)peer_answer(p);

@@ -15,6 +15,8 @@ package OldPeer;
 #   password           may be undef
 #   ciphers            list of key letters this peer "has installed"; default: none
 #   compressors        the same for compression ('1' zlib); default: none
+#   declines           client of 0.23 to 0.26: list of key letters that its options donotencryptwith and
+#                      donotcompresswith name: forgotten in EA and CA, heeded in EM, EU, CM and CU
 #   module_version     what it says about its modules' versions ("1.00"); differing ones raise EVF/CVF
 #   donotcheckversion  ignore EVF, CVF and SVF as the client option did
 #   container          'C2' (Crypt::CBC >= 2.17, default) or 'C1' (older ones): what it can write and read
@@ -660,9 +662,15 @@ sub _owns {
     return scalar grep { $_ eq $key } @{ $self->{$what} };
 }
 
+sub _declines {
+    my ($self, $key) = @_;
+    return $self->{declines} && $self->{v} >= 23 && $self->_owns('declines', $key);
+}
+
 sub _answer_em {
     my ($self, undef, $key, undef, $private, $sample) = @_;
-    return $self->_command('NO', 'none here') if $self->{donotencrypt};
+    return $self->_command('NO', 'none here') if $self->{donotencrypt} || $self->_declines($key);
+    delete $self->{cipher};
     if (!$self->_owns('has_cipher', $key)) {
         $self->{imagined}{$key} = 1;    # from now on these releases believe they have it
         return $self->_command('NO', 'unknown');
@@ -677,7 +685,7 @@ sub _answer_em {
 
 sub _answer_eu {
     my ($self, undef, $key) = @_;
-    return $self->_command('NO', 'none here') if $self->{donotencrypt};
+    return $self->_command('NO', 'none here') if $self->{donotencrypt} || $self->_declines($key);
     $self->_command('EU', $key);
     return $self->_choose_cipher($key);
 }
@@ -712,7 +720,8 @@ sub _answer_ek {
 
 sub _answer_cm {
     my ($self, undef, $key, undef, $sample) = @_;
-    return $self->_command('NO', 'none here') if $self->{donotcompress};
+    return $self->_command('NO', 'none here') if $self->{donotcompress} || $self->_declines($key);
+    delete $self->{compressor};
     return $self->_command('NO', 'unknown') unless $self->_owns('has_compressor', $key);
     local $self->{compressor} = $key;
     my $text = $self->_inflate(unarmour($sample));
@@ -730,7 +739,7 @@ sub _command_plain {
 
 sub _answer_cu {
     my ($self, undef, $key) = @_;
-    return $self->_command('NO', 'none here') if $self->{donotcompress};
+    return $self->_command('NO', 'none here') if $self->{donotcompress} || $self->_declines($key);
     $self->_command('CU', $key);
     $self->{compressor} = $key;
     return 1;

@@ -5,7 +5,8 @@
 #   hide=A,B        make these modules look as if they were not installed
 #   port=N          client: where to connect; server: where to listen (default: a free port)
 #   messages=false  client: send "0" and "" too; "leave": do not send QUIT; "gap": wait first
-#   name=value      anything else is a constructor option; value '' with "name=" is the empty string
+#   name=value      anything else is a constructor option; value '' with "name=" is the empty string; a
+#                   list of modules, separated by commas, for those that end in "with"
 #
 # The server echoes every message and prints PORT n, CONNECT enc comp, DATA length, DISCONNECT. A
 # message INFO is answered by "enc comp", QUIT is echoed and the client closed, DIE ends the server.
@@ -33,6 +34,7 @@ $| = 1;
 $SIG{TERM} = sub { exit 0 };
 $SIG{PIPE} = 'IGNORE';
 alarm($ENV{EASYTCP_TEST_DEADLINE} || 120);
+$option{$_} = [ split /,/, $option{$_} ] foreach grep { /with\z/ } keys %option;
 my $extra = delete $option{messages} || '';
 
 sub facts {
