@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <openssl/evp.h>
+
 #include "base/armour.h"
 #include "base/error.h"
 #include "base/mem.h"
@@ -40,6 +42,11 @@ static int is_new(const uint8_t *version, size_t len)
 static int we_are_new(const etcp_session *s)
 {
     return is_new((const uint8_t *)s->config->version, strlen(s->config->version));
+}
+
+static int requires_tls(const etcp_session *s)
+{
+    return (s->config->flags & (ETCP_REQUIRE_TLS | ETCP_SPOKE_TLS)) != 0;
 }
 
 static int is_key_string(const etcp_buf *key)
@@ -82,11 +89,17 @@ static unsigned what_we_can(const etcp_session *s)
     return s->config->capabilities | what_we_mix(s);
 }
 
-static void add_list(const etcp_session *s, etcp_command *c)
+static unsigned listed(const etcp_field *list)
+{
+    return etcp_capability_list_parse(list->bytes, list->len);
+}
+
+/* Adds a list, unless it is empty. */
+static void add_list(etcp_command *c, unsigned set)
 {
     char list[ETCP_CAPABILITY_LIST_MAX + 1];
 
-    etcp_capability_list_compose(what_we_can(s), list);
+    etcp_capability_list_compose(set, list);
     if (list[0])
         etcp_command_add_text(c, list);
 }
@@ -98,7 +111,16 @@ void etcp_capability_note_told(etcp_session *s)
 
 void etcp_capability_tell(etcp_session *s, etcp_command *c)
 {
-    add_list(s, c);
+    add_list(c, what_we_can(s));
+    etcp_capability_note_told(s);
+}
+
+void etcp_capability_tell_inside(etcp_session *s, etcp_command *c)
+{
+    char list[ETCP_CAPABILITY_LIST_MAX + 1];
+
+    etcp_capability_list_compose(what_we_can(s), list);
+    etcp_command_add_text(c, list);
     etcp_capability_note_told(s);
 }
 
@@ -129,26 +151,91 @@ void etcp_capability_use_compressor(etcp_session *s, const etcp_compressor *agre
 
 void etcp_capability_note(etcp_session *s, const etcp_field *list)
 {
-    s->peer_can = (uint16_t)etcp_capability_list_parse(list->bytes, list->len);
+    s->peer_can = (uint16_t)(listed(list) & ~(unsigned)ETCP_TLS_ALL);
+}
+
+/* ---- what precedes TLS ----------------------------------------------------------------------- */
+
+int etcp_capability_record(etcp_session *s, const uint8_t *bytes, size_t len)
+{
+    etcp_buf *prologue = &s->negotiation->prologue;
+
+    if (s->negotiation->inside || !(s->config->flags & ETCP_ALLOW_TLS) ||
+        etcp_buf_append(prologue, bytes, len) == 0)
+        return 0;
+    return etcp_error_set(&s->error, ETCP_ENOMEM, "%s", etcp_code_text(ETCP_ENOMEM));
+}
+
+int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts)
+{
+    const etcp_buf *prologue = &s->negotiation->prologue;
+
+    memset(facts, 0, sizeof *facts);
+    facts->flags = ETCP_INSIDE_UPGRADED | (s->negotiation->asked ? ETCP_INSIDE_ASKED : 0u);
+    return EVP_Digest(etcp_buf_bytes(prologue), etcp_buf_len(prologue), facts->prologue, NULL,
+                      EVP_sha256(), NULL) == 1
+               ? 0
+               : ETCP_ENOMEM;
+}
+
+int etcp_capability_look(etcp_session *s, const etcp_fields *f)
+{
+    etcp_negotiation *n = s->negotiation;
+    unsigned offer = 0;
+
+    if (!we_are_new(s))
+        return 0;
+    if (etcp_field_is(&f->at[OFFER_MARK], mark))
+        offer = listed(&f->at[OFFER_CAPABILITIES]);
+    if (offer & ETCP_CAN_TLS) {
+        n->tls_offered = 1;
+        n->asked = (offer & ETCP_TLS_ASKS) != 0;
+        return 0;
+    }
+    if (s->config->flags & ETCP_SPOKE_TLS)
+        return etcp_error_set(
+            &s->error, ETCP_EPOLICY,
+            "The server spoke TLS before and offers none now: somebody may be in between");
+    if (s->config->flags & ETCP_REQUIRE_TLS)
+        return etcp_error_set(&s->error, ETCP_EPOLICY, "The server offers no TLS");
+    return 0;
 }
 
 /* ---- the server's offer --------------------------------------------------------------------- */
+
+/* What we can receive, and what will happen inside TLS if it is taken. Only a password that is not
+ * empty is asked for there. */
+static unsigned offered_set(const etcp_session *s)
+{
+    unsigned set = what_we_can(s);
+
+    if (!s->negotiation->tls_offered)
+        return set;
+    set |= ETCP_CAN_TLS;
+    if (s->config->password_len)
+        set |= ETCP_TLS_ASKS;
+    if (requires_tls(s))
+        set |= ETCP_TLS_REQUIRED;
+    return set;
+}
 
 void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
 {
     const etcp_config *config = s->config;
     etcp_negotiation *n = s->negotiation;
-    char ciphers[ETCP_LETTERS_MAX + 1];
+    char ciphers[ETCP_LETTERS_MAX + 1] = "";
     char compressors[ETCP_LETTERS_MAX + 1];
 
     if (!we_are_new(s))
         return;
-    etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), ciphers);
+    n->tls_offered = (config->flags & ETCP_ALLOW_TLS) != 0;
     etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR), compressors);
+    if (!requires_tls(s))
+        etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), ciphers);
     if (welcome->rc == 0 && ciphers[0])
         welcome->rc =
             etcp_random_key(config->random, config->random_arg, n->offered_key, ETCP_OFFERED_KEY);
-    if (welcome->rc == 0 && config->password)
+    if (welcome->rc == 0 && config->password && !requires_tls(s))
         welcome->rc = etcp_negotiation_make_salt(s);
     etcp_command_add_text(welcome, mark);
     etcp_command_add_text(welcome, config->version);
@@ -156,7 +243,7 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
     etcp_command_add_text(welcome, compressors);
     etcp_command_add(welcome, n->salt, n->has_salt ? sizeof n->salt : 0);
     etcp_command_add_armoured(welcome, n->offered_key, ciphers[0] ? ETCP_OFFERED_KEY : 0);
-    add_list(s, welcome);
+    add_list(welcome, offered_set(s));
     n->offered = 1;
 }
 
@@ -297,18 +384,42 @@ static int send_answer(etcp_session *s, const choice *chosen, const etcp_field *
     return etcp_command_send_clear(s, &c);
 }
 
+/* Takes the offer of TLS: whatever else the packet offers is void. */
+static int answer_tls(etcp_session *s)
+{
+    etcp_command c;
+    unsigned i;
+    int rc;
+
+    etcp_command_begin(&c, "NO");
+    etcp_command_add_text(&c, "I don't understand you");
+    etcp_command_add_text(&c, mark);
+    etcp_command_add_text(&c, s->config->version);
+    for (i = ANSWER_CIPHER; i < ANSWER_CAPABILITIES; i++)
+        etcp_command_add_text(&c, "");
+    add_list(&c, what_we_can(s) | ETCP_CAN_TLS);
+    rc = etcp_command_send_clear(s, &c);
+    if (rc == 0)
+        rc = etcp_capability_record(s, etcp_buf_bytes(&s->output), etcp_buf_len(&s->output));
+    return rc < 0 ? rc : ETCP_TAKEN_TLS;
+}
+
 int etcp_capability_answer(etcp_session *s, const etcp_fields *f)
 {
     etcp_buf sealed;
     choice chosen;
     int rc;
 
+    if (s->negotiation->tls_offered && (s->config->flags & ETCP_ALLOW_TLS))
+        return answer_tls(s);
     if (!is_offer(s, f))
         return 0;
     /* It holds even if the rest has to be asked one by one. */
     etcp_capability_note(s, &f->at[OFFER_CAPABILITIES]);
     if (!choose(s, f, &chosen))
         return 0;
+    if (f->at[OFFER_SALT].len && (rc = etcp_negotiation_check_mark(s, f->at[OFFER_SALT].bytes)) < 0)
+        return rc;
     etcp_buf_init(&sealed);
     rc = settle(s, &chosen, f, &sealed);
     if (rc == 0)
@@ -348,6 +459,17 @@ static int open_key(etcp_session *s, const etcp_field *field)
     return rc;
 }
 
+/* Whether the answer says nothing but that TLS follows. */
+static int is_only_tls(const etcp_fields *f)
+{
+    unsigned i;
+
+    for (i = ANSWER_CIPHER; i < ANSWER_CAPABILITIES; i++)
+        if (f->at[i].len)
+            return 0;
+    return 1;
+}
+
 int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field **hash)
 {
     const etcp_cipher *cipher;
@@ -355,6 +477,10 @@ int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field
     int rc = 0;
 
     if (!s->negotiation->offered || !etcp_field_is(&f->at[ANSWER_MARK], mark))
+        return 0;
+    if (listed(&f->at[ANSWER_CAPABILITIES]) & ETCP_CAN_TLS)
+        return s->negotiation->tls_offered && is_only_tls(f) ? ETCP_TAKEN_TLS : contradicts(s);
+    if (requires_tls(s))
         return 0;
     cipher = etcp_offer_cipher(etcp_offer_to_new(s, ETCP_MODULE_CIPHER),
                                etcp_field_key(&f->at[ANSWER_CIPHER]));

@@ -20,14 +20,26 @@
 /* Adds our offer to a server's welcome packet. Failures stay in the command. */
 void etcp_capability_offer(etcp_session *s, etcp_command *welcome);
 
-/* Answers a welcome packet that carries an offer. Returns 1 (answered), 0 (no offer, or none that
- * we can take: answer as to an original), or a negative code, recorded. */
+/* Keeps the packet bytes[0..len), header included, for the hash of what precedes TLS; does nothing
+ * when TLS cannot follow. Returns 0 or ETCP_ENOMEM, recorded. */
+int etcp_capability_record(etcp_session *s, const uint8_t *bytes, size_t len);
+
+/* A client's look at the first packet of its server: notes whether TLS is offered. Returns 0, or
+ * ETCP_EPOLICY, recorded: it is not, and must be. */
+int etcp_capability_look(etcp_session *s, const etcp_fields *first);
+
+/* Answers a welcome packet that carries an offer. Returns 1 (answered), ETCP_TAKEN_TLS (answered,
+ * and TLS follows), 0 (no offer, or none that we can take: answer as to an original), or a negative
+ * code, recorded. */
 int etcp_capability_answer(etcp_session *s, const etcp_fields *welcome);
 
 /* Adds the list of what we can receive to a command for a peer that is not an original, unless it
  * is empty; and takes the peer's from a field, which may be missing. */
 void etcp_capability_tell(etcp_session *s, etcp_command *c);
 void etcp_capability_note(etcp_session *s, const etcp_field *list);
+
+/* The same inside TLS, as a field that may be empty: others follow it. */
+void etcp_capability_tell_inside(etcp_session *s, etcp_command *c);
 
 /* Notes that the peer knows our list, which it read in the offer. */
 void etcp_capability_note_told(etcp_session *s);
@@ -37,8 +49,9 @@ void etcp_capability_note_told(etcp_session *s);
 void etcp_capability_use_compressor(etcp_session *s, const etcp_compressor *agreed);
 
 /* Takes a client's answer to our offer: version, modules and keys are in effect then, and *hash is
- * the field to check the password with. Returns 1 (taken), 0 (it carries no such answer), or
- * ETCP_EPROTO (the answer contradicts the offer) and other codes, recorded. */
+ * the field to check the password with. Returns 1 (taken), ETCP_TAKEN_TLS (TLS follows), 0 (it
+ * carries no such answer), or ETCP_EPROTO (the answer contradicts the offer) and other codes,
+ * recorded. */
 int etcp_capability_take(etcp_session *s, const etcp_fields *reply, const etcp_field **hash);
 
 #endif

@@ -15,6 +15,7 @@ static const struct row {
     {'B', '1', ETCP_CAN_BOOLEANS, {{0, 0}}},
     {'M', '1', ETCP_CAN_MIX, {{'l', ETCP_CAN_MIX_LZF}, {'z', ETCP_CAN_MIX_ZLIB}}},
     {'N', '1', ETCP_CAN_EXACT_NUMBERS, {{0, 0}}},
+    {'T', '1', ETCP_CAN_TLS, {{'r', ETCP_TLS_REQUIRED}, {'w', ETCP_TLS_ASKS}}},
 };
 
 static int is_between(uint8_t c, char first, char last)

@@ -17,8 +17,13 @@ enum {
     ETCP_CAN_MIX = 4,           /* M1: compressors in turn, each message marked; without flags it is
                                    the one agreed on */
     ETCP_CAN_MIX_LZF = 8,       /* M1l */
-    ETCP_CAN_MIX_ZLIB = 16      /* M1z */
+    ETCP_CAN_MIX_ZLIB = 16,     /* M1z */
+    ETCP_CAN_TLS = 32,          /* T1: TLS may start behind the answer; in an answer: it does */
+    ETCP_TLS_ASKS = 64,         /* T1w: a password will be asked for */
+    ETCP_TLS_REQUIRED = 128     /* T1r: nothing else is taken */
 };
+
+enum { ETCP_TLS_ALL = ETCP_CAN_TLS | ETCP_TLS_ASKS | ETCP_TLS_REQUIRED };
 
 enum { ETCP_CAPABILITY_LIST_MAX = 64 };
 

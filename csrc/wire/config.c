@@ -30,8 +30,8 @@ static void set_defaults(etcp_config *config)
     memcpy(config->version, "1.10", sizeof "1.10");
     memcpy(config->storable_version, "3.26", sizeof "3.26");
     config->storable_minor = 11;
-    config->negotiation_packet_max = config->role == ETCP_ROLE_SERVER ? ETCP_CLIENT_PACKET_MAX
-                                                                       : ETCP_SERVER_PACKET_MAX;
+    config->negotiation_packet_max =
+        config->role == ETCP_ROLE_SERVER ? ETCP_CLIENT_PACKET_MAX : ETCP_SERVER_PACKET_MAX;
     config->message_max = ETCP_MESSAGE_MAX;
     config->payload_threshold = ETCP_PAYLOAD_THRESHOLD;
     config->random = etcp_random_pooled;
@@ -84,6 +84,7 @@ etcp_config *etcp_config_clone(const etcp_config *config)
     copy->class_name = NULL;
     copy->welcome = NULL;
     copy->password = NULL;
+    copy->secret = NULL;
     memset(copy->compressor_states, 0, sizeof copy->compressor_states);
     etcp_buf_init(&copy->rsa_public);
     etcp_buf_init(&copy->rsa_private);
@@ -102,6 +103,8 @@ etcp_config *etcp_config_ref(etcp_config *config)
 
 static void free_password(etcp_config *config)
 {
+    etcp_spake2_secret_free(config->secret);
+    config->secret = NULL;
     if (config->password)
         etcp_wipe(config->password, config->password_len);
     etcp_free(config->password);
@@ -144,6 +147,20 @@ int etcp_config_set_password(etcp_config *config, const uint8_t *password, size_
     config->password = copy;
     config->password_len = copy ? len : 0;
     return 0;
+}
+
+int etcp_config_make_secret(etcp_config *config)
+{
+    uint8_t w[ETCP_SPAKE2_SCALAR];
+    int rc;
+
+    if (config->secret)
+        return 0;
+    rc = etcp_spake2_scalar(config->password, config->password_len, w);
+    if (rc == 0)
+        rc = etcp_spake2_secret_new(w, &config->secret);
+    etcp_wipe(w, sizeof w);
+    return rc;
 }
 
 /* Replaces *field by a copy of text, which may be NULL. */

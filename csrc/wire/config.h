@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/random.h"
 #include "codec/compressor.h"
+#include "codec/spake2.h"
 
 typedef enum etcp_role { ETCP_ROLE_CLIENT, ETCP_ROLE_SERVER } etcp_role;
 
@@ -22,7 +23,11 @@ enum {
     ETCP_REQUIRE_PASSWORD = 8,   /* refuse a server that asks for no password (client only) */
     ETCP_REFUSE_PLAINTEXT = 16,  /* once a cipher is agreed, refuse packets without it from old
                                     peers too (1.x peers never send any) */
-    ETCP_MIX_COMPRESSORS = 1024  /* tell 1.x peers that they may choose for every message */
+    ETCP_ALLOW_TLS = 32,         /* offer TLS, or take the offer */
+    ETCP_REQUIRE_TLS = 64,       /* take nothing else */
+    ETCP_SPOKE_TLS = 128,        /* the same, because this server spoke TLS before (client only) */
+    ETCP_REQUIRE_PASSWORD_IN_TLS = 256, /* as ETCP_REQUIRE_PASSWORD, over TLS only */
+    ETCP_MIX_COMPRESSORS = 1024         /* tell 1.x peers that they may choose for every message */
 };
 
 /* Which messages are compressed, if a compressor is agreed. */
@@ -88,8 +93,9 @@ typedef struct etcp_config {
     void *payload_arg;
     etcp_random_fn random;
     void *random_arg;
-    etcp_random_pool pool; /* random_arg, unless a test brings its own source */
-    etcp_buf rsa_public;   /* the server's Crypt::RSA pair, empty until made */
+    etcp_random_pool pool;      /* random_arg, unless a test brings its own source */
+    etcp_spake2_secret *secret; /* of the password, NULL until needed */
+    etcp_buf rsa_public;        /* the server's Crypt::RSA pair, empty until made */
     etcp_buf rsa_private;
     /* Working memory of the compressors, by row: lent to one call at a time, so that thousands of
      * sessions need it only once. NULL until used. */
@@ -113,6 +119,10 @@ void etcp_config_unref(etcp_config *config);
 int etcp_config_set_password(etcp_config *config, const uint8_t *password, size_t len);
 int etcp_config_set_welcome(etcp_config *config, const char *text);
 int etcp_config_set_class_name(etcp_config *config, const char *name);
+
+/* Makes config.secret unless it is there. Returns 0, ETCP_EINVAL (this one password in 2^256 cannot
+ * be used) or ETCP_ENOMEM. Takes a quarter of a millisecond. */
+int etcp_config_make_secret(etcp_config *config);
 
 /* The bit in config.ciphers of the cipher with this CPAN name; 0: there is none. */
 uint32_t etcp_config_cipher_bit(const char *module_name);

@@ -8,6 +8,7 @@
 #include "base/provider.h"
 #include "frame.h"
 #include "munge.h"
+#include "negotiate_inside.h"
 #include "state.h"
 
 /* From this version on both ends merge the password into symmetric keys. */
@@ -142,8 +143,10 @@ etcp_negotiation *etcp_negotiation_new(void)
 {
     etcp_negotiation *n = etcp_zalloc(sizeof *n);
 
-    if (n)
-        etcp_buf_init(&n->scalar);
+    if (!n)
+        return NULL;
+    etcp_buf_init(&n->scalar);
+    etcp_buf_init(&n->prologue);
     return n;
 }
 
@@ -155,7 +158,11 @@ etcp_negotiation *etcp_negotiation_clone(const etcp_negotiation *n)
         return NULL;
     *copy = *n;
     etcp_buf_init(&copy->scalar);
-    if (etcp_buf_append(&copy->scalar, etcp_buf_bytes(&n->scalar), etcp_buf_len(&n->scalar)) < 0) {
+    etcp_buf_init(&copy->prologue);
+    copy->inside = NULL; /* no channel has two ends at one side */
+    if (etcp_buf_append(&copy->scalar, etcp_buf_bytes(&n->scalar), etcp_buf_len(&n->scalar)) < 0 ||
+        etcp_buf_append(&copy->prologue, etcp_buf_bytes(&n->prologue), etcp_buf_len(&n->prologue)) <
+            0) {
         etcp_negotiation_free(copy);
         return NULL;
     }
@@ -167,6 +174,8 @@ void etcp_negotiation_free(etcp_negotiation *n)
     if (!n)
         return;
     etcp_buf_deinit(&n->scalar);
+    etcp_buf_deinit(&n->prologue);
+    etcp_inside_free(n->inside);
     etcp_wipe(n, sizeof *n);
     etcp_free(n);
 }
@@ -311,8 +320,32 @@ int etcp_negotiation_make_salt(etcp_session *s)
     rc = etcp_random_letters(config->random, config->random_arg, n->salt, sizeof n->salt);
     if (rc < 0)
         return rc;
+    if (n->tls_offered)
+        etcp_negotiation_mark_salt(n->salt);
     n->has_salt = 1;
     return 0;
+}
+
+/* Letters and not more, because every crypt(3) takes them; who only listens to old clients has 16
+ * salts to deal with then. */
+void etcp_negotiation_mark_salt(uint8_t salt[2])
+{
+    salt[0] = 'Z';
+    salt[1] = (uint8_t)('A' + salt[1] % 16);
+}
+
+int etcp_negotiation_salt_is_marked(const uint8_t salt[2])
+{
+    return salt[0] == 'Z' && salt[1] >= 'A' && salt[1] <= 'P';
+}
+
+int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2])
+{
+    if (s->negotiation->tls_offered || !etcp_negotiation_salt_is_marked(salt))
+        return 0;
+    return etcp_error_set(
+        &s->error, ETCP_EPOLICY,
+        "The salt tells of TLS, but the offer is missing: somebody is in between");
 }
 
 void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],

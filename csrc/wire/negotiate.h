@@ -83,8 +83,18 @@ typedef enum etcp_step {
 /* Characters of the key string in an offer: 200 bits of chance, more than any cipher uses. */
 enum { ETCP_OFFERED_KEY = 32 };
 
+typedef struct etcp_inside etcp_inside;
+
 typedef struct etcp_negotiation {
     unsigned packets; /* received so far */
+
+    /* TLS; see capability.h and negotiate_inside.h */
+    etcp_buf prologue;   /* the packets that precede TLS, for the hash of them */
+    int tls_offered;     /* the server offered it */
+    int asked;           /* and said that it will ask for a password */
+    etcp_inside *inside; /* NULL: this is not the inside of TLS */
+    int is_early;        /* client, inside: READY before the last packet came */
+    int unannounced;     /* and READY was not given out yet */
 
     /* server */
     etcp_step step;            /* what we asked last */
@@ -136,6 +146,15 @@ int etcp_negotiation_make_keys(etcp_session *s, etcp_buf *public_key);
 /* Draws the server's salt, once. Returns 0 or the random source's error, not recorded. */
 int etcp_negotiation_make_salt(etcp_session *s);
 
+/* Draws nothing: makes a drawn salt tell that TLS was offered. The password's hash covers the salt,
+ * so that whoever takes the offer away cannot take this away, too. */
+void etcp_negotiation_mark_salt(uint8_t salt[2]);
+int etcp_negotiation_salt_is_marked(const uint8_t salt[2]);
+
+/* Before a client uses a salt: 0, or ETCP_EPOLICY, recorded: it is marked, and TLS was not offered.
+ */
+int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2]);
+
 /* Computes into hash what CP says for this salt (not munged) and the configuration's password, an
  * undefined one counting as "". */
 void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],
@@ -153,7 +172,10 @@ int etcp_negotiation_finish(etcp_session *s);
 /* Queues the server's first packet. Returns 0 or a negative code, recorded. */
 int etcp_server_begin(etcp_session *s);
 
-/* Act on one negotiation packet. Return 0 (go on), 1 (the negotiation is over), or a negative code,
+enum { ETCP_TAKEN_TLS = 2, ETCP_TAKEN_LATE = 3 };
+
+/* Act on one negotiation packet. Return 0 (go on), 1 (the negotiation is over), ETCP_TAKEN_TLS (it
+ * goes on inside TLS), ETCP_TAKEN_LATE (it is over, which was said already), or a negative code,
  * recorded as the session's error. */
 int etcp_server_take(etcp_session *s, const etcp_fields *fields);
 int etcp_client_take(etcp_session *s, const etcp_fields *fields);

@@ -13,6 +13,7 @@
 #include "choice.h"
 #include "frame.h"
 #include "munge.h"
+#include "negotiate_inside.h"
 #include "state.h"
 #include "sve.h"
 
@@ -51,7 +52,7 @@ static int answer_welcome(etcp_session *s, const etcp_fields *f)
 {
     int rc = etcp_capability_answer(s, f);
 
-    if (rc < 0)
+    if (rc < 0 || rc == ETCP_TAKEN_TLS)
         return rc;
     return rc == 0 ? refuse(s, not_understood) : 0;
 }
@@ -502,6 +503,7 @@ static int answer_salt(etcp_session *s, const etcp_fields *f)
     char hash[ETCP_CRYPT3_SIZE];
     size_t hash_len;
     etcp_command c;
+    int rc;
 
     memcpy(salt, f->at[1].bytes, f->at[1].len < 2 ? f->at[1].len : 2);
     if (etcp_munge_wants_salt(s->peer_version))
@@ -509,6 +511,8 @@ static int answer_salt(etcp_session *s, const etcp_fields *f)
     if (!salt_is_acceptable(s, salt, f->at[1].len))
         return etcp_error_set(&s->error, ETCP_EPROTO,
                               "The server's salt for the password is unusable");
+    if ((rc = etcp_negotiation_check_mark(s, salt)) < 0)
+        return rc;
     etcp_negotiation_hash(s, salt, hash);
     hash_len = strlen(hash);
     if (etcp_munge_wants_keys(s->peer_version))
@@ -654,10 +658,15 @@ static const struct command_row {
 int etcp_client_take(etcp_session *s, const etcp_fields *f)
 {
     size_t i;
+    int rc;
 
     if (etcp_fields_have_no_tag(f))
         return etcp_error_set(&s->error, ETCP_EPROTO,
                               "Error negotiating with server. No command received.");
+    if (s->negotiation->inside)
+        return etcp_inside_client_take(s, f);
+    if (s->negotiation->packets == 1 && (rc = etcp_capability_look(s, f)) < 0)
+        return rc;
     for (i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (etcp_field_is(&f->at[0], commands[i].tag))
             return commands[i].answer(s, f);

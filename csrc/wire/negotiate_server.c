@@ -11,6 +11,7 @@
 #include "capability.h"
 #include "choice.h"
 #include "munge.h"
+#include "negotiate_inside.h"
 #include "password.h"
 #include "state.h"
 
@@ -359,6 +360,18 @@ static int take_password(etcp_session *s, const etcp_fields *f)
     return 0;
 }
 
+/* The one word by which releases from 0.20 on tell their users why. */
+static int refuse_clear(etcp_session *s)
+{
+    etcp_command c;
+    int rc;
+
+    etcp_command_begin(&c, "COF");
+    etcp_command_add_text(&c, "TLS");
+    rc = etcp_command_send(s, &c);
+    return rc < 0 ? rc : etcp_error_set(&s->error, ETCP_EPOLICY, "The client took no TLS");
+}
+
 /* A 1.x client answers everything at once: then only EN is left to ask. */
 static int take_welcome(etcp_session *s, const etcp_fields *f)
 {
@@ -367,7 +380,9 @@ static int take_welcome(etcp_session *s, const etcp_fields *f)
     const etcp_field *hash;
     int rc = etcp_capability_take(s, f, &hash);
 
-    if (rc <= 0)
+    if (rc == 0 && (s->config->flags & ETCP_REQUIRE_TLS))
+        return refuse_clear(s);
+    if (rc <= 0 || rc == ETCP_TAKEN_TLS)
         return rc;
     if (s->config->password) {
         etcp_negotiation_hash(s, n->salt, n->hash);
@@ -377,6 +392,12 @@ static int take_welcome(etcp_session *s, const etcp_fields *f)
     }
     n->step = ETCP_STEP_CS;
     return 0;
+}
+
+/* Any answer is one, for originals. */
+static int miss_welcome(etcp_session *s)
+{
+    return s->config->flags & ETCP_REQUIRE_TLS ? refuse_clear(s) : 0;
 }
 
 /* ---- end ------------------------------------------------------------------------------------ */
@@ -417,7 +438,7 @@ static const struct step_row {
     int (*take)(etcp_session *s, const etcp_fields *f);
     int (*miss)(etcp_session *s);
 } steps[ETCP_STEP_DONE] = {
-    [ETCP_STEP_WELCOME] = {"NO", ask_welcome, take_welcome, NULL},
+    [ETCP_STEP_WELCOME] = {"NO", ask_welcome, take_welcome, miss_welcome},
     [ETCP_STEP_VE] = {"VE", ask_version, take_version, NULL},
     [ETCP_STEP_EA] = {"EU", ask_cipher, take_cipher, NULL},
     [ETCP_STEP_EU] = {"EU", ask_cipher_use, take_cipher_use, decline_cipher},
@@ -444,7 +465,10 @@ static int ask_from(etcp_session *s, etcp_step step)
 
 int etcp_server_begin(etcp_session *s)
 {
-    return ask_from(s, ETCP_STEP_WELCOME);
+    int rc = ask_from(s, ETCP_STEP_WELCOME);
+
+    return rc < 0 ? rc
+                  : etcp_capability_record(s, etcp_buf_bytes(&s->output), etcp_buf_len(&s->output));
 }
 
 int etcp_server_take(etcp_session *s, const etcp_fields *f)
@@ -452,6 +476,8 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
     const struct step_row *row = &steps[s->negotiation->step];
     int rc = 0;
 
+    if (s->negotiation->inside)
+        return etcp_inside_server_take(s, f);
     if (etcp_fields_have_no_tag(f))
         return 0; /* not an answer, for originals neither: keep waiting */
     if (row->reply && etcp_field_is(&f->at[0], row->reply))

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "frame.h"
 #include "negotiate.h"
+#include "negotiate_inside.h"
 #include "state.h"
 #include "transform.h"
 
@@ -49,6 +50,38 @@ int etcp_session_new_ready(etcp_config *config, etcp_session **out)
 {
     *out = new_session(config);
     return *out ? 0 : ETCP_ENOMEM;
+}
+
+static int fill_inside(etcp_session *s, const etcp_inside_facts *facts)
+{
+    s->negotiation = etcp_negotiation_new();
+    if (!s->negotiation)
+        return ETCP_ENOMEM;
+    s->negotiation->inside = etcp_zalloc(sizeof *s->negotiation->inside);
+    if (!s->negotiation->inside)
+        return ETCP_ENOMEM;
+    s->negotiation->inside->facts = *facts;
+    return 0;
+}
+
+int etcp_session_new_inside(etcp_config *config, const etcp_inside_facts *facts, etcp_session **out)
+{
+    etcp_session *s = new_session(config);
+    int rc = s ? fill_inside(s, facts) : ETCP_ENOMEM;
+
+    if (rc < 0) {
+        etcp_session_free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+int etcp_session_bind(etcp_session *s, unsigned flags, const uint8_t binding[ETCP_INSIDE_BINDING])
+{
+    s->negotiation->inside->facts.flags |= flags;
+    memcpy(s->negotiation->inside->binding, binding, ETCP_INSIDE_BINDING);
+    return s->config->role == ETCP_ROLE_CLIENT ? etcp_inside_begin(s) : 0;
 }
 
 void etcp_session_free(etcp_session *s)
@@ -126,9 +159,19 @@ int etcp_session_clone(const etcp_session *s, etcp_session **out)
 
 /* ---- facts ---------------------------------------------------------------------------------- */
 
+etcp_config *etcp_session_config(const etcp_session *s)
+{
+    return s->config;
+}
+
+int etcp_session_is_early(const etcp_session *s)
+{
+    return s->negotiation && s->negotiation->is_early;
+}
+
 int etcp_session_is_ready(const etcp_session *s)
 {
-    return s->negotiation == NULL;
+    return etcp_session_may_send(s);
 }
 
 int etcp_session_is_at_rest(const etcp_session *s)

@@ -17,8 +17,11 @@
 typedef struct etcp_session etcp_session;
 
 typedef enum etcp_event_type {
-    ETCP_EVENT_READY = 1,  /* negotiation is over; messages may be sent and will arrive */
-    ETCP_EVENT_MESSAGE = 2 /* one complete application message */
+    ETCP_EVENT_READY = 1,   /* negotiation is over; messages may be sent and will arrive */
+    ETCP_EVENT_MESSAGE = 2, /* one complete application message */
+    ETCP_EVENT_SETTLED = 4, /* what was missing when READY came early is known: the compressor */
+    ETCP_EVENT_TLS = 3 /* TLS begins with the next byte in both directions, behind the output that
+                          is there: see etcp_session_switch. Nothing else comes after it */
 } etcp_event_type;
 
 enum { ETCP_MESSAGE_COMPLEX = 2 }; /* the message is a Storable image (the wire's flag bit) */
@@ -72,6 +75,42 @@ int etcp_session_new(etcp_config *config, etcp_session **out);
 /* Makes a session that negotiates nothing: ready at once, without compression or encryption. For a
  * socket that the caller connected. Returns 0 or ETCP_ENOMEM. */
 int etcp_session_new_ready(etcp_config *config, etcp_session **out);
+
+enum { ETCP_INSIDE_PROLOGUE = 32, ETCP_INSIDE_BINDING = 32 };
+
+/* What passes from the clear into TLS, as bits of etcp_inside_facts.flags. */
+enum {
+    ETCP_INSIDE_UPGRADED = 1, /* there was something in clear before */
+    ETCP_INSIDE_ASKED = 2,    /* a password will be asked for, the server said */
+    ETCP_INSIDE_CERTIFICATE =
+        4 /* the server asked the client for a certificate, and may refuse it */
+};
+
+typedef struct etcp_inside_facts {
+    uint8_t prologue[ETCP_INSIDE_PROLOGUE]; /* SHA-256 of what was said in clear */
+    unsigned flags;
+} etcp_inside_facts;
+
+/* After ETCP_EVENT_TLS: fills *facts. Returns 0 or ETCP_ENOMEM. The session is of no further use.
+ */
+int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts);
+
+/* Makes a session for the inside of a channel, which must not be fed before etcp_session_bind.
+ * Returns as etcp_session_new. */
+int etcp_session_new_inside(etcp_config *config, const etcp_inside_facts *facts,
+                            etcp_session **out);
+
+/* The channel is established: binding is what only both its ends know, flags are added to the
+ * facts. A client's first packet is in the output afterwards. Returns 0 or a negative code,
+ * recorded. */
+int etcp_session_bind(etcp_session *s, unsigned flags, const uint8_t binding[ETCP_INSIDE_BINDING]);
+
+/* Whether a server's inside session waits for etcp_session_prove: the client wants to prove that it
+ * knows the password, and the answer lets it test one guess. */
+int etcp_session_wants_proof(const etcp_session *s);
+
+/* Queues that answer. Returns 0 or a negative code, recorded. */
+int etcp_session_prove(etcp_session *s);
 
 /* Wipes keys and frees. NULL does nothing. */
 void etcp_session_free(etcp_session *s);
@@ -132,6 +171,9 @@ int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet);
 void *etcp_session_encoded(const etcp_session *s);
 void etcp_session_give_encoded(etcp_session *s);
 
+/* Whether READY came before ETCP_EVENT_SETTLED, which has not come yet. */
+int etcp_session_is_early(const etcp_session *s);
+
 /* How to learn about the connection under a session, for choosing what to compress: fn is called
  * from etcp_session_encode, with arg, now and then. Without it messages are compressed as if
  * compress were ALWAYS. A clone has none. */
@@ -140,7 +182,8 @@ void etcp_session_set_path(etcp_session *s, etcp_path_fn fn, void *arg);
 /* Tells that the peer closed its sending side, so that an unfinished negotiation gets its error. */
 void etcp_session_end_of_input(etcp_session *s);
 
-/* Predicates and facts. */
+/* Predicates and facts. The configuration is borrowed. */
+etcp_config *etcp_session_config(const etcp_session *s);
 int etcp_session_is_ready(const etcp_session *s);
 int etcp_session_is_authenticated(const etcp_session *s);
 uint32_t etcp_session_peer_version(const etcp_session *s);         /* 0 until known */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "capability.h"
 #include "frame.h"
 #include "negotiate.h"
 #include "state.h"
@@ -125,6 +126,13 @@ static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, s
     return 1;
 }
 
+static int give_event(etcp_event *event, etcp_event_type type)
+{
+    memset(event, 0, sizeof *event);
+    event->type = type;
+    return 1;
+}
+
 static int take_command(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
                         etcp_event *event)
 {
@@ -143,9 +151,9 @@ static int take_command(etcp_session *s, unsigned flags, const uint8_t *bytes, s
                                              : etcp_client_take(s, &fields);
     if (rc <= 0)
         return rc;
-    memset(event, 0, sizeof *event);
-    event->type = ETCP_EVENT_READY;
-    return 1;
+    return give_event(event, rc == ETCP_TAKEN_TLS    ? ETCP_EVENT_TLS
+                             : rc == ETCP_TAKEN_LATE ? ETCP_EVENT_SETTLED
+                                                     : ETCP_EVENT_READY);
 }
 
 /* Returns 1 (*event is filled), 0 (nothing for the user), or a negative code, recorded. */
@@ -154,6 +162,13 @@ static int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *
 {
     if (frame->flags & ETCP_FLAG_REAL)
         return take_message(s, frame->flags, payload, frame->len, event);
+    if (s->negotiation && s->negotiation->packets == 0) {
+        int rc =
+            etcp_capability_record(s, payload - frame->header_len, frame->header_len + frame->len);
+
+        if (rc < 0)
+            return rc;
+    }
     return take_command(s, frame->flags, payload, frame->len, event);
 }
 
@@ -357,10 +372,24 @@ static void drop_transformed(etcp_session *s)
         etcp_buf_deinit(&s->encoded); /* what everybody could read on the wire */
 }
 
+/* What stands behind the welcome packet, before the client answered it, is from somebody who wants
+ * it to be taken for the inside of TLS. */
+static int check_switch(etcp_session *s, int is_input_used_up)
+{
+    if (s->config->role == ETCP_ROLE_SERVER || is_input_used_up)
+        return 1;
+    etcp_buf_clear(&s->output);
+    return etcp_error_set(&s->error, ETCP_EPROTO, "Clear text behind the offer of TLS");
+}
+
 int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event)
 {
     if (s->error.code)
         return s->error.code;
+    if (s->negotiation && s->negotiation->unannounced) {
+        s->negotiation->unannounced = 0;
+        return give_event(event, ETCP_EVENT_READY);
+    }
     for (;;) {
         int rc;
 
@@ -368,6 +397,8 @@ int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end
         if (*input == end && !s->incoming && etcp_buf_len(&s->input) == 0)
             break;
         rc = next_packet(s, input, end, event);
+        if (rc == 1 && event->type == ETCP_EVENT_TLS)
+            return check_switch(s, *input == end);
         if (rc != 0)
             return rc;
         if (*input == end && !s->spent)

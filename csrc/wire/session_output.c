@@ -101,7 +101,7 @@ static int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const ui
 {
     unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
 
-    if (s->negotiation)
+    if (!etcp_session_may_send(s))
         return ETCP_EINVAL;
     if (len > s->config->message_max)
         return ETCP_ETOOBIG;

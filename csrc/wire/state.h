@@ -53,6 +53,13 @@ struct etcp_session {
     etcp_error error;
 };
 
+/* Whether messages may be sent: the negotiation is over, or all that is missing is an answer that
+ * cannot change anything. */
+static inline int etcp_session_may_send(const etcp_session *s)
+{
+    return !s->negotiation || s->negotiation->is_early;
+}
+
 static inline int etcp_session_peer_is_old(const etcp_session *s)
 {
     return s->peer_version < ETCP_FIRST_NEW_VERSION;

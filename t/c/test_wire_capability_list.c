@@ -16,7 +16,16 @@ static const struct {
     {"N1", ETCP_CAN_EXACT_NUMBERS},
     {"B1", ETCP_CAN_BOOLEANS},
     {"B1N1", BOTH},
-    {"B1M1lzN1T1w", BOTH | MIX | ETCP_CAN_MIX_LZF | ETCP_CAN_MIX_ZLIB},
+    {"B1M1lzN1T1w",
+     BOTH | MIX | ETCP_CAN_MIX_LZF | ETCP_CAN_MIX_ZLIB | ETCP_CAN_TLS | ETCP_TLS_ASKS},
+    {"B1M1wrN1T1", BOTH | MIX | ETCP_CAN_TLS}, /* flags are those of their own item */
+    {"T1r", ETCP_CAN_TLS | ETCP_TLS_REQUIRED},
+    {"T1wr", ETCP_TLS_ALL},
+    {"T1awxr", ETCP_TLS_ALL},
+    {"T2w", 0},
+    {"T1T1w", ETCP_CAN_TLS},
+    {"T2T1w", 0},
+    {"T1wN1", 0},
     {"M1", MIX},
     {"M1l", MIX | ETCP_CAN_MIX_LZF},
     {"M1aza", MIX | ETCP_CAN_MIX_ZLIB},
@@ -61,6 +70,7 @@ static void test_all_short_ones(void)
             unsigned want = b != '1'   ? 0
                             : a == 'B' ? ETCP_CAN_BOOLEANS
                             : a == 'N' ? ETCP_CAN_EXACT_NUMBERS
+                            : a == 'T' ? ETCP_CAN_TLS
                             : a == 'M' ? ETCP_CAN_MIX
                                        : 0;
             is_right = is_right && etcp_capability_list_parse(text, 2) == want;
@@ -92,5 +102,7 @@ int main(void)
     tap_is_str(list, "M1z", "with one flag");
     etcp_capability_list_compose(ETCP_CAN_EXACT_NUMBERS | ETCP_CAN_MIX_LZF, list);
     tap_is_str(list, "N1", "flags without their item");
+    etcp_capability_list_compose(BOTH | ETCP_TLS_ALL, list);
+    tap_is_str(list, "B1N1T1rw", "TLS");
     return tap_done();
 }

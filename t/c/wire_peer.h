@@ -16,6 +16,8 @@ typedef struct peer {
     int rc;            /* what etcp_session_next said last */
     unsigned ready;    /* READY events seen */
     unsigned messages; /* MESSAGE events seen */
+    unsigned tls;      /* TLS events seen: what is fed then is not looked at */
+    size_t left;       /* of what was fed when the last of them came */
     etcp_buf data;     /* of all messages, one after the other */
     unsigned flags;    /* of the last message */
 } peer;
@@ -48,6 +50,11 @@ static inline int peer_feed(peer *p, const uint8_t *bytes, size_t len)
         if (event.type == ETCP_EVENT_READY) {
             p->ready++;
             continue;
+        }
+        if (event.type == ETCP_EVENT_TLS) {
+            p->tls++;
+            p->left = (size_t)(block + len - at);
+            break;
         }
         p->messages++;
         p->flags = event.flags;
