@@ -8,6 +8,8 @@
 #include "clock.h"
 #include "process.h"
 
+static const uint8_t nothing[1];
+
 void etcp_conn_limits_default(etcp_conn_limits *limits)
 {
     limits->high_water = ETCP_HIGH_WATER;
@@ -82,6 +84,13 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
     return c;
 }
 
+void etcp_conn_use_session(etcp_conn *c, etcp_session *session)
+{
+    etcp_session_free(c->session);
+    c->session = session;
+    etcp_session_set_path(session, tell_path, c);
+}
+
 etcp_conn *etcp_conn_ref(etcp_conn *c)
 {
     c->entry.references++;
@@ -92,6 +101,8 @@ void etcp_conn_free(etcp_conn *c)
 {
     etcp_conn_release_fd(c);
     etcp_session_free(c->session);
+    etcp_tunnel_free(c->tunnel);
+    etcp_security_unref(c->security);
     etcp_free(c->error);
     etcp_free(c);
 }
@@ -148,8 +159,8 @@ etcp_conn *etcp_conn_clone(const etcp_conn *c)
     etcp_conn *copy = NULL;
     int fd;
 
-    if (c->state != ETCP_CONN_OPEN)
-        return NULL;
+    if (c->state != ETCP_CONN_OPEN || c->tunnel)
+        return NULL; /* two ends with the same keys would undo the encryption of both */
     fd = etcp_socket_dup(c->entry.fd);
     if (fd < 0)
         return NULL;
@@ -226,9 +237,47 @@ void etcp_conn_fail(etcp_conn *c)
     etcp_conn_pend(c);
 }
 
-/* ---- input and output ------------------------------------------------------------------------ */
+etcp_fill etcp_conn_end_of_stream(etcp_conn *c)
+{
+    etcp_session_end_of_input(c->session);
+    (void)etcp_conn_set_error(c, ETCP_ECLOSED, "Socket closed when attempted reading");
+    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
+    return ETCP_FILL_ENDED;
+}
 
-static const uint8_t nothing[1];
+etcp_fill etcp_conn_read_failed(etcp_conn *c, int error)
+{
+    /* When writing failed before, the same cause is told as the end of the stream by most systems,
+     * but nothing promises it: a connection whose output has ended and that has nothing to read is
+     * over. */
+    if (error == EAGAIN && !c->output_ended)
+        return ETCP_FILL_NONE;
+    (void)etcp_conn_set_errno(c, error, "Failed to read from socket");
+    (void)etcp_conn_end_input(c, ETCP_ESYSTEM);
+    return ETCP_FILL_ENDED;
+}
+
+int etcp_conn_tunnel_failed(etcp_conn *c, int code)
+{
+    const etcp_error *why = etcp_channel_error(c->tunnel->channel);
+
+    (void)etcp_conn_set_error(c, code, why->code ? why->text : etcp_code_text(code));
+    return etcp_conn_end_input(c, code);
+}
+
+int etcp_conn_may_use_tunnel(etcp_conn *c)
+{
+    if (etcp_claim_take(&c->tunnel->claim))
+        return 1;
+    (void)etcp_conn_set_error(c, ETCP_ECLOSED, "The TLS connection belongs to another process");
+    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
+    etcp_conn_end_output(c);
+    etcp_conn_watch(c);
+    etcp_conn_pend(c);
+    return 0;
+}
+
+/* ---- input and output ------------------------------------------------------------------------ */
 
 void etcp_conn_drop_view(etcp_conn *c)
 {
@@ -245,6 +294,8 @@ void etcp_conn_end_output(etcp_conn *c)
 {
     c->output_ended = 1;
     c->blocked = 0;
+    if (c->tunnel)
+        etcp_buf_wipe(&c->tunnel->gathered);
     etcp_output_drop(&c->out);
     etcp_deadline_stop(&c->entry.stall);
 }
@@ -377,6 +428,15 @@ void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *o
 int etcp_conn_is_open(const etcp_conn *c)
 {
     return c->state == ETCP_CONN_NEGOTIATING || c->state == ETCP_CONN_OPEN;
+}
+
+int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPRINT_TEXT])
+{
+    if (!c->tunnel)
+        return 0;
+    *trust = etcp_channel_trust(c->tunnel->channel);
+    etcp_channel_peer_fingerprint(c->tunnel->channel, text);
+    return 1;
 }
 
 int etcp_conn_fd(const etcp_conn *c)

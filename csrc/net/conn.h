@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "tls/channel.h"
 #include "wire/config.h"
 #include "wire/session.h"
 
@@ -82,6 +83,11 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
  * ETCP_ECLOSED (the peer closed and nothing is left), ETCP_ESYSTEM, or a session's error. */
 int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event);
 
+/* Waits, at most timeout_ms, for what a client learns from its server only after it may send: which
+ * compressor was agreed on. Takes no message. Returns 0 (it is known, or never will be), ETCP_EINTR
+ * (call again), ETCP_ETIMEOUT or another code. */
+int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms);
+
 /* Whether a complete message is already here, without reading from the socket. */
 int etcp_conn_has_message(const etcp_conn *c);
 
@@ -107,6 +113,10 @@ void etcp_conn_outlive_server(etcp_conn *c);
 
 /* Closes this process's copy without touching the connection itself or queued output. */
 void etcp_conn_abandon(etcp_conn *c);
+
+/* What TLS is under the connection, if it is: how the peer's key was judged, the peer's fingerprint
+ * ("" without a certificate). trust and text are left alone otherwise. Returns whether it is. */
+int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPRINT_TEXT]);
 
 /* Gives up ownership of the descriptor: the caller (a Perl file handle) closes it. Afterwards
  * etcp_conn_close does not close the descriptor but calls on_close(owner) for that. */

@@ -10,6 +10,8 @@
 
 #include "clock.h"
 
+enum { SETTLE_MS = 5000 };
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* The loop, if there is one, stops working for c. */
@@ -110,6 +112,7 @@ static void close_in_loop(etcp_conn *c)
     if (!etcp_conn_is_open(c))
         return;
     end_work(c);
+    etcp_conn_say_goodbye(c);
     (void)etcp_conn_flush(c);
     c->closing_since_ms = etcp_clock_ms();
     if (wants_delivering(c) && take_back_descriptor(c) == 0)
@@ -159,8 +162,19 @@ void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms)
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
+/* An answer that reaches a closed socket resets the connection, which destroys what has not been
+ * delivered yet: a client that did not wait for the server's last packet of the negotiation has to
+ * do so now, for a while. */
+static void await_answer(etcp_conn *c)
+{
+    if (c->tunnel && !c->output_ended && !c->end_code && etcp_claim_is_ours(&c->tunnel->claim))
+        (void)etcp_conn_settle(c, SETTLE_MS);
+}
+
 static void close_alone(etcp_conn *c)
 {
+    await_answer(c);
+    etcp_conn_say_goodbye(c);
     (void)etcp_conn_flush(c);
     etcp_conn_release_fd(c);
 }

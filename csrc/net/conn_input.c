@@ -31,60 +31,55 @@ static int end_by_session(etcp_conn *c, int code)
 
 int etcp_conn_parse(etcp_conn *c, etcp_event *event)
 {
-    int rc = etcp_session_next(c->session, &c->view, c->view_end, event);
+    int rc;
 
+    do {
+        rc = etcp_session_next(c->session, &c->view, c->view_end, event);
+    } while (rc > 0 && event->type == ETCP_EVENT_SETTLED);
+    if (rc > 0 && event->type == ETCP_EVENT_TLS)
+        return etcp_conn_switch(c);
     if (rc > 0)
         return rc; /* the event may point into what the view is in: nothing is freed yet */
     etcp_conn_drop_view(c);
     return rc == 0 ? 0 : end_by_session(c, rc);
 }
 
-static etcp_fill end_of_stream(etcp_conn *c)
-{
-    etcp_session_end_of_input(c->session);
-    (void)etcp_conn_set_error(c, ETCP_ECLOSED, "Socket closed when attempted reading");
-    (void)etcp_conn_end_input(c, ETCP_ECLOSED);
-    return ETCP_FILL_ENDED;
-}
-
-static etcp_fill read_failed(etcp_conn *c, int error)
-{
-    /* When writing failed before, the same cause is told as the end of the stream by most systems,
-     * but nothing promises it: a connection whose output has ended and that has nothing to read is
-     * over. */
-    if (error == EAGAIN && !c->output_ended)
-        return ETCP_FILL_NONE;
-    (void)etcp_conn_set_errno(c, error, "Failed to read from socket");
-    (void)etcp_conn_end_input(c, ETCP_ESYSTEM);
-    return ETCP_FILL_ENDED;
-}
-
-etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
+static etcp_fill fill_plain(etcp_conn *c, uint8_t *bytes, size_t size)
 {
     uint8_t *where = NULL;
     size_t window = etcp_session_window(c->session, &where);
     size_t room = window ? window : size;
     ssize_t n;
 
-    assert(!etcp_conn_has_view(c));
     if (room > ETCP_WINDOW_READ_MAX)
         room = ETCP_WINDOW_READ_MAX;
     n = etcp_socket_read(c->entry.fd, window ? where : bytes, room);
     if (n == 0)
-        return end_of_stream(c);
+        return etcp_conn_end_of_stream(c);
     if (n < 0)
-        return read_failed(c, errno);
+        return etcp_conn_read_failed(c, errno);
     if (window) {
         etcp_session_commit(c->session, (size_t)n);
     } else {
         c->view = bytes;
         c->view_end = bytes + n;
     }
-    c->heard = 1;
     c->gap_since_ms = 0;
     c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
-    touch(c);
     return (size_t)n == room ? ETCP_FILL_MORE : ETCP_FILL_SOME;
+}
+
+etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size)
+{
+    etcp_fill filled;
+
+    assert(!etcp_conn_has_view(c));
+    filled = c->tunnel ? etcp_conn_fill_tunnel(c, bytes, size) : fill_plain(c, bytes, size);
+    if (filled == ETCP_FILL_MORE || filled == ETCP_FILL_SOME) {
+        c->heard = 1;
+        touch(c);
+    }
+    return filled;
 }
 
 /* Copies from..view_end, which includes the view, and moves the view there. */
@@ -272,6 +267,36 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
         return ETCP_ECLOSED;
     return c->entry.loop ? receive_in_loop(c, timeout_ms, waited_since, event)
                          : receive_alone(c, timeout_ms, waited_since, event);
+}
+
+/* Reads until the answer is here that a client did not wait for, and no further. */
+static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t size)
+{
+    uint64_t since = 0;
+    etcp_event event;
+    int rc = 0;
+
+    while (rc == 0 && etcp_session_is_early(c->session) && !c->end_code) {
+        rc = etcp_session_next(c->session, &c->view, c->view_end, &event);
+        if (rc != 0)
+            break; /* settled; anything else is an error, which the next receive tells */
+        etcp_conn_drop_view(c);
+        rc = wait_for_input(c, timeout_ms, &since);
+        if (rc == 0)
+            (void)etcp_conn_fill(c, bytes, size);
+    }
+    (void)etcp_conn_keep_view(c);
+    return rc < 0 ? rc : 0;
+}
+
+int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms)
+{
+    uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
+
+    if (c->state != ETCP_CONN_OPEN || c->entry.loop || !etcp_session_is_early(c->session))
+        return 0;
+    etcp_conn_check(c);
+    return settle_into(c, timeout_ms, bytes, sizeof bytes);
 }
 
 int etcp_conn_has_message(const etcp_conn *c)

@@ -2,6 +2,7 @@
 #include "conn_private.h"
 
 #include "clock.h"
+#include "spoken.h"
 
 /* Parses everything that has arrived up to READY, answering. Returns 0 or an error. */
 static int parse_and_answer(etcp_conn *c)
@@ -51,6 +52,12 @@ int etcp_conn_negotiate(etcp_conn *c)
         return ETCP_ESYSTEM;
     if (!is_over(c))
         return ETCP_AGAIN;
+    if (c->tunnel && (rc = etcp_channel_learn(c->tunnel->channel)) < 0)
+        return etcp_conn_tunnel_failed(c, rc);
+    if (c->tunnel && etcp_channel_endpoint(c->tunnel->channel))
+        etcp_spoken_note(etcp_channel_endpoint(c->tunnel->channel), etcp_clock_ms());
+    etcp_security_unref(c->security);
+    c->security = NULL;
     c->state = ETCP_CONN_OPEN;
     if (c->gap_since_ms)
         c->gap_since_ms = etcp_clock_ms(); /* EN has left only now */

@@ -13,7 +13,8 @@ enum {
     GATHER_MAX = 64 << 10,  /* gathered at most */
     BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
     GAP_MIN_MS = 5,
-    GAP_MAX_MS = 50
+    GAP_MAX_MS = 50,
+    PART = 128 << 10 /* of a large message, sealed at a time: fits into the processor's cache */
 };
 
 static int write_failed(etcp_conn *c, int error)
@@ -58,11 +59,73 @@ static void note_blocked(etcp_conn *c, size_t left)
     c->retry_at = left + RETRY_STEP;
 }
 
+/* Half a packet is out and the rest is lost: nothing sensible can follow it. */
+static int break_off(etcp_conn *c, int code)
+{
+    (void)etcp_conn_set_error(c, code, etcp_code_text(code));
+    etcp_conn_end_output(c);
+    etcp_conn_pend(c);
+    return code;
+}
+
+/* Queues a block, which it takes over. */
+static int queue_block(etcp_conn *c, etcp_buf *block)
+{
+    int rc;
+
+    if (etcp_buf_len(block) >= BORROW_MIN) {
+        rc = etcp_output_append_borrowed(&c->out, block->data, 0, etcp_buf_bytes(block),
+                                         etcp_buf_len(block), etcp_free, block->data);
+        if (rc == 0) {
+            etcp_buf_init(block);
+            return 0;
+        }
+    } else {
+        rc = etcp_output_append(&c->out, etcp_buf_bytes(block), etcp_buf_len(block), NULL, 0);
+    }
+    etcp_buf_deinit(block);
+    return rc;
+}
+
+/* Clear text of many messages becomes one record: seals it into the queue. */
+static int seal_gathered(etcp_conn *c)
+{
+    etcp_buf *clear = &c->tunnel->gathered;
+    etcp_buf block;
+    int rc;
+
+    if (etcp_buf_len(clear) == 0)
+        return 0;
+    etcp_buf_init(&block);
+    rc = etcp_channel_seal(c->tunnel->channel, NULL, 0, etcp_buf_bytes(clear), etcp_buf_len(clear),
+                           &block);
+    etcp_buf_wipe(clear);
+    rc = rc < 0 ? rc : queue_block(c, &block);
+    etcp_buf_deinit(&block);
+    return rc < 0 ? break_off(c, rc) : 0;
+}
+
+/* Before the queue of a connection with a tunnel is written. */
+static int prepare_tunnel(etcp_conn *c)
+{
+    if (!c->out.head && etcp_buf_len(&c->tunnel->gathered) == 0)
+        return 0;
+    return etcp_conn_may_use_tunnel(c) ? seal_gathered(c) : ETCP_ECLOSED;
+}
+
 static int flush_queue(etcp_conn *c)
 {
     ptrdiff_t written;
 
-    if (!c->out.head || c->entry.fd < 0)
+    if (c->entry.fd < 0)
+        return 0;
+    if (c->tunnel) {
+        int rc = prepare_tunnel(c);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (!c->out.head)
         return 0;
     written = etcp_output_flush(&c->out, c->entry.fd);
     if (written < 0)
@@ -115,40 +178,6 @@ void etcp_conn_gather(etcp_conn *c)
     }
     l->gatherer = &c->entry;
     c->gathering = 1;
-}
-
-/* ---- negotiation packets --------------------------------------------------------------------- */
-
-int etcp_conn_push_session(etcp_conn *c)
-{
-    etcp_buf *from = etcp_session_output(c->session);
-    int rc;
-
-    if (etcp_buf_len(from) == 0 || c->output_ended || c->entry.fd < 0)
-        return 0;
-    if (c->out.len == 0) {
-        struct iovec piece;
-        ssize_t n;
-
-        piece.iov_base = from->data + from->start;
-        piece.iov_len = etcp_buf_len(from);
-        n = etcp_socket_write(c->entry.fd, &piece, 1);
-        if (n < 0)
-            return write_failed(c, errno);
-        etcp_buf_consume(from, (size_t)n);
-        if (etcp_buf_len(from) == 0) {
-            etcp_buf_deinit(from); /* it will not be needed for long, if ever */
-            return 0;
-        }
-    }
-    rc = etcp_output_append(&c->out, etcp_buf_bytes(from), etcp_buf_len(from), NULL, 0);
-    if (rc < 0) {
-        (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
-        etcp_conn_end_output(c);
-        return rc;
-    }
-    etcp_buf_deinit(from);
-    return flush_queue(c); /* nothing of a negotiation is borrowed */
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -228,15 +257,6 @@ static int after_queueing(etcp_conn *c)
     return flush_queue(c);
 }
 
-/* Half a packet is out and the rest is lost: nothing sensible can follow it. */
-static int break_off(etcp_conn *c, int code)
-{
-    (void)etcp_conn_set_error(c, code, etcp_code_text(code));
-    etcp_conn_end_output(c);
-    etcp_conn_pend(c);
-    return code;
-}
-
 static int put_packet(etcp_conn *c, const etcp_packet *packet, lender *l)
 {
     size_t total = packet->header_len + packet->body_len;
@@ -303,6 +323,150 @@ static int refuse_to_queue(etcp_conn *c)
     return ETCP_EFULL;
 }
 
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+/* Sends a block, which it takes over. */
+static int put_block(etcp_conn *c, etcp_buf *block)
+{
+    lender l = {etcp_free, block->data, 0};
+    etcp_packet packet;
+    int rc;
+
+    memset(&packet, 0, sizeof packet);
+    packet.body = etcp_buf_bytes(block);
+    packet.body_len = etcp_buf_len(block);
+    rc = put_packet(c, &packet, &l);
+    if (l.is_queued)
+        etcp_buf_init(block);
+    etcp_buf_deinit(block);
+    return rc;
+}
+
+int etcp_conn_push_tunnel(etcp_conn *c)
+{
+    etcp_buf block = c->tunnel->cipher;
+
+    if (etcp_buf_len(&block) == 0 || c->output_ended || c->entry.fd < 0)
+        return 0;
+    etcp_buf_init(&c->tunnel->cipher);
+    if (!etcp_conn_may_use_tunnel(c)) {
+        etcp_buf_deinit(&block);
+        return ETCP_ECLOSED;
+    }
+    return put_block(c, &block);
+}
+
+/* What the session inside has to say. */
+static int push_inside(etcp_conn *c)
+{
+    etcp_buf *from = etcp_session_output(c->session);
+    int rc = 0;
+
+    if (etcp_buf_len(from) && !c->output_ended && c->entry.fd >= 0) {
+        rc = etcp_conn_may_use_tunnel(c)
+                 ? etcp_channel_seal(c->tunnel->channel, NULL, 0, etcp_buf_bytes(from),
+                                     etcp_buf_len(from), &c->tunnel->cipher)
+                 : ETCP_ECLOSED;
+        etcp_buf_wipe(from);
+    }
+    if (rc < 0 && !c->output_ended)
+        return break_off(c, rc);
+    return rc < 0 ? rc : etcp_conn_push_tunnel(c);
+}
+
+void etcp_conn_say_goodbye(etcp_conn *c)
+{
+    if (!c->tunnel || c->output_ended || c->entry.fd < 0 || !etcp_claim_is_ours(&c->tunnel->claim))
+        return;
+    if (seal_gathered(c) == 0 && etcp_channel_close(c->tunnel->channel, &c->tunnel->cipher) == 0)
+        (void)etcp_conn_push_tunnel(c);
+}
+
+static int gather_clear(etcp_conn *c, const etcp_packet *packet)
+{
+    etcp_buf *clear = &c->tunnel->gathered;
+    int rc = etcp_buf_reserve(clear, packet->header_len + packet->body_len);
+
+    if (rc < 0)
+        return rc;
+    (void)etcp_buf_append(clear, packet->header, packet->header_len);
+    return etcp_buf_append(clear, packet->body, packet->body_len);
+}
+
+/* Seals and sends in parts, so that the peer receives the first while the last is worked on. */
+static int put_parts(etcp_conn *c, const etcp_packet *packet)
+{
+    size_t done = 0;
+    int rc;
+
+    do {
+        size_t part = packet->body_len - done < PART ? packet->body_len - done : PART;
+        etcp_buf block;
+
+        etcp_buf_init(&block);
+        rc = etcp_channel_seal(c->tunnel->channel, packet->header, done ? 0 : packet->header_len,
+                               packet->body + done, part, &block);
+        if (rc == ETCP_ENOMEM && !done)
+            return rc; /* nothing is sealed: the next message may still be sent */
+        if (rc == 0)
+            rc = put_block(c, &block);
+        etcp_buf_deinit(&block);
+        done += part;
+    } while (rc == 0 && done < packet->body_len);
+    return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
+}
+
+static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet)
+{
+    size_t total = packet->header_len + packet->body_len;
+    int rc;
+
+    if (!etcp_conn_may_use_tunnel(c))
+        return send_error(c);
+    if (c->gathering && etcp_buf_len(&c->tunnel->gathered) + total <= ETCP_GATHERED_MAX)
+        return gather_clear(c, packet);
+    rc = seal_gathered(c);
+    return rc < 0 ? rc : put_parts(c, packet);
+}
+
+/* ---- negotiation packets --------------------------------------------------------------------- */
+
+int etcp_conn_push_session(etcp_conn *c)
+{
+    etcp_buf *from = etcp_session_output(c->session);
+    int rc;
+
+    if (c->tunnel)
+        return push_inside(c);
+    if (etcp_buf_len(from) == 0 || c->output_ended || c->entry.fd < 0)
+        return 0;
+    if (c->out.len == 0) {
+        struct iovec piece;
+        ssize_t n;
+
+        piece.iov_base = from->data + from->start;
+        piece.iov_len = etcp_buf_len(from);
+        n = etcp_socket_write(c->entry.fd, &piece, 1);
+        if (n < 0)
+            return write_failed(c, errno);
+        etcp_buf_consume(from, (size_t)n);
+        if (etcp_buf_len(from) == 0) {
+            etcp_buf_deinit(from); /* it will not be needed for long, if ever */
+            return 0;
+        }
+    }
+    rc = etcp_output_append(&c->out, etcp_buf_bytes(from), etcp_buf_len(from), NULL, 0);
+    if (rc < 0) {
+        (void)etcp_conn_set_error(c, rc, etcp_code_text(rc));
+        etcp_conn_end_output(c);
+        return rc;
+    }
+    etcp_buf_deinit(from);
+    return flush_queue(c); /* nothing of a negotiation is borrowed */
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
 /* Whether a message can be sent now: 0, or why not. */
 static int check_output(etcp_conn *c)
 {
@@ -321,6 +485,8 @@ static int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
 {
     int rc;
 
+    if (c->tunnel)
+        return put_in_tunnel(c, packet);
     if (packet->is_borrowed)
         return put_packet(c, packet, l);
     rc = put_encoded(c, packet);

@@ -9,7 +9,8 @@
  * A connection may have a loop or none. With one, somebody pulls events of all the loop's
  * connections and nothing here waits; without, its user waits in the calls of conn.h.
  *
- * From here on each part may use those before it: conn.c, conn_output.c, conn_input.c,
+ * From here on each part may use those before it: conn.c, conn_output.c, conn_tunnel.c,
+ * conn_input.c,
  * conn_negotiate.c, conn_close.c. */
 #ifndef ETCP_NET_CONN_PRIVATE_H
 #define ETCP_NET_CONN_PRIVATE_H
@@ -19,6 +20,7 @@
 #include "output_queue.h"
 #include "process.h"
 #include "socket.h"
+#include "tunnel.h"
 
 enum {
     ETCP_CLIENT_SCRATCH_SIZE = 16384, /* on the stack: some systems give a thread 128 KiB of it */
@@ -38,6 +40,8 @@ typedef enum etcp_conn_state {
 struct etcp_conn {
     etcp_entry entry; /* must be first */
     etcp_session *session;
+    etcp_security *security; /* what TLS would begin with; NULL: it cannot, or has begun */
+    etcp_tunnel *tunnel;     /* NULL: no TLS. Otherwise view and window hold clear text */
 
     const uint8_t *view;
     const uint8_t *view_end;
@@ -79,6 +83,14 @@ struct etcp_conn {
     unsigned is_counted : 1;   /* as one of the process's connections */
 };
 
+/* What one reading brought. */
+typedef enum etcp_fill {
+    ETCP_FILL_MORE, /* bytes, and there may be more at once */
+    ETCP_FILL_SOME, /* bytes, all the kernel had */
+    ETCP_FILL_NONE, /* nothing now */
+    ETCP_FILL_ENDED /* end of stream or error: recorded, input ended */
+} etcp_fill;
+
 static inline etcp_conn *etcp_conn_of(etcp_entry *e)
 {
     return (etcp_conn *)(void *)e;
@@ -103,6 +115,9 @@ static inline void etcp_conn_check(etcp_conn *c)
     if (c->generation != etcp_process_generation() || c->on_close)
         etcp_conn_check_closely(c);
 }
+
+/* Replaces the session, which is freed: takes over the new one. */
+void etcp_conn_use_session(etcp_conn *c, etcp_session *session);
 
 /* Records an error unless there is one already; returns code. */
 int etcp_conn_set_error(etcp_conn *c, int code, const char *text);
@@ -158,6 +173,17 @@ int etcp_conn_is_sole_owner(const etcp_conn *c);
 /* Whether a connection that delivers its queue before it ends takes and drops input meanwhile. */
 int etcp_conn_discards(const etcp_conn *c);
 
+/* What TLS took or gave could not be used: records the channel's error; returns its code. */
+int etcp_conn_tunnel_failed(etcp_conn *c, int code);
+
+/* What reading gave that is no byte: records it. */
+etcp_fill etcp_conn_end_of_stream(etcp_conn *c);
+etcp_fill etcp_conn_read_failed(etcp_conn *c, int error);
+
+/* Before anything is done with the tunnel or its socket: whether they are this process's. If not,
+ * records that, and input and output end. */
+int etcp_conn_may_use_tunnel(etcp_conn *c);
+
 /* ---- output (conn_output.c) ------------------------------------------------------------------ */
 
 /* Writes queued output as far as the kernel takes it. Returns 0, or an error that is recorded: then
@@ -167,6 +193,14 @@ int etcp_conn_flush(etcp_conn *c);
 
 /* Sends what the session has to say: negotiation packets. Returns as etcp_conn_flush. */
 int etcp_conn_push_session(etcp_conn *c);
+
+/* Sends cipher text that the tunnel has ready: handshake packets and the like. Returns as
+ * etcp_conn_flush. */
+int etcp_conn_push_tunnel(etcp_conn *c);
+
+/* Says that nothing more will be sent, if TLS is spoken and this process owns it: before closing.
+ */
+void etcp_conn_say_goodbye(etcp_conn *c);
 
 /* Sends a parcel, which the queue holds a reference to as long as it needs it. Never waits. Returns
  * as etcp_conn_send. */
@@ -190,14 +224,6 @@ int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since);
  * dropped and the input ended. */
 int etcp_conn_parse(etcp_conn *c, etcp_event *event);
 
-/* What one reading brought. */
-typedef enum etcp_fill {
-    ETCP_FILL_MORE, /* bytes, and there may be more at once */
-    ETCP_FILL_SOME, /* bytes, all the kernel had */
-    ETCP_FILL_NONE, /* nothing now */
-    ETCP_FILL_ENDED /* end of stream or error: recorded, input ended */
-} etcp_fill;
-
 /* Reads once, into the session's window or into bytes[0..size), which becomes the view. The view
  * must be empty. */
 etcp_fill etcp_conn_fill(etcp_conn *c, uint8_t *bytes, size_t size);
@@ -212,6 +238,16 @@ int etcp_conn_keep_view(etcp_conn *c);
 /* Throws away what the kernel holds for us, a bounded amount of it. Returns 0 when the peer closed
  * or the connection broke, 1 otherwise. */
 int etcp_conn_discard(etcp_conn *c);
+
+/* ---- TLS (conn_tunnel.c) --------------------------------------------------------------------- */
+
+/* ETCP_EVENT_TLS came: replaces the session by one for the inside, and begins. Returns 0 or a
+ * negative code, recorded. */
+int etcp_conn_switch(etcp_conn *c);
+
+/* As etcp_conn_fill, for a connection with a tunnel. Afterwards nothing that was read is still
+ * inside the tunnel, so that what poll(2) says stays true. */
+etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size);
 
 /* ---- a client's negotiation (conn_negotiate.c) ----------------------------------------------- */
 

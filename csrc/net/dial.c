@@ -1,11 +1,13 @@
 #include "dial.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "clock.h"
 #include "conn_private.h"
+#include "spoken.h"
 
 typedef enum dial_step {
     STEP_BEGIN,
@@ -23,6 +25,8 @@ struct etcp_dial {
     unsigned negotiation_timeout_ms;
     etcp_config *config;
     etcp_conn_limits limits;
+    etcp_tls *tls;  /* NULL: none */
+    char *tls_name; /* NULL: host */
 
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
@@ -58,6 +62,13 @@ int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_m
     return 0;
 }
 
+int etcp_dial_secure(etcp_dial *d, etcp_tls *tls, const char *name)
+{
+    d->tls_name = name ? etcp_memdup(name, strlen(name)) : NULL;
+    d->tls = etcp_tls_ref(tls);
+    return name && !d->tls_name ? ETCP_ENOMEM : 0;
+}
+
 static void drop_socket(etcp_dial *d)
 {
     if (d->fd >= 0)
@@ -74,6 +85,8 @@ void etcp_dial_free(etcp_dial *d)
     if (d->addresses)
         freeaddrinfo(d->addresses);
     etcp_config_unref(d->config);
+    etcp_tls_unref(d->tls);
+    etcp_free(d->tls_name);
     etcp_free(d->host);
     etcp_free(d->port);
     etcp_free(d);
@@ -135,21 +148,69 @@ static int start_connect(etcp_dial *d)
     return 0;
 }
 
-static int start_negotiation(etcp_dial *d)
+/* Under which a server's key is noted: lower case, the port as a number, brackets around IPv6. */
+static void make_endpoint(const etcp_dial *d, unsigned port, char *text, size_t size)
 {
-    etcp_session *session;
-    int rc = etcp_session_new(d->config, &session);
+    int is_ipv6 = strchr(d->host, ':') != NULL;
+    char *at;
 
-    if (rc < 0)
-        return etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
-    etcp_socket_blocking(d->fd); /* as users of the handle expect; we never rely on the mode */
+    (void)snprintf(text, size, is_ipv6 ? "[%s]:%u" : "%s:%u", d->host, port);
+    for (at = text; *at; at++)
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+}
+
+/* What the connection will know of TLS. Whom this process spoke TLS with lately must go on so. */
+static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security **out)
+{
+    char endpoint[320];
+
+    *out = NULL;
+    if (!d->tls)
+        return 0;
+    make_endpoint(d, peer->port, endpoint, sizeof endpoint);
+    if (etcp_spoken_lately(endpoint, etcp_clock_ms()))
+        d->config->flags |= ETCP_SPOKE_TLS;
+    *out = etcp_security_new(d->tls, d->tls_name ? d->tls_name : d->host, endpoint);
+    return *out ? 0 : ETCP_ENOMEM;
+}
+
+/* Makes the connection, which takes over the descriptor. */
+static int make_conn(etcp_dial *d)
+{
+    etcp_security *security;
+    etcp_session *session;
+    etcp_address peer;
+    int rc;
+
+    etcp_socket_peer(d->fd, &peer);
+    rc = make_security(d, &peer, &security);
+    if (rc == 0)
+        rc = etcp_session_new(d->config, &session);
+    if (rc < 0) {
+        etcp_security_unref(security);
+        return rc;
+    }
     d->conn = etcp_conn_create(d->fd, session, &d->limits, ETCP_CONN_NEGOTIATING);
     if (!d->conn) {
         etcp_session_free(session);
-        return etcp_error_set(&d->error, ETCP_ENOMEM, "%s", etcp_code_text(ETCP_ENOMEM));
+        etcp_security_unref(security);
+        return ETCP_ENOMEM;
     }
-    etcp_socket_peer(d->fd, &d->conn->peer);
+    d->conn->peer = peer;
+    d->conn->security = security;
     d->fd = -1;
+    return 0;
+}
+
+static int start_negotiation(etcp_dial *d)
+{
+    int rc;
+
+    etcp_socket_blocking(d->fd); /* as users of the handle expect; we never rely on the mode */
+    rc = make_conn(d);
+    if (rc < 0)
+        return etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
     d->until_ms = UINT64_MAX;
     if (d->negotiation_timeout_ms)
         d->until_ms = etcp_clock_ms() + d->negotiation_timeout_ms;

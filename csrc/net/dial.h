@@ -7,6 +7,7 @@
 
 #include "net/conn.h"
 #include "net/poller.h"
+#include "tls/context.h"
 
 typedef struct etcp_dial etcp_dial;
 
@@ -16,6 +17,11 @@ typedef struct etcp_dial etcp_dial;
 int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_ms,
                   unsigned negotiation_timeout_ms, etcp_config *config,
                   const etcp_conn_limits *limits, etcp_dial **out);
+
+/* Has the connection speak TLS if the server offers it and the configuration allows it; before
+ * etcp_dial_begin. name is whose certificate the server must show, NULL: the host's. Takes a
+ * reference on tls. Returns 0 or ETCP_ENOMEM. */
+int etcp_dial_secure(etcp_dial *d, etcp_tls *tls, const char *name);
 
 /* Resolves the name, which takes as long as the system's resolver does; an address in digits takes
  * no time. Call it once, before etcp_dial_continue. Returns 0 or a negative code. */

@@ -9,7 +9,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static etcp_fork_hook *hooks; /* guarded by lock */
-static etcp_heir *heirs;       /* guarded by lock */
+static etcp_heir *heirs;      /* guarded by lock */
 static unsigned sharing = 1;  /* guarded by lock */
 static size_t connected;      /* guarded by lock: connections that have a descriptor */
 
@@ -110,6 +110,16 @@ void etcp_process_watch(void)
     (void)pthread_once(&once, register_handlers);
 }
 
+void etcp_process_lock(void)
+{
+    (void)pthread_mutex_lock(&lock);
+}
+
+void etcp_process_unlock(void)
+{
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void etcp_process_add_heir(etcp_heir *h)
 {
     (void)pthread_mutex_lock(&lock);
@@ -132,6 +142,16 @@ void etcp_process_remove_heir(etcp_heir *h)
     if (h->next)
         h->next->prev = h->prev;
     (void)pthread_mutex_unlock(&lock);
+}
+
+unsigned etcp_process_sharing(void)
+{
+    unsigned now;
+
+    (void)pthread_mutex_lock(&lock);
+    now = sharing;
+    (void)pthread_mutex_unlock(&lock);
+    return now;
 }
 
 unsigned etcp_process_connected(void)

@@ -15,9 +15,12 @@ static inline unsigned etcp_process_generation(void)
     return etcp_process_generation_now;
 }
 
+/* A number that grows whenever descriptors get a second owner: by fork, in both processes, or by
+ * cloning for a thread. Never 0. */
+unsigned etcp_process_sharing(void);
+
 /* A connection was made, or has given its descriptor back: while there are any, forks are watched.
- * The first returns a number that grows whenever descriptors get a second owner: by fork, in both
- * processes, or by cloning for a thread. Never 0. */
+ * The first returns the number above. */
 unsigned etcp_process_connected(void);
 void etcp_process_disconnected(void);
 
@@ -28,6 +31,10 @@ void etcp_process_share(void);
  * process that got it by a fork since is gone, or another program by now. Where it has not,
  * shutdown(2) would reach into the other owner's business. */
 int etcp_process_is_sole(unsigned since);
+
+/* For data of all threads that must be whole in a child: held while the process forks. */
+void etcp_process_lock(void);
+void etcp_process_unlock(void);
 
 /* What has to be done before a fork. All zero at first. */
 typedef struct etcp_fork_hook etcp_fork_hook;

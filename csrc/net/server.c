@@ -44,11 +44,15 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
         return NULL;
     s->options = *options;
     s->options.address = s->options.port = NULL;
+    s->options.tls = NULL;
+    s->security = options->tls ? etcp_security_new(options->tls, NULL, NULL) : NULL;
     s->loop = new_loop(options);
     s->listener = *listener;
     s->listener.entry.loop = s->loop;
     s->listener.entry.wanted = ETCP_POLL_READ;
-    if (!s->loop || etcp_loop_renew(s->loop, &s->listener.entry) < 0) {
+    if (!s->loop || (options->tls && !s->security) ||
+        etcp_loop_renew(s->loop, &s->listener.entry) < 0) {
+        etcp_security_unref(s->security);
         etcp_loop_free(s->loop);
         etcp_free(s);
         return NULL;
@@ -78,15 +82,20 @@ int etcp_server_new(const etcp_server_options *options, etcp_config *config, etc
 etcp_server *etcp_server_clone(const etcp_server *s)
 {
     etcp_config *config = etcp_config_clone(s->config);
+    etcp_server_options options = s->options;
     etcp_listener listener;
     etcp_server *copy = NULL;
 
     if (!config)
         return NULL;
-    if (etcp_listener_clone(&s->listener, &listener) == 0)
-        copy = create(&listener, &s->options, config);
-    if (!copy)
-        etcp_listener_close(&listener);
+    options.tls = s->security ? etcp_tls_clone(s->security->tls) : NULL;
+    if (options.tls || !s->security) {
+        if (etcp_listener_clone(&s->listener, &listener) == 0)
+            copy = create(&listener, &options, config);
+        if (!copy)
+            etcp_listener_close(&listener);
+    }
+    etcp_tls_unref(options.tls);
     etcp_config_unref(config);
     return copy;
 }
@@ -120,6 +129,7 @@ void etcp_server_free(etcp_server *s)
             etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));
     drop_notes(s);
     etcp_loop_free(s->loop);
+    etcp_security_unref(s->security);
     etcp_config_unref(s->config);
     etcp_free(s);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "net/conn.h"
+#include "tls/context.h"
 #include "wire/parcel.h"
 
 typedef struct etcp_server etcp_server;
@@ -22,6 +23,7 @@ typedef struct etcp_server_options {
     unsigned idle_timeout_ms;        /* a silent client is disconnected; 0 (default): never */
     int coalesce;                    /* whether replies to pipelined messages may leave together */
     etcp_conn_limits limits;         /* of each client */
+    etcp_tls *tls; /* what clients are spoken TLS with; NULL: none. The server takes a reference */
 } etcp_server_options;
 
 #define ETCP_NEGOTIATION_TIMEOUT_MS 45000u

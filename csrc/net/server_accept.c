@@ -111,6 +111,7 @@ static etcp_conn *new_client(etcp_server *s, int fd)
         etcp_session_free(session);
         return NULL;
     }
+    c->security = etcp_security_ref(s->security);
     c->entry.loop = s->loop;
     etcp_conn_watch(c);
     if (c->entry.interest)
@@ -165,6 +166,8 @@ int etcp_server_promote(etcp_server *s, etcp_conn *c)
         etcp_conn_close(c);
         return 0;
     }
+    etcp_security_unref(c->security);
+    c->security = NULL;
     c->state = ETCP_CONN_OPEN;
     etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, etcp_clock_ms());
     etcp_conn_watch(c);

@@ -147,16 +147,29 @@ static void read_some(etcp_conn *c)
     }
 }
 
+/* Proves to the client that we know the password, which lets it test one guess. */
+static int prove(etcp_conn *c)
+{
+    int rc = etcp_session_prove(c->session);
+
+    if (rc == 0)
+        return 0;
+    (void)etcp_conn_set_error(c, rc, etcp_session_error(c->session)->text);
+    return etcp_conn_end_input(c, rc);
+}
+
 /* Parses what there is and sends what the session answers. Returns as etcp_conn_parse. */
 static int advance(etcp_conn *c, etcp_event *event)
 {
     int rc = 0;
     int sent;
 
-    if (!c->end_code || etcp_conn_has_view(c))
+    if (!c->end_code || etcp_conn_has_view(c) || etcp_conn_has_message(c))
         rc = etcp_conn_parse(c, event);
     if (rc > 0 && event->type == ETCP_EVENT_MESSAGE)
         return rc; /* the session spoke last when it became ready */
+    if (rc == 0 && c->tunnel && etcp_session_wants_proof(c->session))
+        rc = prove(c);
     sent = etcp_conn_push_session(c);
     if (sent < 0)
         (void)etcp_conn_end_input(c, sent);

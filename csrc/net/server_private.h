@@ -27,9 +27,10 @@ enum {
 
 struct etcp_server {
     etcp_config *config;
-    etcp_server_options options; /* without address and port */
+    etcp_server_options options; /* without address, port and tls */
     etcp_loop *loop;
     etcp_listener listener;
+    etcp_security *security; /* NULL: no TLS */
 
     int unfinished;       /* the event told last left something to be done by the next call */
     etcp_conn *ending;    /* DISCONNECT was taken: closed by the next call; counted */

@@ -201,6 +201,8 @@ etcp_conn *world_dial(world *w)
         world_error.code = rc;
         return NULL;
     }
+    if (w->client_tls)
+        (void)etcp_dial_secure(d, w->client_tls, NULL);
     do {
         rc = etcp_dial_step(d, &c);
     } while (rc == ETCP_EINTR);

@@ -16,7 +16,8 @@ typedef struct world world;
 struct world {
     etcp_config *server_config;
     etcp_config *client_config;
-    etcp_server *server; /* NULL once a handler freed it */
+    etcp_tls *client_tls; /* world_dial speaks TLS with it; NULL: no TLS */
+    etcp_server *server;  /* NULL once a handler freed it */
     char port[8];
     /* Called with every event, after it was logged; may do anything, NULL: nothing. */
     void (*on_event)(world *w, etcp_server_event *event);
