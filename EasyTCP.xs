@@ -405,6 +405,7 @@ PREINIT:
 PPCODE:
     CONNECTIONS_ONLY(self, "socket");
     PUTBACK;
+    etcp_message_settle(aTHX_ self); /* or select would report what is no message */
     handle = etcp_handle_get(aTHX_ self);
     RETURN_SV(handle ? sv_mortalcopy(handle) : &PL_sv_undef);
 
@@ -431,6 +432,7 @@ compression(self, ...)
 PREINIT:
     const etcp_compressor *row;
 PPCODE:
+    etcp_message_settle(aTHX_ self);
     row = etcp_object_compressor(self);
     if (!row || (self->donot & ETCP_DONOT_COMPRESS))
         XSRETURN_UNDEF;
@@ -442,10 +444,32 @@ encryption(self, ...)
 PREINIT:
     const etcp_cipher *row;
 PPCODE:
+    if (etcp_object_over_tls(self))
+        XSRETURN_PV("TLS");
     row = etcp_object_cipher(self);
     if (!row || (self->donot & ETCP_DONOT_ENCRYPT))
         XSRETURN_UNDEF;
     XSRETURN_PV(row->name);
+
+void
+fingerprint(self, ...)
+    etcp_object *self
+PPCODE:
+    RETURN_SV(sv_2mortal(etcp_object_fingerprint(aTHX_ self)));
+
+void
+peerfingerprint(self, ...)
+    etcp_object *self
+PPCODE:
+    CONNECTIONS_ONLY(self, "peerfingerprint");
+    RETURN_SV(sv_2mortal(etcp_object_peer_fingerprint(aTHX_ self)));
+
+void
+trust(self, ...)
+    etcp_object *self
+PPCODE:
+    CONNECTIONS_ONLY(self, "trust");
+    RETURN_SV(sv_2mortal(etcp_object_trust(aTHX_ self)));
 
 void
 remoteip(self, ...)

@@ -64,13 +64,30 @@ sub write_all {
 # Prints the whole packets at the head of the bytes and returns the rest.
 sub show_packets {
     my ($who, $bytes) = @_;
+    return show_tls($who, $bytes) if $name{tls};
     while (length $bytes >= 2) {
         my ($flags, $size_bytes) = unpack 'C2', $bytes;
         last if length $bytes < 2 + $size_bytes;
         my $size = unpack 'N', substr "\0\0\0\0" . substr($bytes, 2, $size_bytes), -4;
         last if length $bytes < 2 + $size_bytes + $size;
-        show($who, $flags, substr $bytes, 2 + $size_bytes, $size);
+        my $payload = substr $bytes, 2 + $size_bytes, $size;
+        show($who, $flags, $payload);
         substr $bytes, 0, 2 + $size_bytes + $size, '';
+        # Behind an answer that takes the offer of TLS, nothing else follows.
+        $name{tls} = $who eq 'client' && (split /\0/, $payload, -1)[-1] =~ /\A(?:[A-Z]\d+[a-z]*)*T1/;
+        return show_tls($who, $bytes) if $name{tls};
+    }
+    return $bytes;
+}
+
+# The same for records of TLS, of which only the size can be seen.
+sub show_tls {
+    my ($who, $bytes) = @_;
+    while (length $bytes >= 5) {
+        my $size = unpack 'x3n', $bytes;
+        last if length $bytes < 5 + $size;
+        printf "%s: TLS, %d bytes\n", $who, $size;
+        substr $bytes, 0, 5 + $size, '';
     }
     return $bytes;
 }

@@ -40,9 +40,18 @@ sub start_server {
     });
 }
 
+# TLS would be taken before any of the ciphers.
+sub without_tls {
+    my %options = @_;
+    my $without = $options{donotencryptwith};
+    $options{donotencryptwith} = [ 'TLS', ref $without ? @$without : defined $without ? $without : () ];
+    return %options;
+}
+
 sub connect_to {
     my $server = shift;
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, @_);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port},
+        without_tls(@_));
     diag $@ unless $client;
     return $client;
 }
@@ -123,7 +132,7 @@ foreach my $cipher (@CIPHERS) {
     }
     is_deeply(\@chosen, [ @CIPHERS, undef ], 'the order, which ends before Crypt::RSA');
     my $client = connect_to($server, donotencryptwith => 'Crypt::Rijndael', donotcompresswith => 'Compress::Zlib');
-    is($client->encryption, 'Crypt::Twofish2', 'a name alone forbids that cipher');
+    is($client->encryption, 'Crypt::Twofish2', 'a forbidden cipher is not used');
     is($client->compression, 'Compress::LZF', 'a name alone forbids that compressor');
     ok(!connect_to_strictly($server, donotencryptwith => \@CIPHERS), 'no cipher left, but one required');
     $server->kill;
@@ -132,7 +141,7 @@ foreach my $cipher (@CIPHERS) {
 sub connect_to_strictly {
     my $server = shift;
     return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port},
-        requireencryption => 1, @_);
+        requireencryption => 1, without_tls(@_));
 }
 
 # The password is part of the key: what it does not contain does not matter, what it contains does.

@@ -60,7 +60,8 @@ my $CLOSED = 'Socket closed when attempted reading$';
 }
 {
     my $server = spawn_server();
-    agrees('anything will do', $server, 'Crypt::Rijndael', requireencryption => 1);
+    agrees('anything will do', $server, 'TLS', requireencryption => 1);
+    agrees('anything but TLS', $server, 'Crypt::Rijndael', requireencryption => 1, donotencryptwith => 'TLS');
     agrees('only one will do', $server, 'Crypt::DES', requireencryption => ['Crypt::DES']);
     agrees('one by its name', $server, 'Crypt::DES', requireencryption => 'Crypt::DES');
     agrees('a false value demands nothing', $server, undef, requireencryption => $_, donotencrypt => 1)
@@ -84,9 +85,13 @@ my $CLOSED = 'Socket closed when attempted reading$';
 }
 {
     my $server = spawn_server(password => 'sesame');
-    agrees('a password asked', $server, 'Crypt::Rijndael', requirepassword => 1, password => 'sesame');
-    refuses('another password', $server, 'Server rejected supplied password$',
+    agrees('a password asked', $server, 'TLS', requirepassword => 1, password => 'sesame');
+    agrees('a password asked, without TLS', $server, 'Crypt::Rijndael', requirepassword => 1,
+        password => 'sesame', donotencryptwith => 'TLS');
+    refuses('another password', $server, 'The server does not know the password$',
         requirepassword => 1, password => 'simsim');
+    refuses('another password, without TLS', $server, 'Server rejected supplied password$',
+        requirepassword => 1, password => 'simsim', donotencryptwith => 'TLS');
     $server->kill;
 }
 

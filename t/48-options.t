@@ -10,7 +10,7 @@ use Tie::Hash;
 use Tie::Scalar;
 use Net::EasyTCP;
 
-my $echo = spawn_server();
+my $echo = spawn_server(donotencryptwith => 'TLS');
 my %to = (mode => 'client', host => '127.0.0.1', port => $echo->{port});
 
 sub cipher_with {

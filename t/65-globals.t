@@ -244,7 +244,7 @@ $child->kill;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     local $^W = 1;
     my $echo = spawn_server();
-    foreach my $options ([], [ donotencrypt => 1 ], [ donotcompress => 1 ], [ password => 'unused' ]) {
+    foreach my $options ([], [ donotencrypt => 1 ], [ donotcompress => 1 ], [ password => 'unused', requirepassword => 0 ]) {
         my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, @$options) or die $@;
         $client->send($_), $client->receive foreach 'x', [1], '';
         $client->close;

@@ -217,10 +217,12 @@ int etcp_conn_is_delivered(etcp_conn *c)
            (c->state == ETCP_CONN_DISCARDING && etcp_sys->unacked(c->entry.fd) == 0);
 }
 
-static void begin_to_linger(etcp_conn *c, uint64_t now_ms)
+static void begin_to_linger(etcp_conn *c)
 {
+    await_answer(c);
+    etcp_conn_say_goodbye(c);
     c->state = ETCP_CONN_DELIVERING;
-    c->closing_since_ms = now_ms;
+    c->closing_since_ms = etcp_clock_ms();
     etcp_conn_drop_view(c);
 }
 
@@ -249,7 +251,7 @@ static int linger(etcp_conn *c)
     int timeout_ms;
 
     if (etcp_conn_is_open(c))
-        begin_to_linger(c, etcp_clock_ms());
+        begin_to_linger(c);
     etcp_conn_go_on_closing(c);
     if (etcp_conn_is_delivered(c))
         return 0;

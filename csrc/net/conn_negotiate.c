@@ -30,6 +30,8 @@ static int read_and_answer(etcp_conn *c)
     if (etcp_conn_fill(c, bytes, sizeof bytes) == ETCP_FILL_ENDED)
         return c->end_code;
     rc = parse_and_answer(c);
+    if (rc == 0 && c->end_code && !etcp_session_is_ready(c->session))
+        return c->end_code; /* it was said behind what was parsed */
     return rc < 0 ? rc : etcp_conn_keep_view(c);
 }
 

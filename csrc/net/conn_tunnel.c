@@ -95,6 +95,7 @@ typedef struct sink {
     size_t done; /* in bytes, or in spill */
     etcp_buf spill;
     uint8_t *window; /* of the session, while it has one; NULL: none */
+    int is_given;    /* clear text went into any of them */
 } sink;
 
 static int spill_over(sink *s)
@@ -131,6 +132,7 @@ static size_t next_room(etcp_conn *c, sink *s, uint8_t **where)
 
 static void commit(etcp_conn *c, sink *s, size_t len)
 {
+    s->is_given |= len > 0;
     if (s->window) {
         etcp_session_commit(c->session, len);
         return;
@@ -179,15 +181,13 @@ static void show(etcp_conn *c, sink *s)
     c->view_end = c->view + s->done;
 }
 
-static etcp_fill after_opening(etcp_conn *c, int code)
+static void after_opening(etcp_conn *c, int code)
 {
     (void)etcp_conn_push_tunnel(c); /* an alert, too; a failure shows when the input ends */
-    if (code == 0)
-        return ETCP_FILL_SOME;
     if (code == ETCP_ECLOSED)
-        return etcp_conn_end_of_stream(c);
-    (void)etcp_conn_tunnel_failed(c, code);
-    return ETCP_FILL_ENDED;
+        (void)etcp_conn_end_of_stream(c);
+    else if (code < 0)
+        (void)etcp_conn_tunnel_failed(c, code);
 }
 
 /* Half of the memory is for cipher text, half for the clear text it becomes, which is shorter; only
@@ -197,7 +197,7 @@ etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size)
     size_t half = size / 2;
     ssize_t n;
     sink s;
-    etcp_fill filled;
+    int code;
 
     if (!etcp_conn_may_use_tunnel(c))
         return ETCP_FILL_ENDED;
@@ -209,8 +209,11 @@ etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size)
     memset(&s, 0, sizeof s);
     s.bytes = bytes;
     s.room = half;
-    filled = after_opening(c, open_all(c, bytes + half, bytes + half + n, &s));
+    code = open_all(c, bytes + half, bytes + half + n, &s);
+    after_opening(c, code);
     show(c, &s);
     c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
-    return filled == ETCP_FILL_SOME && (size_t)n == size - half ? ETCP_FILL_MORE : filled;
+    if (code < 0)
+        return s.is_given ? ETCP_FILL_SOME : ETCP_FILL_ENDED; /* what came before the end counts */
+    return (size_t)n == size - half ? ETCP_FILL_MORE : ETCP_FILL_SOME;
 }

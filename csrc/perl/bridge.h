@@ -15,6 +15,7 @@
 #include "net/conn.h"
 #include "net/dial.h"
 #include "net/server.h"
+#include "tls/context.h"
 #include "wire/config.h"
 #include "wire/session.h"
 

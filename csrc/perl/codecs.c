@@ -3,10 +3,12 @@
 AV *etcp_codecs_ciphers(pTHX)
 {
     AV *lines = newAV();
+    char version[32];
     size_t count;
     size_t i;
     const etcp_cipher *rows = etcp_ciphers(&count);
 
+    av_push(lines, newSVpvf("T TLS %s 0 0", etcp_tls_library_version(version, sizeof version)));
     for (i = 0; i < count; i++)
         av_push(lines, newSVpvf("%c %s %s %d %d", rows[i].key, rows[i].name, rows[i].version,
                                 rows[i].flags & ETCP_CIPHER_CBC ? 1 : 0,

@@ -8,6 +8,7 @@
 #include "message.h"
 #include "options.h"
 #include "policy.h"
+#include "security.h"
 #include "server_part.h"
 
 /* ---- what all objects need ------------------------------------------------------------------- */
@@ -18,6 +19,7 @@ typedef struct parts {
     etcp_options options;
     etcp_config *config;
     etcp_policy *policy; /* NULL: everything may come in */
+    etcp_tls *tls;       /* NULL: no TLS */
 } parts;
 
 static const char *text_or_null(pTHX_ SV *text)
@@ -33,7 +35,13 @@ static void free_config(pTHX_ void *config)
 
 static void free_policy(pTHX_ void *policy)
 {
-    etcp_policy_unref(aTHX_ (etcp_policy *)policy);
+    etcp_policy_unref(aTHX_(etcp_policy *) policy);
+}
+
+static void free_tls(pTHX_ void *tls)
+{
+    PERL_UNUSED_CONTEXT;
+    etcp_tls_unref((etcp_tls *)tls);
 }
 
 static void set_storable(pTHX_ etcp_config *config)
@@ -97,6 +105,7 @@ static etcp_policy *policy_from(pTHX_ const etcp_options *options)
  * Returns 0 with the reason in $@. */
 static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
 {
+    p->tls = NULL;
     p->class_name = etcp_arguments_text(aTHX_ class_name);
     if (!etcp_options_read(aTHX_ args, mode, &p->options))
         return 0;
@@ -106,9 +115,19 @@ static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
         return 0;
     }
     SAVEDESTRUCTOR_X(free_config, p->config);
-    p->policy = policy_from(aTHX_ &p->options);
+    p->policy = policy_from(aTHX_ & p->options);
     SAVEDESTRUCTOR_X(free_policy, p->policy);
     return fill_config(aTHX_ p->config, p);
+}
+
+/* The same, and what TLS is spoken with. */
+static int make_secure_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
+{
+    if (!make_parts(aTHX_ class_name, args, mode, p) ||
+        !etcp_security_apply(aTHX_ & p->options, p->config, &p->tls))
+        return 0;
+    SAVEDESTRUCTOR_X(free_tls, p->tls);
+    return 1;
 }
 
 static SV *new_object(pTHX_ const parts *p, etcp_kind kind, etcp_object **out)
@@ -120,9 +139,10 @@ static SV *new_object(pTHX_ const parts *p, etcp_kind kind, etcp_object **out)
     sv_bless(self, gv_stashsv(p->class_name, GV_ADD));
     (*out)->policy = etcp_policy_ref(p->policy);
     (*out)->raises = p->options.raises;
+    (*out)->tls = etcp_tls_ref(p->tls);
     (*out)->donot = p->options.flags & (ETCP_DONOT_ENCRYPT | ETCP_DONOT_COMPRESS);
-    etcp_object_slot(aTHX_ *out, "_mode", newSVpv(etcp_object_mode(*out), 0));
-    etcp_handle_offer(aTHX_ *out);
+    etcp_object_slot(aTHX_ * out, "_mode", newSVpv(etcp_object_mode(*out), 0));
+    etcp_handle_offer(aTHX_ * out);
     return self;
 }
 
@@ -154,7 +174,8 @@ static void free_dial(pTHX_ void *dial)
     etcp_dial_free((etcp_dial *)dial);
 }
 
-static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options *options, NV started)
+static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options *options,
+                        NV started)
 {
     const etcp_error *e = etcp_dial_error(dial);
     int saved = e->sys_errno;
@@ -189,6 +210,9 @@ static etcp_conn *dial_server(pTHX_ const parts *p)
     rc = etcp_dial_new(text_or_null(aTHX_ options->connect_host),
                        text_or_null(aTHX_ options->connect_port), options->connect_ms,
                        options->client_negotiation_ms, p->config, &options->server.limits, &dial);
+    if (rc == 0 && p->tls &&
+        (rc = etcp_dial_secure(dial, p->tls, text_or_null(aTHX_ options->tls_name))) < 0)
+        etcp_dial_free(dial);
     if (rc < 0) {
         etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
         return NULL;
@@ -210,11 +234,11 @@ SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
     parts p;
 
     ENTER;
-    if (make_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
+    if (make_secure_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
         refuse_tainted(aTHX_ p.options.host, "connect");
-        conn = dial_server(aTHX_ &p);
+        conn = dial_server(aTHX_ & p);
         if (conn)
-            self = new_connection(aTHX_ &p, ETCP_KIND_CLIENT, conn);
+            self = new_connection(aTHX_ & p, ETCP_KIND_CLIENT, conn);
     }
     LEAVE;
     if (SvROK(self))
@@ -234,7 +258,7 @@ SV *etcp_construct_wrapped(pTHX_ SV *class_name, HV *args, int fd)
     else if (etcp_conn_wrap(fd, p.config, &p.options.server.limits, &conn) < 0)
         etcp_fail(aTHX_ "Error getting peername");
     else
-        self = new_connection(aTHX_ &p, ETCP_KIND_SERVERCLIENT, conn);
+        self = new_connection(aTHX_ & p, ETCP_KIND_SERVERCLIENT, conn);
     LEAVE;
     if (SvROK(self))
         etcp_succeed(aTHX);
@@ -268,6 +292,7 @@ static etcp_server *listen_at(pTHX_ parts *p)
     Zero(&error, 1, etcp_error);
     options->address = text_or_null(aTHX_ p->options.localaddr);
     options->port = text_or_null(aTHX_ p->options.connect_port);
+    options->tls = p->tls;
     if (etcp_server_new(options, p->config, &core, &error) == 0)
         return core;
     saved = error.sys_errno ? error.sys_errno : EINVAL;
@@ -302,9 +327,9 @@ SV *etcp_construct_server(pTHX_ SV *class_name, HV *args)
     parts p;
 
     ENTER;
-    if (make_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p)) {
+    if (make_secure_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p)) {
         refuse_tainted(aTHX_ p.options.localaddr, "bind");
-        self = new_server(aTHX_ &p);
+        self = new_server(aTHX_ & p);
     }
     LEAVE;
     if (SvROK(self))

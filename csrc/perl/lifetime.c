@@ -9,15 +9,13 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg);
 static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
 #endif
 
-static const MGVTBL vtbl = {
-    NULL, NULL, NULL, NULL, free_object, NULL,
+static const MGVTBL vtbl = {NULL,       NULL, NULL, NULL, free_object, NULL,
 #ifdef USE_ITHREADS
-    dup_object,
+                            dup_object,
 #else
-    NULL,
+                             NULL,
 #endif
-    NULL
-};
+                            NULL};
 
 void etcp_lifetime_boot(void)
 {
@@ -50,7 +48,7 @@ static void finish_close(pTHX_ void *object)
     if (o->conn)
         etcp_conn_close(o->conn);
     etcp_handle_close(aTHX_ o);
-    etcp_bucket_clear(aTHX_ &o->bucket);
+    etcp_bucket_clear(aTHX_ & o->bucket);
 }
 
 void etcp_lifetime_close(pTHX_ etcp_object *o)
@@ -91,13 +89,14 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
         etcp_conn_unref(o->conn);
     }
     if (!PL_dirty) {
-        etcp_bucket_clear(aTHX_ &o->bucket);
+        etcp_bucket_clear(aTHX_ & o->bucket);
         if (o->withdraw)
             o->withdraw(aTHX_ o);
         SvREFCNT_dec(o->slot);
         SvREFCNT_dec(o->handle);
     }
     etcp_policy_unref(aTHX_ o->policy);
+    etcp_tls_unref(o->tls);
     Safefree(o);
     return 0;
 }
@@ -105,8 +104,8 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
 #ifdef USE_ITHREADS
 /* A new thread gets its own structure on a duplicated descriptor. Its serverclients belong to no
  * server: they can send and receive, the loop that lists them stays in the old thread. Messages
- * already in the bucket stay there too. What cannot be copied, for want of descriptors for example, is
- * missing in the copy, whose methods fail. */
+ * already in the bucket stay there too. What cannot be copied, for want of descriptors for example,
+ * is missing in the copy, whose methods fail. */
 static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
 {
     const etcp_object *old = (const etcp_object *)mg->mg_ptr;
@@ -120,6 +119,8 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     copy->raises = old->raises;
     copy->serial = old->serial;
     copy->cipher = etcp_object_cipher(old);
+    copy->over_tls = etcp_object_over_tls(old);
+    copy->tls = old->tls ? etcp_tls_clone(old->tls) : NULL;
     copy->compressor = etcp_object_compressor(old);
     copy->told = etcp_object_told(old);
     copy->hash = (HV *)sv_dup((SV *)old->hash, param);

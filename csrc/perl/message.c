@@ -276,11 +276,20 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
     return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, NULL);
 }
 
+void etcp_message_settle(pTHX_ etcp_object *o)
+{
+    etcp_object_protect(aTHX_ o);
+    while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS) == ETCP_EINTR)
+        PERL_ASYNC_CHECK();
+}
+
 int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 {
     const U8 *image;
     STRLEN len;
 
+    if (SvROK(data) || SvGMAGICAL(data))
+        etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
     if (!o->conn || !etcp_conn_is_open(o->conn)) {
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
         return 0;

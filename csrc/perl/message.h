@@ -24,6 +24,9 @@ int etcp_message_prepare(pTHX_ etcp_object *o);
  * damaged, and $@ says why (*failed is set to 1 then). */
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
 
+/* Over TLS a client may send before the server's last word of the negotiation came: waits for it. */
+void etcp_message_settle(pTHX_ etcp_object *o);
+
 /* Sends data on o, waiting where the original waited. Magic and hooks of data may run Perl code: the
  * caller keeps both alive (etcp_arguments_hold). Returns 1, or 0 with $@ set. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data);

@@ -96,12 +96,6 @@ const etcp_compressor *etcp_object_compressor(const etcp_object *o)
     return session ? etcp_session_compressor(session) : o->compressor;
 }
 
-void etcp_object_succeeded(pTHX_ const etcp_object *o)
-{
-    if (etcp_object_cipher(o) || etcp_object_compressor(o))
-        etcp_succeed(aTHX);
-}
-
 unsigned etcp_object_told(const etcp_object *o)
 {
     const etcp_session *session = session_of(o);
@@ -121,6 +115,63 @@ SV *etcp_object_failed(pTHX_ const etcp_object *o)
     if (o->raises)
         croak("%" SVf, SVfARG(sv_mortalcopy(ERRSV)));
     return &PL_sv_undef;
+}
+
+int etcp_object_over_tls(const etcp_object *o)
+{
+    char text[ETCP_FINGERPRINT_TEXT];
+    etcp_trust trust;
+
+    return o->over_tls || (o->conn && etcp_conn_tls(o->conn, &trust, text));
+}
+
+void etcp_object_succeeded(pTHX_ const etcp_object *o)
+{
+    if (etcp_object_cipher(o) || etcp_object_compressor(o) || etcp_object_over_tls(o))
+        etcp_succeed(aTHX);
+}
+
+static SV *text_or_undef(pTHX_ const char *text)
+{
+    return text && text[0] ? newSVpv(text, 0) : newSV(0);
+}
+
+SV *etcp_object_fingerprint(pTHX_ const etcp_object *o)
+{
+    const etcp_object *whose = o->server ? o->server : o;
+
+    return text_or_undef(aTHX_ whose->tls ? etcp_tls_fingerprint(whose->tls) : NULL);
+}
+
+SV *etcp_object_peer_fingerprint(pTHX_ const etcp_object *o)
+{
+    char text[ETCP_FINGERPRINT_TEXT] = "";
+    etcp_trust trust;
+
+    if (o->conn)
+        (void)etcp_conn_tls(o->conn, &trust, text);
+    return text_or_undef(aTHX_ text);
+}
+
+/* A password proves more than any key does: that there is nobody in between now. */
+SV *etcp_object_trust(pTHX_ const etcp_object *o)
+{
+    static const char *const names[] = {
+        [ETCP_TRUST_NONE] = NULL,
+        [ETCP_TRUST_FINGERPRINT] = "fingerprint",
+        [ETCP_TRUST_CA] = "ca",
+        [ETCP_TRUST_KNOWN_HOST] = "knownhost",
+        [ETCP_TRUST_FIRST_USE] = "firstuse",
+    };
+    const etcp_session *session = session_of(o);
+    char text[ETCP_FINGERPRINT_TEXT];
+    etcp_trust trust;
+
+    if (!o->conn || !session || !etcp_conn_tls(o->conn, &trust, text))
+        return newSV(0);
+    if (etcp_session_is_authenticated(session))
+        return newSVpvs("password");
+    return text_or_undef(aTHX_ names[trust]);
 }
 
 void etcp_object_protect(pTHX_ etcp_object *o)

@@ -13,25 +13,27 @@ struct etcp_policy;
 
 struct etcp_object {
     etcp_kind kind;
-    unsigned donot;        /* ETCP_DONOT_... of this object, for encryption() and compression() */
-    int raises;            /* raiseerror: methods die where they would fail */
-    HV *hash;              /* the blessed hash; not counted, it owns us */
-    etcp_conn *conn;       /* client and serverclient: our reference; NULL before connect */
+    unsigned donot;  /* ETCP_DONOT_... of this object, for encryption() and compression() */
+    int raises;      /* raiseerror: methods die where they would fail */
+    HV *hash;        /* the blessed hash; not counted, it owns us */
+    etcp_conn *conn; /* client and serverclient: our reference; NULL before connect */
     etcp_bucket bucket;
-    SV *handle;            /* what socket() returned, or NULL */
-    SV *slot;              /* the value of _sock in the hash, counted: see handle.h */
+    SV *handle; /* what socket() returned, or NULL */
+    SV *slot;   /* the value of _sock in the hash, counted: see handle.h */
     void (*withdraw)(pTHX_ etcp_object *o); /* what to call before slot goes; NULL: nothing */
-    IV serial;             /* 0: none yet */
+    IV serial;                              /* 0: none yet */
     unsigned told; /* what the peer was told that we can receive, for then, too: ETCP_CAN_... */
+    etcp_tls *tls; /* client and server: what TLS is spoken with, counted; NULL: none */
+    int over_tls;  /* when the session is gone: whether it was inside TLS */
     const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
     const etcp_compressor *compressor;
     struct etcp_policy *policy; /* what may come in structures */
-    unsigned thawing;      /* the oldest message is being thawed: nothing may overtake it */
-    unsigned owed;         /* messages in the bucket that the data callback was not called for yet */
+    unsigned thawing;           /* the oldest message is being thawed: nothing may overtake it */
+    unsigned owed; /* messages in the bucket that the data callback was not called for yet */
     etcp_server_part *srv; /* server objects only */
     /* A serverclient while its server's table lists it: */
-    SV *held;              /* the table's counted reference to the hash */
-    etcp_object *server;   /* the server object, NULL once it is gone */
+    SV *held;            /* the table's counted reference to the hash */
+    etcp_object *server; /* the server object, NULL once it is gone */
     etcp_object *prev, *next;
 };
 
@@ -50,14 +52,21 @@ IV etcp_object_next_serial(pTHX);
 /* "server", "client" or "serverclient", as error texts name it. */
 const char *etcp_object_mode(const etcp_object *o);
 
-/* What the peer was told that we can receive, also when the connection has ended; and what it can, 0
- * then: sets of ETCP_CAN_... */
+/* What the peer was told that we can receive, also when the connection has ended; and what it can,
+ * 0 then: sets of ETCP_CAN_... */
 unsigned etcp_object_told(const etcp_object *o);
 unsigned etcp_object_peer_can(const etcp_object *o);
 
 /* What the connection agreed on, also when it has ended; NULL if nothing. */
 const etcp_cipher *etcp_object_cipher(const etcp_object *o);
 const etcp_compressor *etcp_object_compressor(const etcp_object *o);
+int etcp_object_over_tls(const etcp_object *o);
+
+/* The values of fingerprint(), peerfingerprint() and trust(), not mortal; undef where there is
+ * none. */
+SV *etcp_object_fingerprint(pTHX_ const etcp_object *o);
+SV *etcp_object_peer_fingerprint(pTHX_ const etcp_object *o);
+SV *etcp_object_trust(pTHX_ const etcp_object *o);
 
 /* Keeps the object alive until the current statement of the caller ends. */
 void etcp_object_protect(pTHX_ etcp_object *o);
@@ -69,15 +78,16 @@ void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
 /* Enters the peer's address and port into the slots _remoteip and _remoteport. */
 void etcp_object_list_peer(pTHX_ etcp_object *o);
 
-/* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor, which
- * may run because of an exception. */
+/* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor,
+ * which may run because of an exception. */
 void etcp_succeed(pTHX);
 
-/* The same after o has sent or received, if its messages are compressed or encrypted: then 0.26 did. */
+/* The same after o has sent or received, if its messages are compressed or encrypted: then 0.26
+ * did. */
 void etcp_object_succeeded(pTHX_ const etcp_object *o);
 
-/* How a method of o that failed ends, with its reason in $@: dies of it if o raises errors, otherwise
- * returns &PL_sv_undef. Call it last: nothing may be left to be released. */
+/* How a method of o that failed ends, with its reason in $@: dies of it if o raises errors,
+ * otherwise returns &PL_sv_undef. Call it last: nothing may be left to be released. */
 SV *etcp_object_failed(pTHX_ const etcp_object *o);
 
 /* Sets $@ to text and returns &PL_sv_undef: the failure value of every method. */

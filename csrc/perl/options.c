@@ -24,6 +24,7 @@ typedef enum option_form {
     FORBIDDEN_MODULES,  /* a name or a list */
     WHEN_FULL,          /* an etcp_when_full, by its word */
     COMPRESSION,        /* 'auto', 'always' or 'never' */
+    FINGERPRINTS,       /* an SV * of bytes: one or a list of texts */
     ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
 } option_form;
 
@@ -31,10 +32,10 @@ typedef enum option_form {
 typedef struct option {
     const char *name;
     option_form form;
-    int modes;       /* ETCP_FOR_...: limits are checked in any mode */
-    size_t field;    /* offset in etcp_options, for forms that fill one member */
-    NV otherwise;    /* the default, in the option's own unit */
-    unsigned bits;   /* TRUTH: what it sets */
+    int modes;     /* ETCP_FOR_...: limits are checked in any mode */
+    size_t field;  /* offset in etcp_options, for forms that fill one member */
+    NV otherwise;  /* the default, in the option's own unit */
+    unsigned bits; /* TRUTH: what it sets */
 } option;
 
 #define FIELD(member) offsetof(etcp_options, member)
@@ -72,6 +73,13 @@ static const option option_table[] = {
     {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
     {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
     {"raiseerror", SWITCH, ETCP_FOR_BOTH, FIELD(raises), 0, 0},
+    {"tlscert", TEXT, ETCP_FOR_BOTH, FIELD(tls_cert), 0, 0},
+    {"tlskey", TEXT, ETCP_FOR_BOTH, FIELD(tls_key), 0, 0},
+    {"tlsca", TEXT, ETCP_FOR_BOTH, FIELD(tls_ca), 0, 0},
+    {"tlsgroups", TEXT, ETCP_FOR_BOTH, FIELD(tls_groups), 0, 0},
+    {"tlsfingerprint", FINGERPRINTS, ETCP_FOR_BOTH, FIELD(tls_fingerprints), 0, 0},
+    {"tlsname", TEXT, ETCP_FOR_CLIENT, FIELD(tls_name), 0, 0},
+    {"tlsknownhosts", TEXT, ETCP_FOR_CLIENT, FIELD(tls_known_hosts), 0, 0},
     {"coalesce", SWITCH, ETCP_FOR_SERVER, FIELD(server.coalesce), 1, 0},
 };
 
@@ -99,6 +107,7 @@ static const char *rule_of(option_form form, NV *least)
     case FORBIDDEN_MODULES:
     case WHEN_FULL:
     case COMPRESSION:
+    case FINGERPRINTS:
     case ELSEWHERE: break;
     }
     return NULL;
@@ -137,6 +146,7 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case FORBIDDEN_MODULES:
     case WHEN_FULL:
     case COMPRESSION:
+    case FINGERPRINTS:
     case ELSEWHERE: break;
     }
 }
@@ -198,8 +208,8 @@ static void add_name(pTHX_ AV *names, SV *value)
     av_push(names, SvREFCNT_inc_simple_NN(name));
 }
 
-/* The names that an option gives, one or a list, as texts: a mortal. The array or its elements may be
- * tied, and change while they are read. */
+/* The names that an option gives, one or a list, as texts: a mortal. The array or its elements may
+ * be tied, and change while they are read. */
 static AV *names_of(pTHX_ SV *value)
 {
     AV *names = (AV *)sv_2mortal((SV *)newAV());
@@ -228,13 +238,20 @@ static const char *name_at(pTHX_ AV *names, I32 i)
 
 static int refuse_cipher(pTHX_ const option *row, SV *value)
 {
-    etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be 1 for any cipher, the name of one, or a reference "
+    etcp_fail(aTHX_ "Invalid %s '%" SVf
+                    "': must be 1 for any cipher, the name of one, or a reference "
                     "to an array of names",
               row->name, SVfARG(value));
     return 0;
 }
 
-/* A demand that is not understood must not become a weaker one: every name must be that of a cipher. */
+static int is_tls(const char *name)
+{
+    return strEQ(name, "TLS");
+}
+
+/* A demand that is not understood must not become a weaker one: every name must be that of a
+ * cipher. */
 static int read_required(pTHX_ etcp_options *options, const option *row, SV *value)
 {
     uint32_t allowed = 0;
@@ -249,13 +266,20 @@ static int read_required(pTHX_ etcp_options *options, const option *row, SV *val
     options->flags |= ETCP_REQUIRE_ENCRYPTION | ETCP_REFUSE_PLAINTEXT;
     if (!is_list(value) && strEQ(name_at(aTHX_ names, 0), "1"))
         return 1;
+    options->forbids_tls = 1;
     for (i = 0; i <= av_len(names); i++) {
         uint32_t bit = etcp_config_cipher_bit(name_at(aTHX_ names, i));
+        if (is_tls(name_at(aTHX_ names, i))) {
+            options->requires_tls = 1;
+            continue;
+        }
         if (!bit)
             return refuse_cipher(aTHX_ row, *av_fetch(names, i, 0));
         allowed |= bit;
     }
     options->ciphers &= allowed;
+    options->forbids_tls = !options->requires_tls;
+    options->requires_tls = options->requires_tls && !allowed;
     return 1;
 }
 
@@ -271,16 +295,42 @@ static void read_forbidden(pTHX_ etcp_options *options, const option *row, SV *v
 
         options->ciphers &= ~cipher;
         options->compressors &= ~compressor;
-        if (!cipher && !compressor)
-            etcp_spelling_warn(aTHX_ sv_2mortal(newSVpvf(
-                "%s names the unknown module '%" SVf "'", row->name, SVfARG(*av_fetch(names, i, 0)))));
+        if (is_tls(name_at(aTHX_ names, i)))
+            options->forbids_tls = 1;
+        else if (!cipher && !compressor)
+            etcp_spelling_warn(
+                aTHX_ sv_2mortal(newSVpvf("%s names the unknown module '%" SVf "'", row->name,
+                                          SVfARG(*av_fetch(names, i, 0)))));
     }
+}
+
+static int read_fingerprints(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    AV *names = names_of(aTHX_ value);
+    SV *all = sv_2mortal(newSVpvs(""));
+    I32 i;
+
+    for (i = 0; i <= av_len(names); i++) {
+        uint8_t fingerprint[ETCP_FINGERPRINT];
+        STRLEN len;
+        const char *text = SvPV_const(*av_fetch(names, i, 0), len);
+
+        if (etcp_fingerprint_parse(text, len, fingerprint) < 0) {
+            etcp_fail(aTHX_ "Invalid %s '%" SVf "': must be SHA256: and 64 hexadecimal digits",
+                      row->name, SVfARG(*av_fetch(names, i, 0)));
+            return 0;
+        }
+        sv_catpvn(all, (const char *)fingerprint, sizeof fingerprint);
+    }
+    options->tls_fingerprints = all;
+    return 1;
 }
 
 static int read_classes(pTHX_ etcp_options *options, const option *row, SV *value)
 {
     if (SvROK(value) && !is_list(value) && !SvAMAGIC(value)) {
-        etcp_fail(aTHX_ "Invalid %s: must be 'all', 'none' or a reference to an array of class names",
+        etcp_fail(aTHX_
+                  "Invalid %s: must be 'all', 'none' or a reference to an array of class names",
                   row->name);
         return 0;
     }
@@ -329,14 +379,15 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case TRUTH:
         if (SvTRUE(value))
             options->flags |= row->bits;
+        else
+            options->cleared |= row->bits;
         return 1;
     case SWITCH: store_number(options, row, SvTRUE(value)); return 1;
     case SECONDS_OR_DEFAULT: store_number(options, row, SvNV(value)); return 1;
-    case TEXT:
-        *(SV **)((char *)options + row->field) = etcp_arguments_text(aTHX_ value);
-        return 1;
+    case TEXT: *(SV **)((char *)options + row->field) = etcp_arguments_text(aTHX_ value); return 1;
     case SECRET: return read_secret(aTHX_ options, row, value);
     case CLASSES: return read_classes(aTHX_ options, row, value);
+    case FINGERPRINTS: return read_fingerprints(aTHX_ options, row, value);
     case REQUIRED_CIPHERS: return read_required(aTHX_ options, row, value);
     case FORBIDDEN_MODULES: read_forbidden(aTHX_ options, row, value); return 1;
     case WHEN_FULL: return read_when_full(aTHX_ options, row, value);

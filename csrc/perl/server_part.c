@@ -31,6 +31,7 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
         return;
     etcp_server_part_unlist(o);
     o->cipher = etcp_object_cipher(o);
+    o->over_tls = etcp_object_over_tls(o);
     o->compressor = etcp_object_compressor(o);
     o->told = etcp_object_told(o);
     if (o->conn)

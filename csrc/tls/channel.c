@@ -1,7 +1,5 @@
 #include "tls_private.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -20,23 +18,6 @@ enum {
 };
 
 /* ---- errors ---------------------------------------------------------------------------------- */
-
-int etcp_channel_fail(etcp_channel *ch, int code, const char *format, ...)
-{
-    va_list args;
-
-    if (ch->code)
-        return ch->code;
-    ch->code = (int8_t)code;
-    ch->error = etcp_zalloc(sizeof *ch->error);
-    if (!ch->error)
-        return code;
-    ch->error->code = code;
-    va_start(args, format);
-    (void)vsnprintf(ch->error->text, sizeof ch->error->text, format, args);
-    va_end(args);
-    return code;
-}
 
 static int fail_memory(etcp_channel *ch)
 {

@@ -23,52 +23,6 @@ enum { READ_BUFFER = 65536 };
 static const char suites[] =
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
 
-/* ---- fingerprints ---------------------------------------------------------------------------- */
-
-static const char prefix[] = "SHA256:";
-
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-int etcp_fingerprint_parse(const char *text, size_t len, uint8_t out[ETCP_FINGERPRINT])
-{
-    const char *hex = text + sizeof prefix - 1;
-    size_t i;
-
-    if (len != ETCP_FINGERPRINT_TEXT - 1 || memcmp(text, prefix, sizeof prefix - 1) != 0)
-        return ETCP_EINVAL;
-    for (i = 0; i < ETCP_FINGERPRINT; i++) {
-        int high = digit(hex[2 * i]);
-        int low = digit(hex[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return ETCP_EINVAL;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return 0;
-}
-
-void etcp_fingerprint_format(const uint8_t fingerprint[ETCP_FINGERPRINT],
-                             char text[ETCP_FINGERPRINT_TEXT])
-{
-    static const char digits[] = "0123456789abcdef";
-    char *at = text + sizeof prefix - 1;
-    size_t i;
-
-    memcpy(text, prefix, sizeof prefix);
-    for (i = 0; i < ETCP_FINGERPRINT; i++) {
-        *at++ = digits[fingerprint[i] >> 4];
-        *at++ = digits[fingerprint[i] & 15];
-    }
-    *at = '\0';
-}
-
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 /* The oldest entry of OpenSSL's queue is the cause. */

@@ -10,15 +10,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "tls/fingerprint.h"
 
 enum {
     ETCP_TLS_SERVER = 1, /* the server's end; otherwise the client's */
     ETCP_TLS_DIRECT = 2  /* TLS from the first byte: a peer without ALPN may follow */
-};
-
-enum {
-    ETCP_FINGERPRINT = 32,             /* SHA-256 of a SubjectPublicKeyInfo */
-    ETCP_FINGERPRINT_TEXT = 7 + 64 + 1 /* "SHA256:", hex digits, NUL */
 };
 
 /* What the user asks for. Strings are the caller's and copied; NULL: not given. */
@@ -55,12 +51,5 @@ const char *etcp_tls_fingerprint(const etcp_tls *tls);
 
 /* Writes the number of OpenSSL's version, such as "3.0.15", into text[0..size). Returns text. */
 const char *etcp_tls_library_version(char *text, size_t size);
-
-/* Takes such a text, digits in either case, apart. Returns 0 or ETCP_EINVAL. */
-int etcp_fingerprint_parse(const char *text, size_t len, uint8_t out[ETCP_FINGERPRINT]);
-
-/* Writes it, digits in lower case. */
-void etcp_fingerprint_format(const uint8_t fingerprint[ETCP_FINGERPRINT],
-                             char text[ETCP_FINGERPRINT_TEXT]);
 
 #endif

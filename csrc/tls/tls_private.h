@@ -55,7 +55,8 @@ struct etcp_channel {
     unsigned no_memory : 1; /* our side of the BIO had none */
 };
 
-/* Records the first error: code, and a printf-style text. Returns the code now in effect. */
+/* Records the first error: code, and a printf-style text. Returns the code now in effect
+ * (channel_error.c). */
 int etcp_channel_fail(etcp_channel *ch, int code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))

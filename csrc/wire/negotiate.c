@@ -169,13 +169,22 @@ etcp_negotiation *etcp_negotiation_clone(const etcp_negotiation *n)
     return copy;
 }
 
+static void free_inside(etcp_inside *inside)
+{
+    if (!inside)
+        return;
+    etcp_spake2_free(inside->run);
+    etcp_wipe(inside, sizeof *inside);
+    etcp_free(inside);
+}
+
 void etcp_negotiation_free(etcp_negotiation *n)
 {
     if (!n)
         return;
     etcp_buf_deinit(&n->scalar);
     etcp_buf_deinit(&n->prologue);
-    etcp_inside_free(n->inside);
+    free_inside(n->inside);
     etcp_wipe(n, sizeof *n);
     etcp_free(n);
 }

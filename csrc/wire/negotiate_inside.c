@@ -25,15 +25,6 @@ enum {
 
 enum { AAD = ETCP_INSIDE_BINDING + ETCP_INSIDE_PROLOGUE };
 
-void etcp_inside_free(etcp_inside *inside)
-{
-    if (!inside)
-        return;
-    etcp_spake2_free(inside->run);
-    etcp_wipe(inside, sizeof *inside);
-    etcp_free(inside);
-}
-
 /* ---- fields ---------------------------------------------------------------------------------- */
 
 static int malformed(etcp_session *s)

@@ -31,9 +31,6 @@ struct etcp_inside {
     uint8_t proof[ETCP_SPAKE2_PROOF]; /* server: what CP must say */
 };
 
-/* Frees, wiping. NULL does nothing. */
-void etcp_inside_free(etcp_inside *inside);
-
 /* Queues the client's HI. Returns 0 or a negative code, recorded. */
 int etcp_inside_begin(etcp_session *s);
 

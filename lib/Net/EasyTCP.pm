@@ -262,12 +262,21 @@ A client for it:
 
     $client->close;
 
+Nobody else may take part: a password at both ends, and TLS whatever happens.
+
+    my @secure = (password => $password, requireencryption => 'TLS');
+    my $server = Net::EasyTCP->new(mode => 'server', port => 2345, @secure)
+        or die "Cannot create server: $@\n";
+    my $client = Net::EasyTCP->new(mode => 'client', host => 'localhost', port => 2345, @secure)
+        or die "Cannot connect: $@\n";
+
 =head1 DESCRIPTION
 
 Net::EasyTCP turns a TCP connection into a channel for messages. What one end gives to L</send> comes
 out of the other end in one piece, whether it was a string of any bytes and any length or a reference
-to a structure. The two ends agree on a compressor and on a cipher by themselves, and check a password
-if the server has one.
+to a structure. The two ends agree on a compressor by themselves, and check a password if the server has
+one. Two ends of version 1.10 or later speak TLS 1.3 without being told to; an older one gets the best cipher
+that it knows. See L</SECURITY>.
 
 Version 1 is a new implementation, in C, of the module that Mina Naguib published from 2002 to 2004. It
 has the same interface and speaks the same protocol: programs written for any earlier release run
@@ -313,8 +322,8 @@ choose (L</port, localip> tells which).
 =item password
 
 On a server: clients must know it. On a client: what the server is given when it asks. The password also
-becomes part of the keys of most ciphers. See L</SECURITY> for what it is worth: only its first eight
-characters are compared.
+becomes part of the keys of most ciphers. See L</SECURITY> for what it is worth: over TLS all of it counts and
+guesses need a connection each; without TLS only its first eight characters are compared.
 
 =item donotcompress, donotencrypt
 
@@ -350,9 +359,32 @@ C<undef> with a text in C<$@> that names the class, and the connection goes on.
 
 =item requireencryption
 
-1: the connection is given up unless a cipher was agreed, and every message that arrives must be
-encrypted. The name of a cipher, or a reference to an array of names: it must be one of these. Anything
-else that is true is an error, names that are not listed in L</COMPRESSION AND ENCRYPTION> included.
+1: the connection is given up unless TLS or a cipher was agreed, and every message that arrives must be
+encrypted. C<TLS>, the name of a cipher, or a reference to an array of names: it must be one of these; peers that do
+not speak TLS are refused where it is the only one. Anything else that is true is an error, names that are not listed
+in L</COMPRESSION AND ENCRYPTION> included.
+
+=item tlscert, tlskey
+
+Files with a certificate (a chain, the own one first) and its key, in PEM. C<tlskey> alone: the key is made if the
+file does not exist, readable by its owner only, and a certificate is made from it. Without either, a server
+makes a new key in C<new>, and a client has none.
+
+=item tlsca
+
+A file with certificates of authorities, in PEM: the peer's certificate must lead to one of them and, on a
+client, be for the host (see C<tlsname>). On a server: clients must have such a certificate.
+
+=item tlsfingerprint
+
+The fingerprint of the peer's key, or a reference to an array of them: C<SHA256:> and 64 hexadecimal digits of the
+SHA-256 of its SubjectPublicKeyInfo, as L</fingerprint> gives it. Another key is refused. Needs a peer with
+C<tlskey> or C<tlscert>, since a key that is made in C<new> is another one each time.
+
+=item tlsgroups
+
+The key exchanges to use, as OpenSSL lists them: C<'X25519:P-256'>. The default is the library's; from OpenSSL 3.5
+on it begins with X25519MLKEM768, which withstands quantum computers and takes 2300 bytes more for each connection.
 
 =item maxmessage
 
@@ -412,6 +444,18 @@ C<port>.
 =item timeout
 
 Seconds that the TCP connection may take to be made, 30 by default; 0 is the default too.
+
+=item tlsname
+
+The name in the server's certificate, if it is not C<host>.
+
+=item tlsknownhosts
+
+A file in which the keys of servers are noted when they are met for the first time, as C<host:port SHA256:...>, and
+compared afterwards: a server with another key is refused. Made if it does not exist.
+
+A client that is given C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts> speaks nothing but TLS. Of several of them the
+first of this order counts.
 
 =item requirepassword
 
@@ -589,13 +633,26 @@ milliseconds.
 
     my $name = $client->encryption;    # [C][H]
 
-The name of the cipher in use, or C<undef>.
+C<TLS>, or the name of the cipher in use, or C<undef>.
+
+=head2 fingerprint
+
+    my $fingerprint = $object->fingerprint;    # [S][C][H]
+
+The fingerprint of the key that this end shows over TLS, for C<tlsfingerprint> at the other end. C<undef> if it has
+none.
 
 =head2 mode
 
     my $mode = $object->mode;    # [S][C][H]
 
 C<"server"> or C<"client">; C<"client"> for hybrid objects too.
+
+=head2 peerfingerprint
+
+    my $fingerprint = $client->peerfingerprint;    # [C][H]
+
+The fingerprint of the key that the other end showed over TLS, or C<undef>.
 
 =head2 pending
 
@@ -731,6 +788,14 @@ before such a sleep, after it. The server's socket stays open: C<start> may be c
 Makes C<start> return when the callback that is running returns. Messages that have come in but were not
 handled stay: the next C<start> or C<do_one_loop> goes on with them. Returns true.
 
+=head2 trust
+
+    my $trust = $client->trust;    # [C][H]
+
+Why this end believes, over TLS, that the other one is who it should be: C<password> (it knows the password, and
+nobody is in between), C<fingerprint>, C<ca>, C<knownhost>, C<firstuse> (noted now by C<tlsknownhosts>), or C<undef>:
+nothing was asked of it.
+
 =head1 CALLBACKS
 
 Each but C<error> is called with the hybrid object of the client that it is about.
@@ -829,7 +894,10 @@ it, needs C<< EV::default_loop->loop_fork >>; POE needs C<< POE::Kernel->has_for
 
 =head1 COMPRESSION AND ENCRYPTION
 
-The names are those of the CPAN modules whose formats are spoken, best first; none of them is needed.
+Two peers of version 1.10 or later speak TLS 1.3 by OpenSSL, unless C<donotencrypt> or
+C<< donotencryptwith => 'TLS' >> is set at either end, or the program has loaded L<threads> when the object is made
+and does not require TLS. Otherwise one of the ciphers below is used. Their names are those of the CPAN modules whose
+formats are spoken, best first; none of them is needed.
 
 =over
 
@@ -861,9 +929,47 @@ too, these ciphers are not offered; if one is required, the error says which cal
 
 =head1 SECURITY
 
-The protocol dates from 2002. Its encryption keeps out a casual reader and no more: without a password the
+Two peers of version 1.10 or later speak TLS 1.3: nobody who only reads the traffic learns anything but when and
+how much is sent. Who is at the other end is another question, which a password or the server's key answers. The table
+says what holds against somebody in the middle, who may change, hold back and answer everything.
+
+    at the client                    at the server      against a reader  against someone in the middle
+    -------------------------------  -----------------  ----------------  ---------------------------------
+    nothing                          nothing            TLS               none: TLS can be taken away, and
+                                                                          the server be played
+    requireencryption => 'TLS'       any                TLS               the server can be played
+    password                         password           TLS               found out, unless an old peer is
+                                                                          played: see below
+    password and                     password and       TLS               secure
+      requireencryption => 'TLS'       the same
+    tlsfingerprint                   tlskey             TLS               the server is the right one
+    tlsca                            tlscert, tlskey    TLS               the server is the right one
+    tlsknownhosts                    tlskey             TLS               the same from the second time on
+    any of the last three            tlsca or           TLS               both are the right ones
+                                     tlsfingerprint
+
+B<With a password, set C<< requireencryption => 'TLS' >> at both ends as soon as both are 1.10.> It is proven by SPAKE2
+(RFC 9382): each connection is worth one guess, all characters count, nothing that crosses the network can be
+tested against guesses, and a proof is good for one connection only. Guesses are limited by nothing else, so it
+should not be a word. Without C<requireencryption> old peers are spoken to, and whoever plays an old server, or
+takes the offer of TLS away, gets a hash of the first eight characters. Between two new peers that is found out: a
+server that offers TLS marks the salt of that hash, and a client that sees the mark without the offer gives up before
+it hashes. (A release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again
+helps.) A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
+
+A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns that off.
+
+Messages are compressed one by one, before they are encrypted. Where a message holds a secret together with text that
+somebody else chose, its length tells something of the secret: use two messages, or C<donotcompress>.
+
+A process that forks keeps its connections until it or the child uses one: whichever does first has it from then on,
+and the other one gets C<The TLS connection belongs to another process>. Closing is no use, so that a child may serve
+a client while the parent closes its copy. A TLS connection cannot be used in another thread.
+
+=head2 Without TLS
+
+The protocol dates from 2002. Its own encryption keeps out a casual reader and no more: without a password the
 keys cross the network in clear text, nobody proves who they are, and nothing detects changed messages.
-B<For anything that matters, run the connection through TLS, SSH or a VPN.>
 
     what is negotiated      against a reader of the traffic   against someone in the middle
     ----------------------  --------------------------------  -----------------------------
@@ -879,6 +985,8 @@ RC4, where whoever can change the traffic chooses which bits of a message turn o
 ciphers.
 
 The password itself is compared by DES crypt(3): eight characters of seven bits count.
+
+=head2 Against what peers may do
 
 What this release does about the weaknesses of its predecessors:
 
@@ -947,6 +1055,11 @@ refused as perl's own C<connect> and C<bind> do: C<new> dies.
 =head1 DIFFERENCES FROM 0.26
 
 =over
+
+=item *
+
+Peers of version 1.10 speak TLS with each other, and C<encryption> says so. A wrong password is told there as
+C<The server does not know the password>.
 
 =item *
 

@@ -200,6 +200,40 @@ static void test_closing(void)
     world_stop(&w);
 }
 
+static size_t last_len;
+
+static void send_and_close(world *w, etcp_server_event *e)
+{
+    (void)w;
+    if (e->type != ETCP_SERVER_MESSAGE)
+        return;
+    (void)etcp_conn_send(e->conn, 0, big, last_len, NULL, NULL);
+    etcp_conn_close(e->conn);
+}
+
+/* The last message and the end that are read at once: wherever the message is put, it comes first.
+ */
+static void test_last_words(void)
+{
+    unsigned lost = 0;
+    world w;
+
+    start(&w, NULL, NULL);
+    w.on_event = send_and_close;
+    for (last_len = 1; last_len < 200000; last_len += last_len < 20000 ? 1621 : 12345) {
+        etcp_conn *c = world_dial(&w);
+        etcp_event event;
+
+        (void)world_send(c, "hello");
+        world_pump(&w);
+        if (world_wait(c, 10000, &event) != 1 || event.len != last_len)
+            lost++;
+        etcp_conn_unref(c);
+    }
+    tap_is_int((int)lost, 0, "no last message is lost");
+    world_stop(&w);
+}
+
 /* ---- passwords ------------------------------------------------------------------------------- */
 
 static void test_passwords(void)
@@ -346,6 +380,7 @@ int main(void)
     test_messages();
     test_pipelining();
     test_closing();
+    test_last_words();
     test_passwords();
     test_forks();
     etcp_tls_unref(server_tls);
