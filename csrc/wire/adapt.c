@@ -25,6 +25,8 @@ enum {
     PATH_WIRE_MIN = 8192,
     GUESSED_BUFFER = 64 << 10,
     REFUSED_US = 500000,
+    DOUBT_US = 2000000, /* at first; each time it was right, twice as long */
+    DOUBT_MAX_US = 64000000,
     RECEIVER_NS = 8000 /* what a receiver in Perl does for any message */
 };
 
@@ -33,11 +35,8 @@ enum {
 #define RATE_START UINT64_C(40000000) /* more would fill the buffer of a slow link unpacked */
 #define FIRST_WINDOW UINT64_C(65536)
 
-/* A peer, or a tunnel, that takes less is a link, wherever it is; one that takes more than the
- * second was only slow for a while. In between compressing could cost its reader more than it
- * saves. */
+/* A peer that takes less is a link, wherever it is: a tunnel may begin there. */
 #define SLOW_READER UINT64_C(20000000)
-#define FAST_READER UINT64_C(60000000)
 
 /* ---- what codecs cost before they were measured ---------------------------------------------- */
 
@@ -295,6 +294,24 @@ static void note_share(etcp_adapt *a, uint64_t now_us)
     a->share_work_us = 0;
 }
 
+/* Either a tunnel begins here, or the machine is so busy that nobody reads. Nothing tells them
+ * apart but trying again, less and less often. */
+static void doubt_same_host(etcp_adapt *a, uint64_t rate)
+{
+    a->same_host = 0;
+    a->known = 0;
+    a->doubt_us = clamp(2 * a->doubt_us, DOUBT_US, DOUBT_MAX_US);
+    a->doubt_until_us = a->at_us + a->doubt_us;
+    set_rate(a, rate);
+}
+
+static void end_doubt(etcp_adapt *a)
+{
+    a->same_host = 1;
+    a->doubt_until_us = 0;
+    set_rate(a, RATE_MAX);
+}
+
 /* A link within this host is no link; but what reads from it may be the end of a tunnel. */
 static void watch_same_host(etcp_adapt *a, uint64_t done, uint64_t passed, uint64_t queued,
                             int was_blocked)
@@ -310,11 +327,8 @@ static void watch_same_host(etcp_adapt *a, uint64_t done, uint64_t passed, uint6
         return;
     const uint64_t rate = scaled(a->refused_bytes, 1000000, a->refused_us);
 
-    if (a->same_host == 1 && rate < SLOW_READER) {
-        a->same_host = 0;
-        a->known = 0;
-        set_rate(a, rate);
-    }
+    if (a->same_host && rate < SLOW_READER)
+        doubt_same_host(a, rate);
     a->refused_us = 0;
     a->refused_bytes = 0;
 }
@@ -350,6 +364,8 @@ void etcp_adapt_look(etcp_adapt *a, uint64_t now_us, uint64_t queued, uint64_t o
 
     note_share(a, now_us > a->share_since_us ? now_us : a->share_since_us);
     watch_same_host(a, done, passed, queued, was_blocked);
+    if (a->doubt_until_us && now_us > a->doubt_until_us)
+        end_doubt(a);
     if ((a->queued || !a->known) && queued) {
         idle_us = add_sample(a, done, passed, queued, was_blocked);
     } else {

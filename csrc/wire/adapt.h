@@ -78,11 +78,13 @@ typedef struct etcp_adapt {
     uint64_t sample_idle_us; /* of which nothing could be acknowledged */
     uint8_t sample_blocked;
 
-    uint8_t known;            /* the rate was measured at least once */
-    uint8_t same_host;        /* there is no link, as far as we know */
+    uint8_t known;     /* the rate was measured at least once */
+    uint8_t same_host; /* there is no link, as far as we know; 0 too while that is in doubt */
     uint8_t receiver_limited; /* the peer does not read as fast as the link could bring */
     uint64_t refused_us;      /* for how long the kernel has refused bytes of a link on this host */
     uint64_t refused_bytes;   /* and how many it took in that time */
+    uint64_t doubt_us;        /* for how long a peer on this host is taken for the end of a link, */
+    uint64_t doubt_until_us;  /* and until when; 0: it is not */
 
     /* how much of the time goes into compressing */
     uint64_t share_since_us;

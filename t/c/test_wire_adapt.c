@@ -195,6 +195,16 @@ static void test_same_host(void)
     tap_ok(!a.same_host && is_near(a.rate, 2500000), "one that is slow for longer is measured");
     tap_is_int(etcp_adapt_choose(&a, ETCP_CONTENT_TEXT, 262144, ALL), ETCP_CODEC_ZLIB6,
                "and its bytes are counted");
+    run_looks(&a, &now, 2500000, 1600, 1 << 20, 1);
+    tap_ok(a.same_host, "after two seconds it is tried again");
+    run_looks(&a, &now, 2500000, 1000, 1 << 20, 1);
+    tap_ok(!a.same_host, "and found as slow as before");
+    run_looks(&a, &now, 2500000, 2900, 1 << 20, 1);
+    tap_ok(!a.same_host, "for longer this time");
+    run_looks(&a, &now, 2500000, 500, 1 << 20, 1);
+    tap_ok(a.same_host, "but not for ever");
+    run_looks(&a, &now, 500000000, 2000, 1 << 20, 1);
+    tap_ok(a.same_host, "one that reads again is no link any more");
 }
 
 static void test_path(void)
