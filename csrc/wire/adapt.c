@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 enum {
     RATIO_ONE = 4096,
     RATIO_MAX = RATIO_ONE + RATIO_ONE / 20,
@@ -60,11 +62,6 @@ static const guess guesses[ETCP_CODECS] = {
 static unsigned size_class(size_t n)
 {
     return n < 512 ? 0 : n < ETCP_ADAPT_LARGE ? 1 : 2;
-}
-
-static etcp_estimate *estimate_of(etcp_adapt *a, etcp_content content, unsigned size, int codec)
-{
-    return &a->estimates[content][size][codec - 1];
 }
 
 static uint32_t now_ms(const etcp_adapt *a)
@@ -135,18 +132,6 @@ static uint64_t bytes_in(uint64_t rate, uint64_t us)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void guess_all(etcp_adapt *a)
-{
-    for (int content = 0; content < ETCP_CONTENTS; content++)
-        for (unsigned size = 0; size < ETCP_ADAPT_SIZES; size++)
-            for (int c = 1; c < ETCP_CODECS; c++) {
-                etcp_estimate *e = estimate_of(a, (etcp_content)content, size, c);
-
-                e->ratio = (uint16_t)(guesses[c].ratio[size] * RATIO_ONE / 100);
-                e->cost = (uint16_t)(guesses[c].cost[size] * COST_ONE / 10);
-            }
-}
-
 /* No link at all: only work counts. */
 static int has_no_link(const etcp_adapt *a)
 {
@@ -173,7 +158,46 @@ void etcp_adapt_init(etcp_adapt *a, uint64_t now_us, int same_host, int is_seale
         a->busy_us = info->busy_us;
         a->limited_us = info->limited_us;
     }
-    guess_all(a);
+}
+
+void etcp_adapt_deinit(etcp_adapt *a)
+{
+    etcp_free(a->sorts);
+    a->sorts = NULL;
+    a->sort_count = 0;
+}
+
+/* ---- sorts of messages ----------------------------------------------------------------------- */
+
+static etcp_sort *find_sort(const etcp_adapt *a, etcp_content content, unsigned size)
+{
+    for (unsigned i = 0; i < a->sort_count; i++)
+        if (a->sorts[i].content == content && a->sorts[i].size == size)
+            return &a->sorts[i];
+    return NULL;
+}
+
+/* The same, with guesses for one that was not met before; NULL: there is no memory. */
+static etcp_sort *get_sort(etcp_adapt *a, etcp_content content, unsigned size)
+{
+    etcp_sort *sort = find_sort(a, content, size);
+    etcp_sort *more;
+
+    if (sort)
+        return sort;
+    more = etcp_realloc(a->sorts, (a->sort_count + 1u) * sizeof *more);
+    if (!more)
+        return NULL;
+    a->sorts = more;
+    sort = &more[a->sort_count++];
+    memset(sort, 0, sizeof *sort);
+    sort->content = (uint8_t)content;
+    sort->size = (uint8_t)size;
+    for (int c = 1; c < ETCP_CODECS; c++) {
+        sort->estimates[c - 1].ratio = (uint16_t)(guesses[c].ratio[size] * RATIO_ONE / 100);
+        sort->estimates[c - 1].cost = (uint16_t)(guesses[c].cost[size] * COST_ONE / 10);
+    }
+    return sort;
 }
 
 /* ---- content --------------------------------------------------------------------------------- */
@@ -379,7 +403,8 @@ void etcp_adapt_look(etcp_adapt *a, uint64_t now_us, uint64_t queued, uint64_t o
     a->written = 0;
     a->messages = 0;
     update_hidden(a);
-    memset(a->cached, 0, sizeof a->cached);
+    for (unsigned i = 0; i < a->sort_count; i++)
+        a->sorts[i].cached = 0;
 }
 
 int etcp_adapt_wants_path(const etcp_adapt *a)
@@ -455,11 +480,11 @@ static uint64_t cost_at_best(const question *q, const etcp_estimate *e, int code
 }
 
 /* A stale codec that may be better than its estimate says and best then; NONE: there is none. */
-static etcp_codec find_hopeful(const question *q, etcp_content content, unsigned allowed,
+static etcp_codec find_hopeful(const question *q, const etcp_sort *sort, unsigned allowed,
                                etcp_codec best, uint64_t least)
 {
     for (int c = 1; c < ETCP_CODECS; c++) {
-        const etcp_estimate *e = &q->a->estimates[content][q->size][c - 1];
+        const etcp_estimate *e = &sort->estimates[c - 1];
 
         if ((allowed >> c & 1) && c != (int)best && is_stale(q->a, e) &&
             cost_at_best(q, e, c) < least)
@@ -468,7 +493,7 @@ static etcp_codec find_hopeful(const question *q, etcp_content content, unsigned
     return ETCP_CODEC_NONE;
 }
 
-static etcp_codec find_best(const question *q, etcp_content content, unsigned allowed,
+static etcp_codec find_best(const question *q, const etcp_sort *sort, unsigned allowed,
                             uint64_t *least)
 {
     etcp_codec best = ETCP_CODEC_NONE;
@@ -477,7 +502,7 @@ static etcp_codec find_best(const question *q, etcp_content content, unsigned al
     for (int c = 1; c < ETCP_CODECS; c++) {
         if (!(allowed >> c & 1))
             continue;
-        const uint64_t cost = cost_by_estimate(q, &q->a->estimates[content][q->size][c - 1], c);
+        const uint64_t cost = cost_by_estimate(q, &sort->estimates[c - 1], c);
 
         if (cost < *least) {
             *least = cost;
@@ -512,26 +537,26 @@ static void ask(question *q, const etcp_adapt *a, size_t n)
 
 etcp_codec etcp_adapt_choose(etcp_adapt *a, etcp_content content, size_t n, unsigned allowed)
 {
-    const unsigned size = size_class(n);
-    uint8_t *count = &a->counts[content][size];
-    uint8_t *cached = &a->cached[content][size];
+    etcp_sort *sort = get_sort(a, content, size_class(n));
     uint64_t least;
     question q;
 
-    if (*cached)
-        return (etcp_codec)(*cached - 1);
+    if (!sort)
+        return ETCP_CODEC_NONE;
+    if (sort->cached)
+        return (etcp_codec)(sort->cached - 1);
     ask(&q, a, n);
-    const etcp_codec best = find_best(&q, content, allowed, &least);
+    const etcp_codec best = find_best(&q, sort, allowed, &least);
 
-    if (++*count >= EXPLORE_AFTER) {
-        const etcp_codec hopeful = find_hopeful(&q, content, allowed, best, least);
+    if (++sort->count >= EXPLORE_AFTER) {
+        const etcp_codec hopeful = find_hopeful(&q, sort, allowed, best, least);
 
-        *count = hopeful ? 0 : EXPLORE_AGAIN;
+        sort->count = hopeful ? 0 : EXPLORE_AGAIN;
         if (hopeful)
             return hopeful;
     }
     if (n < ETCP_ADAPT_LARGE)
-        *cached = (uint8_t)(best + 1);
+        sort->cached = (uint8_t)(best + 1);
     return best;
 }
 
@@ -553,11 +578,11 @@ static unsigned weight_of(const etcp_adapt *a, const etcp_estimate *e, uint64_t 
 }
 
 /* Codecs not used of late change as the one in use did. */
-static void follow(etcp_adapt *a, etcp_content content, unsigned size, const etcp_estimate *before,
+static void follow(const etcp_adapt *a, etcp_sort *sort, const etcp_estimate *before,
                    const etcp_estimate *after)
 {
     for (int c = 1; c < ETCP_CODECS; c++) {
-        etcp_estimate *e = estimate_of(a, content, size, c);
+        etcp_estimate *e = &sort->estimates[c - 1];
 
         if (e == after || !is_stale(a, e))
             continue;
@@ -569,13 +594,13 @@ static void follow(etcp_adapt *a, etcp_content content, unsigned size, const etc
 void etcp_adapt_packed(etcp_adapt *a, etcp_codec codec, etcp_content content, size_t n, size_t wire,
                        uint64_t work_us)
 {
-    const unsigned size = size_class(n);
+    etcp_sort *sort = get_sort(a, content, size_class(n));
     etcp_estimate *e;
     etcp_estimate before;
 
-    if (codec == ETCP_CODEC_NONE || n == 0)
+    if (codec == ETCP_CODEC_NONE || n == 0 || !sort)
         return;
-    e = estimate_of(a, content, size, codec);
+    e = &sort->estimates[codec - 1];
     before = *e;
     const uint64_t ratio = clamp(scaled(wire, RATIO_ONE, n), 1, RATIO_MAX);
 
@@ -593,7 +618,7 @@ void etcp_adapt_packed(etcp_adapt *a, etcp_codec codec, etcp_content content, si
     a->share_work_us += work_us;
     a->packed_us += work_us;
     e->used_ms = now_ms(a) ? now_ms(a) : 1;
-    follow(a, content, size, &before, e);
+    follow(a, sort, &before, e);
 }
 
 void etcp_adapt_sent(etcp_adapt *a, size_t wire)

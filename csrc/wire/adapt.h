@@ -1,5 +1,5 @@
 /* Which compressor, if any, a message should go through: a cost model of one connection, fed with
- * what was measured. Pure: no clock, no socket, no memory of its own; the same numbers in give the
+ * what was measured. Pure: no clock, no socket; the same numbers in give the
  * same choice out. Whole numbers only, so that every machine decides alike.
  *
  * A message of n bytes costs, with compressor c,
@@ -60,6 +60,15 @@ typedef struct etcp_estimate {
     uint32_t used_ms; /* when it was used last; 0: never, the numbers are a guess */
 } etcp_estimate;
 
+/* Messages of one content and class of size. */
+typedef struct etcp_sort {
+    uint8_t content;
+    uint8_t size;
+    uint8_t count;                            /* decisions since a stale codec was tried */
+    uint8_t cached;                           /* a codec + 1; 0: none cached */
+    etcp_estimate estimates[ETCP_CODECS - 1]; /* from LZF on */
+} etcp_sort;
+
 typedef struct etcp_adapt {
     uint64_t at_us;      /* of the last look */
     uint64_t queued;     /* bytes sent and not acknowledged, at the last look */
@@ -97,9 +106,8 @@ typedef struct etcp_adapt {
     uint64_t limited_us;
     uint64_t last_wire; /* bytes of the last message */
 
-    uint8_t counts[ETCP_CONTENTS][ETCP_ADAPT_SIZES]; /* decisions since a stale codec was tried */
-    uint8_t cached[ETCP_CONTENTS][ETCP_ADAPT_SIZES]; /* a codec + 1; 0: none cached */
-    etcp_estimate estimates[ETCP_CONTENTS][ETCP_ADAPT_SIZES][ETCP_CODECS - 1]; /* from LZF on */
+    etcp_sort *sorts; /* those that were met: most connections carry one or two */
+    uint8_t sort_count;
 } etcp_adapt;
 
 /* What the kernel knows of a connection; zeros where it does not say. */
@@ -114,9 +122,12 @@ typedef struct etcp_path_info {
 #define ETCP_QUEUED_UNKNOWN UINT64_MAX
 
 /* Begins with guesses. same_host: the peer is on this machine. is_sealed: there is a cipher. info
- * may be NULL. Nothing is allocated; forget the structure to end it. */
+ * may be NULL. Nothing is allocated before the first choice. */
 void etcp_adapt_init(etcp_adapt *a, uint64_t now_us, int same_host, int is_sealed,
                      const etcp_path_info *info);
+
+/* Frees what was learnt. */
+void etcp_adapt_deinit(etcp_adapt *a);
 
 /* What kind of content this is, by at most 32 of its bytes. */
 etcp_content etcp_adapt_content(const uint8_t *bytes, size_t len);
@@ -134,7 +145,8 @@ void etcp_adapt_look(etcp_adapt *a, uint64_t now_us, uint64_t queued, uint64_t o
 int etcp_adapt_wants_path(const etcp_adapt *a);
 void etcp_adapt_path(etcp_adapt *a, const etcp_path_info *info);
 
-/* The codec for a message of n bytes. allowed: a set of codecs. */
+/* The codec for a message of n bytes. allowed: a set of codecs. NONE also where there is no memory
+ * for what is to be learnt. */
 etcp_codec etcp_adapt_choose(etcp_adapt *a, etcp_content content, size_t n, unsigned allowed);
 
 /* What became of it: n bytes became wire (n or more: it did not pay). work_us: how long that took;

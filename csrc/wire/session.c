@@ -90,6 +90,8 @@ void etcp_session_free(etcp_session *s)
         return;
     etcp_session_drop_incoming(s);
     etcp_negotiation_free(s->negotiation);
+    if (s->adapt)
+        etcp_adapt_deinit(s->adapt);
     etcp_free(s->adapt);
     etcp_transform_deinit(&s->transform);
     etcp_buf_deinit(&s->input);

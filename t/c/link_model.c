@@ -327,6 +327,7 @@ void model_run(const model *m, int codec, model_result *out)
         if ((w.receiver_free - began) / 500000000 < MODEL_WINDOWS_MAX)
             out->windows[(w.receiver_free - began) / 500000000] += m->size;
     }
+    etcp_adapt_deinit(&adapt);
     out->latency_us = latency / 1000 / number;
     out->messages = number;
     /* What is still on its way took longer than the rest. */

@@ -66,6 +66,7 @@ static void test_decisions(void)
         tap_is_int(first, d->codec, "%s", d->name);
         tap_is_int(etcp_adapt_choose(&a, ETCP_CONTENT_RECORDS, d->n, d->allowed), first,
                    "%s: the same again", d->name);
+        etcp_adapt_deinit(&a);
     }
 }
 
@@ -100,6 +101,7 @@ static void test_price(void)
                "whose work is all there is pays the least");
     a.share = 0;
     tap_is_int(etcp_adapt_own_price(&a, 1000), 1000, "whose is none pays all");
+    etcp_adapt_deinit(&a);
 }
 
 /* ---- the rate -------------------------------------------------------------------------------- */
@@ -138,6 +140,7 @@ static void test_rates(void)
         tap_ok(is_near(a.rate, rates[i] / 50), "and a fiftieth of it a second later");
         run_looks(&a, &now, rates[i], 1500, 100000, 1);
         tap_ok(is_near(a.rate, rates[i]), "and the old rate after another");
+        etcp_adapt_deinit(&a);
     }
 }
 
@@ -163,6 +166,7 @@ static void test_what_is_no_limit(void)
     tap_is_int((long long)a.rate, (long long)rate, "ten idle seconds change nothing");
     run_looks(&a, &now, 2000000, 2000, 2000000, 0);
     tap_ok(is_near(a.rate, 2000000), "a queue that stands proves a limit");
+    etcp_adapt_deinit(&a);
 }
 
 static void test_hope(void)
@@ -178,6 +182,7 @@ static void test_hope(void)
     }
     tap_ok(a.rate > 40000000, "a link that waits for the compressor may be faster: %lu",
            (unsigned long)a.rate);
+    etcp_adapt_deinit(&a);
 }
 
 static void test_same_host(void)
@@ -205,6 +210,7 @@ static void test_same_host(void)
     tap_ok(a.same_host, "but not for ever");
     run_looks(&a, &now, 500000000, 2000, 1 << 20, 1);
     tap_ok(a.same_host, "one that reads again is no link any more");
+    etcp_adapt_deinit(&a);
 }
 
 static void test_path(void)
@@ -233,6 +239,7 @@ static void test_path(void)
         etcp_adapt_path(&a, &info);
     tap_ok(is_near(a.rate, 2500000), "what a kernel measured of a single message counts");
     tap_ok(!etcp_adapt_wants_path(&a), "it is not asked again at once");
+    etcp_adapt_deinit(&a);
 }
 
 /* No input may divide by zero, overflow or turn time back. */
@@ -258,6 +265,7 @@ static void test_extremes(void)
         etcp_adapt_look(&a, y, z, 0, 1);
         wrong += etcp_adapt_choose(&a, ETCP_CONTENT_TEXT, (size_t)z, ALL) >= ETCP_CODECS;
         wrong += a.rate < 1000 || a.rate > 4000000000u;
+        etcp_adapt_deinit(&a);
     }
     tap_is_int(wrong, 0, "extreme values give legal decisions");
 }
@@ -276,6 +284,7 @@ static void test_unknown_queue(void)
     }
     tap_ok(a.rate > 1000000 && a.rate < 6000000, "without a count of the kernel: %lu for 2500000",
            (unsigned long)a.rate);
+    etcp_adapt_deinit(&a);
 }
 
 /* ---- learning -------------------------------------------------------------------------------- */
@@ -299,6 +308,7 @@ static void test_learning(void)
         etcp_adapt_packed(&a, ETCP_CODEC_ZLIB1, ETCP_CONTENT_TEXT, 65536, 2000, 300);
     tap_ok(etcp_adapt_choose(&a, ETCP_CONTENT_TEXT, 65536, ALL) != ETCP_CODEC_NONE,
            "and a jump of the ratio is believed at once");
+    etcp_adapt_deinit(&a);
 }
 
 static void test_looks_wanted(void)
@@ -311,6 +321,7 @@ static void test_looks_wanted(void)
     for (int i = 0; i < 64; i++)
         etcp_adapt_sent(&a, 100);
     tap_ok(etcp_adapt_wants_look(&a, 240), "and so do many");
+    etcp_adapt_deinit(&a);
 }
 
 static void test_content(void)
