@@ -264,7 +264,11 @@ PPCODE:
     USABLE_SERVERS_ONLY(self, "addclientip");
     etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i++) {
-        if (etcp_server_allow(self->srv->core, SvPV_nolen_const(ST(i))) < 0)
+        const char *address = SvPV_nolen_const(ST(i));
+        int rc = etcp_server_allow(self->srv->core, address);
+        if (rc == ETCP_EINVAL)
+            RETURN_FAILURE(self, "'%s' is not an address", address);
+        if (rc < 0)
             RETURN_FAILURE(self, "Out of memory");
     }
     XSRETURN_IV(1);
@@ -277,9 +281,38 @@ PREINIT:
 PPCODE:
     USABLE_SERVERS_ONLY(self, "deleteclientip");
     etcp_arguments_hold(aTHX_ self, ax, items);
-    for (i = 1; i < items; i++)
-        etcp_server_disallow(self->srv->core, SvPV_nolen_const(ST(i)));
+    for (i = 1; i < items; i++) {
+        const char *address = SvPV_nolen_const(ST(i));
+        if (etcp_server_disallow(self->srv->core, address) < 0)
+            RETURN_FAILURE(self, "'%s' is not an address", address);
+    }
     XSRETURN_IV(1);
+
+void
+_adopt(self, fd)
+    etcp_object *self
+    int fd
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "adopt");
+    if (!etcp_server_part_adopt(aTHX_ self, fd))
+        RETURN_SV(etcp_object_failed(aTHX_ self));
+    XSRETURN_YES;
+
+void
+finish(self, seconds = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *seconds
+PREINIT:
+    NV spread;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "finish");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    SvGETMAGIC(seconds);
+    spread = SvOK(seconds) ? SvNV_nomg(seconds) : 30;
+    if (!(spread >= 0) || spread > 86400)
+        RETURN_FAILURE(self, "Invalid seconds '%" SVf "': must be between 0 and 86400", SVfARG(seconds));
+    etcp_server_part_finish(aTHX_ self, (unsigned)(spread * 1000));
+    XSRETURN_YES;
 
 void
 send(self, data = &PL_sv_undef, ...)

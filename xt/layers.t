@@ -43,9 +43,9 @@ for my $layer (sort keys %may_include) {
 }
 # Within csrc/net/, each module may use those before it only.
 my @net_order = qw(
-    clock socket split process deadline_list poller alarm output_queue
+    clock socket split local_socket address_list address_count process deadline_list poller alarm output_queue
     claim tunnel spoken loop listener conn conn_output conn_tunnel conn_input conn_negotiate conn_close dial
-    server_accept server_clients server server_loop
+    server_accept server_clients server_finish server server_loop
 );
 
 my %text = map { $_ => code_of($_) } glob 'csrc/*/*.[ch]';

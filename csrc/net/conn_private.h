@@ -81,6 +81,7 @@ struct etcp_conn {
     unsigned selected : 1;     /* for a broadcast: see etcp_server_broadcast */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned is_counted : 1;   /* as one of the process's connections */
+    unsigned is_tallied : 1;   /* as one of its address's, by its server */
 };
 
 /* What one reading brought. */

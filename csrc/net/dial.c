@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "conn_private.h"
 #include "spoken.h"
+#include "local_socket.h"
 
 typedef enum dial_step {
     STEP_BEGIN,
@@ -19,7 +20,7 @@ typedef enum dial_step {
 
 struct etcp_dial {
     dial_step step;
-    char *host;
+    char *host; /* NULL: port is the path of a Unix-domain socket */
     char *port;
     unsigned connect_timeout_ms;
     unsigned negotiation_timeout_ms;
@@ -30,6 +31,8 @@ struct etcp_dial {
 
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
+    struct addrinfo local_info;     /* what address points to, if it is a path */
+    struct sockaddr_un local;
     int fd;
     uint64_t started_ms; /* connecting */
     uint64_t until_ms;   /* for this address, later for the negotiation; UINT64_MAX: for ever */
@@ -48,9 +51,9 @@ int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_m
     if (!d)
         return ETCP_ENOMEM;
     d->fd = -1;
-    d->host = etcp_memdup(host, strlen(host));
+    d->host = host ? etcp_memdup(host, strlen(host)) : NULL;
     d->port = etcp_memdup(port, strlen(port));
-    if (!d->host || !d->port) {
+    if ((host && !d->host) || !d->port) {
         etcp_dial_free(d);
         return ETCP_ENOMEM;
     }
@@ -148,12 +151,17 @@ static int start_connect(etcp_dial *d)
     return 0;
 }
 
-/* Under which a server's key is noted: lower case, the port as a number, brackets around IPv6. */
+/* Under which a server's key is noted: lower case, the port as a number, brackets around IPv6; or
+ * the path as it is. */
 static void make_endpoint(const etcp_dial *d, unsigned port, char *text, size_t size)
 {
-    int is_ipv6 = strchr(d->host, ':') != NULL;
+    int is_ipv6 = d->host && strchr(d->host, ':') != NULL;
     char *at;
 
+    if (!d->host) {
+        (void)snprintf(text, size, "unix:%s", d->port);
+        return;
+    }
     (void)snprintf(text, size, is_ipv6 ? "[%s]:%u" : "%s:%u", d->host, port);
     for (at = text; *at; at++)
         if (*at >= 'A' && *at <= 'Z')
@@ -163,6 +171,7 @@ static void make_endpoint(const etcp_dial *d, unsigned port, char *text, size_t 
 /* What the connection will know of TLS. Whom this process spoke TLS with lately must go on so. */
 static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security **out)
 {
+    const char *name = d->host ? d->host : "localhost";
     char endpoint[320];
 
     *out = NULL;
@@ -171,7 +180,7 @@ static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security *
     make_endpoint(d, peer->port, endpoint, sizeof endpoint);
     if (etcp_spoken_lately(endpoint, etcp_clock_ms()))
         d->config->flags |= ETCP_SPOKE_TLS;
-    *out = etcp_security_new(d->tls, d->tls_name ? d->tls_name : d->host, endpoint);
+    *out = etcp_security_new(d->tls, d->tls_name ? d->tls_name : name, endpoint);
     return *out ? 0 : ETCP_ENOMEM;
 }
 
@@ -265,13 +274,34 @@ static int not_resolved(etcp_dial *d, int code)
     return ETCP_EINVAL;
 }
 
-int etcp_dial_begin(etcp_dial *d)
+static int find_path(etcp_dial *d)
+{
+    d->local_info.ai_family = AF_UNIX;
+    d->local_info.ai_addrlen = etcp_local_socket_address(d->port, &d->local);
+    d->local_info.ai_addr = (struct sockaddr *)(void *)&d->local;
+    d->address = &d->local_info;
+    if (d->local_info.ai_addrlen)
+        return 0;
+    d->step = STEP_OVER;
+    return etcp_error_set_errno(&d->error, errno, "connect");
+}
+
+static int find_host(etcp_dial *d)
 {
     int code = etcp_socket_resolve(d->host, d->port, AF_UNSPEC, &d->addresses);
 
     if (code != 0)
         return not_resolved(d, code);
     d->address = d->addresses;
+    return 0;
+}
+
+int etcp_dial_begin(etcp_dial *d)
+{
+    int rc = d->host ? find_host(d) : find_path(d);
+
+    if (rc < 0)
+        return rc;
     d->started_ms = etcp_clock_ms();
     d->step = STEP_CONNECT;
     return 0;

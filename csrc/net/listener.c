@@ -7,29 +7,65 @@
 
 static void init(etcp_listener *l, int fd)
 {
-    etcp_address local;
-
     memset(l, 0, sizeof *l);
     l->entry.fd = fd;
-    if (fd < 0)
-        return;
-    etcp_socket_local(fd, &local);
-    l->port = local.port;
+    l->generation = etcp_process_generation();
+    if (fd >= 0)
+        etcp_socket_local(fd, &l->address);
 }
 
-int etcp_listener_open(etcp_listener *l, const char *address, const char *port, int backlog,
-                       etcp_error *error)
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Whoever handed it out may have other processes accept from it: one that loses the race must not
+ * wait in accept. */
+static int take_handle(etcp_listener *l, int handle, etcp_error *error)
 {
+    int fd;
+
+    if (!etcp_socket_is_listening(handle))
+        return etcp_error_set(error, ETCP_EINVAL, "handle is not a listening socket");
+    fd = etcp_socket_dup(handle);
+    if (fd < 0)
+        return etcp_error_set_errno(error, errno, "dup");
+    init(l, fd);
+    l->is_inherited = 1;
+    etcp_socket_unblocking(fd);
+    etcp_socket_no_delay(fd);
+    return 0;
+}
+
+static int listen_at_path(etcp_listener *l, const etcp_listen_options *options, etcp_error *error)
+{
+    char *path = etcp_memdup(options->path, strlen(options->path));
+    etcp_local_file file;
+    const char *what;
+    int fd;
+
+    if (!path)
+        return etcp_error_set(error, ETCP_ENOMEM, "out of memory");
+    fd = etcp_local_socket_listen(path, options->path_mode, options->backlog, &file, &what);
+    if (fd < 0) {
+        etcp_free(path);
+        return etcp_error_set_errno(error, errno, what);
+    }
+    init(l, fd);
+    l->path = path;
+    l->file = file;
+    return 0;
+}
+
+static int listen_at_port(etcp_listener *l, const etcp_listen_options *options, etcp_error *error)
+{
+    const char *address = options->address;
     struct addrinfo *list;
     const char *what = "socket";
     int saved;
     int fd;
 
-    init(l, -1);
-    if (etcp_socket_resolve(address, port, address ? AF_UNSPEC : AF_INET, &list) != 0)
+    if (etcp_socket_resolve(address, options->port, address ? AF_UNSPEC : AF_INET, &list) != 0)
         return etcp_error_set(error, ETCP_EINVAL, "cannot resolve %s port %s",
-                              address ? address : "0.0.0.0", port);
-    fd = etcp_socket_listen(list, backlog, &what);
+                              address ? address : "0.0.0.0", options->port);
+    fd = etcp_socket_listen(list, options->reuse_port, options->backlog, &what);
     saved = errno;
     freeaddrinfo(list);
     if (fd < 0)
@@ -38,76 +74,53 @@ int etcp_listener_open(etcp_listener *l, const char *address, const char *port, 
     return 0;
 }
 
+int etcp_listener_open(etcp_listener *l, const etcp_listen_options *options, etcp_error *error)
+{
+    init(l, -1);
+    if (options->handle >= 0)
+        return take_handle(l, options->handle, error);
+    if (options->path)
+        return listen_at_path(l, options, error);
+    return options->port ? listen_at_port(l, options, error) : 0;
+}
+
 int etcp_listener_clone(const etcp_listener *from, etcp_listener *l)
 {
-    size_t i;
-
-    init(l, etcp_socket_dup(from->entry.fd));
-    if (l->entry.fd < 0)
+    init(l, from->entry.fd < 0 ? -1 : etcp_socket_dup(from->entry.fd));
+    if (from->entry.fd >= 0 && l->entry.fd < 0)
         return -1;
-    for (i = 0; i < from->allowed_count; i++)
-        if (etcp_listener_allow(l, from->allowed[i]) < 0)
-            return -1;
-    return 0;
+    l->address = from->address;
+    l->is_inherited = from->is_inherited;
+    return etcp_address_list_copy(&from->allowed, &l->allowed);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+void etcp_listener_shut(etcp_listener *l)
+{
+    if (l->path && l->generation == etcp_process_generation())
+        etcp_local_socket_remove(l->path, &l->file);
+    etcp_free(l->path);
+    l->path = NULL;
+    if (l->entry.fd >= 0)
+        etcp_socket_close(l->entry.fd);
+    l->entry.fd = -1;
 }
 
 void etcp_listener_close(etcp_listener *l)
 {
-    size_t i;
-
-    if (l->entry.fd >= 0)
-        etcp_socket_close(l->entry.fd);
-    l->entry.fd = -1;
-    for (i = 0; i < l->allowed_count; i++)
-        etcp_free(l->allowed[i]);
-    etcp_free(l->allowed);
-    l->allowed = NULL;
-    l->allowed_count = 0;
+    etcp_listener_shut(l);
+    etcp_address_list_clear(&l->allowed);
 }
 
-/* ---- who may connect ------------------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
-static size_t find_allowed(const etcp_listener *l, const char *ip)
+int etcp_listener_is_shared(const etcp_listener *l)
 {
-    size_t i;
-
-    for (i = 0; i < l->allowed_count && strcmp(l->allowed[i], ip) != 0; i++)
-        ;
-    return i;
-}
-
-int etcp_listener_allow(etcp_listener *l, const char *ip)
-{
-    char **grown;
-    char *copy;
-
-    if (find_allowed(l, ip) < l->allowed_count)
-        return 0;
-    grown = etcp_realloc(l->allowed, (l->allowed_count + 1) * sizeof *grown);
-    if (!grown)
-        return ETCP_ENOMEM;
-    l->allowed = grown;
-    copy = etcp_memdup(ip, strlen(ip));
-    if (!copy)
-        return ETCP_ENOMEM;
-    l->allowed[l->allowed_count++] = copy;
-    return 0;
-}
-
-void etcp_listener_disallow(etcp_listener *l, const char *ip)
-{
-    size_t i = find_allowed(l, ip);
-
-    if (i == l->allowed_count)
-        return;
-    etcp_free(l->allowed[i]);
-    l->allowed[i] = l->allowed[--l->allowed_count];
+    return l->is_inherited || l->generation != etcp_process_generation();
 }
 
 int etcp_listener_allows(const etcp_listener *l, const etcp_address *peer)
 {
-    char text[64];
-
-    return l->allowed_count == 0 ||
-           find_allowed(l, etcp_address_text(peer, text, sizeof text)) < l->allowed_count;
+    return etcp_address_list_is_empty(&l->allowed) || etcp_address_list_has(&l->allowed, peer);
 }

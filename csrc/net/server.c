@@ -9,6 +9,7 @@
 void etcp_server_options_default(etcp_server_options *options)
 {
     memset(options, 0, sizeof *options);
+    options->handle = options->path_mode = -1;
     options->port = "0";
     options->backlog = SOMAXCONN;
     options->max_half_open = ETCP_HALF_OPEN_MAX;
@@ -43,7 +44,7 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
     if (!s)
         return NULL;
     s->options = *options;
-    s->options.address = s->options.port = NULL;
+    s->options.address = s->options.port = s->options.path = NULL;
     s->options.tls = NULL;
     s->security = options->tls ? etcp_security_new(options->tls, NULL, NULL) : NULL;
     s->loop = new_loop(options);
@@ -51,7 +52,7 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
     s->listener.entry.loop = s->loop;
     s->listener.entry.wanted = ETCP_POLL_READ;
     if (!s->loop || (options->tls && !s->security) ||
-        etcp_loop_renew(s->loop, &s->listener.entry) < 0) {
+        etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0) {
         etcp_security_unref(s->security);
         etcp_loop_free(s->loop);
         etcp_free(s);
@@ -64,10 +65,18 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
 int etcp_server_new(const etcp_server_options *options, etcp_config *config, etcp_server **out,
                     etcp_error *error)
 {
+    etcp_listen_options where;
     etcp_listener listener;
-    int rc =
-        etcp_listener_open(&listener, options->address, options->port, options->backlog, error);
+    int rc;
 
+    where.handle = options->handle;
+    where.path = options->path;
+    where.path_mode = options->path_mode;
+    where.address = options->address;
+    where.port = options->port;
+    where.reuse_port = options->reuse_port;
+    where.backlog = options->backlog;
+    rc = etcp_listener_open(&listener, &where, error);
     if (rc < 0)
         return rc;
     *out = create(&listener, options, config);
@@ -124,6 +133,7 @@ void etcp_server_free(etcp_server *s)
     etcp_server_flush(s);
     etcp_loop_stop(s->loop);
     etcp_listener_close(&s->listener);
+    etcp_address_count_clear(&s->per_ip);
     for (list = 0; list < ETCP_LISTS; list++)
         while (s->loop->lists[list].head)
             etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));
@@ -148,12 +158,12 @@ size_t etcp_server_half_open(const etcp_server *s)
 
 int etcp_server_allow(etcp_server *s, const char *ip)
 {
-    return etcp_listener_allow(&s->listener, ip);
+    return etcp_address_list_add(&s->listener.allowed, ip);
 }
 
-void etcp_server_disallow(etcp_server *s, const char *ip)
+int etcp_server_disallow(etcp_server *s, const char *ip)
 {
-    etcp_listener_disallow(&s->listener, ip);
+    return etcp_address_list_remove(&s->listener.allowed, ip);
 }
 
 int etcp_server_fd(const etcp_server *s)
@@ -163,15 +173,12 @@ int etcp_server_fd(const etcp_server *s)
 
 unsigned etcp_server_port(const etcp_server *s)
 {
-    return s->listener.port;
+    return s->listener.address.port;
 }
 
 const char *etcp_server_ip(const etcp_server *s, char *text, size_t size)
 {
-    etcp_address local;
-
-    etcp_socket_local(s->listener.entry.fd, &local);
-    return etcp_address_text(&local, text, size);
+    return etcp_address_text(&s->listener.address, text, size);
 }
 
 etcp_config *etcp_server_config(etcp_server *s)

@@ -13,12 +13,19 @@
 typedef struct etcp_server etcp_server;
 
 typedef struct etcp_server_options {
-    const char *address;             /* to bind to; NULL: 0.0.0.0, as the original did */
-    const char *port;                /* a number or a service name; "0": the kernel chooses */
-    int backlog;                     /* SOMAXCONN by default */
-    size_t max_clients;              /* past negotiation; further ones are closed; 0 = no limit */
-    size_t max_half_open;            /* still negotiating; 0 = no limit. Newcomers wait in the
-                                        backlog; after 5 s the oldest negotiation makes room */
+    /* Where to listen: the first of these that is given. All NULL: nowhere, see etcp_server_adopt.
+     */
+    int handle;                /* a listening descriptor, which is duplicated; -1: none */
+    const char *path;          /* of a Unix-domain socket */
+    const char *port;          /* a number or a service name; "0": the kernel chooses */
+    const char *address;       /* for port, to bind to; NULL: 0.0.0.0, as the original did */
+    int path_mode;             /* permissions of path; -1: as the umask has it */
+    int reuse_port;            /* several servers may listen at the port: SO_REUSEPORT */
+    int backlog;               /* SOMAXCONN by default */
+    size_t max_clients;        /* past negotiation; further ones are closed; 0 = no limit */
+    size_t max_clients_per_ip; /* the same for each IP address, those who negotiate included */
+    size_t max_half_open;      /* still negotiating; 0 = no limit. Newcomers wait in the
+                                  backlog; after 5 s the oldest negotiation makes room */
     unsigned negotiation_timeout_ms; /* 45000, as the original */
     unsigned idle_timeout_ms;        /* a silent client is disconnected; 0 (default): never */
     int coalesce;                    /* whether replies to pipelined messages may leave together */
@@ -32,9 +39,9 @@ typedef struct etcp_server_options {
 /* Fills in the defaults. */
 void etcp_server_options_default(etcp_server_options *options);
 
-/* Binds and listens, non-blocking, SO_REUSEADDR (never SO_REUSEPORT). Takes a reference on config.
- * Returns 0, ETCP_ESYSTEM (*error says which call and why), ETCP_EINVAL (unknown port or address),
- * or ETCP_ENOMEM. Free with etcp_server_free. */
+/* Binds and listens, non-blocking, SO_REUSEADDR. Takes a reference on config. Returns 0,
+ * ETCP_ESYSTEM (*error says which call and why), ETCP_EINVAL (unknown port or address; the handle
+ * does not listen), or ETCP_ENOMEM. Free with etcp_server_free. */
 int etcp_server_new(const etcp_server_options *options, etcp_config *config, etcp_server **out,
                     etcp_error *error);
 
@@ -58,7 +65,9 @@ typedef enum etcp_server_event_type {
     ETCP_SERVER_DISCONNECT,
     /* A connection left the table: the user pointer may be released. Comes exactly once per
      * ACCEPTED, last; also after close by the caller. */
-    ETCP_SERVER_FORGOTTEN
+    ETCP_SERVER_FORGOTTEN,
+    /* What etcp_server_finish began is over: no connection is left. conn is NULL. */
+    ETCP_SERVER_FINISHED
 } etcp_server_event_type;
 
 typedef struct etcp_server_event {
@@ -101,16 +110,28 @@ int64_t etcp_server_due_in(const etcp_server *s);
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);
 
+/* Serves a duplicate of fd, a connected stream socket, as if it had been accepted just now:
+ * ACCEPTED does not come for it, but *conn is filled in (borrowed), and the rest as for all.
+ * Returns 0, ETCP_EINVAL (fd is no such thing), ETCP_EFULL (a limit is reached, or its address may
+ * not connect), ETCP_ECLOSED (the server finishes), ETCP_ESYSTEM or ETCP_ENOMEM, with *error. */
+int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *error);
+
+/* Stops listening, and closes the clients within spread_ms, evenly spread: each of them when its
+ * queue is delivered, and as long as it may be not while it has input that was not handled. Then
+ * FINISHED comes. DISCONNECT comes only for those who leave by themselves meanwhile. */
+void etcp_server_finish(etcp_server *s, unsigned spread_ms);
+
 /* Before etcp_server_free: closes all clients that do not outlive the server, and waits for some
  * milliseconds until all that they were sent is in their kernels. *waited_since as for
  * etcp_conn_drain. Returns ETCP_EINTR (look for signals, then call again), or 0: all is delivered,
  * or linger_ms have passed. Without it, what is queued is lost. */
 int etcp_server_linger(etcp_server *s, uint64_t *waited_since);
 
-/* The list of addresses that may connect; empty: all. Returns 0, or ETCP_ENOMEM. Texts are compared
- * exactly with what etcp_conn_remote_ip gives. */
+/* The list of addresses that may connect; empty: all. Networks have a "/" (10.0.0.0/8); other texts
+ * are compared exactly with what etcp_conn_remote_ip gives. Return 0, ETCP_EINVAL (a "/", but no
+ * network) or ETCP_ENOMEM. */
 int etcp_server_allow(etcp_server *s, const char *ip);
-void etcp_server_disallow(etcp_server *s, const char *ip);
+int etcp_server_disallow(etcp_server *s, const char *ip);
 
 /* Calls each(conn, arg) for every client past negotiation that is open; each must not close any. */
 void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void *arg), void *arg);
@@ -127,7 +148,7 @@ void etcp_conn_select(etcp_conn *c, int is_selected);
  * took the message; those it failed for have their error. */
 size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any);
 
-int etcp_server_fd(const etcp_server *s); /* the listening descriptor, for a Perl handle */
+int etcp_server_fd(const etcp_server *s); /* the listening descriptor, -1: none */
 unsigned etcp_server_port(const etcp_server *s);
 
 /* The address that the server listens at, as text, into text[0..size); 64 bytes are enough. */

@@ -23,27 +23,56 @@ static int is_full(const etcp_server *s)
     return s->options.max_clients && clients >= s->options.max_clients;
 }
 
+/* Whoever comes by a Unix-domain socket has no address of its own. */
+static int is_counted(const etcp_server *s, const etcp_address *peer)
+{
+    return s->options.max_clients_per_ip && (peer->family == 4 || peer->family == 6);
+}
+
+static int has_too_many(const etcp_server *s, const etcp_address *peer)
+{
+    return is_counted(s, peer) &&
+           etcp_address_count_of(&s->per_ip, peer) >= s->options.max_clients_per_ip;
+}
+
 static int is_welcome(const etcp_server *s, const etcp_address *peer)
 {
-    return !is_full(s) && etcp_listener_allows(&s->listener, peer);
+    return !is_full(s) && etcp_listener_allows(&s->listener, peer) && !has_too_many(s, peer);
+}
+
+void etcp_server_discount(etcp_server *s, etcp_conn *c)
+{
+    if (c->is_tallied)
+        etcp_address_count_remove(&s->per_ip, &c->peer);
+    c->is_tallied = 0;
 }
 
 /* ---- pausing --------------------------------------------------------------------------------- */
+
+static void watch_listener(etcp_server *s, unsigned wanted)
+{
+    etcp_entry *e = etcp_server_listener_entry(s);
+
+    if (e)
+        etcp_loop_watch(e, wanted);
+}
 
 static void pause_until(etcp_server *s, uint64_t until_ms)
 {
     s->accept_left = 0;
     s->accept_resume_ms = until_ms;
     s->closed_at_pause = s->loop->closed;
-    etcp_loop_watch(&s->listener.entry, 0);
+    watch_listener(s, 0);
 }
 
-void etcp_server_resume(etcp_server *s)
+/* Accepts again, if that paused for want of something. */
+static void resume(etcp_server *s)
 {
     if (!s->accept_resume_ms)
         return;
     s->accept_resume_ms = 0;
-    etcp_loop_watch(&s->listener.entry, ETCP_POLL_READ);
+    if (!s->look_at_ms)
+        watch_listener(s, ETCP_POLL_READ);
 }
 
 /* A burst of honest clients is better off waiting in the kernel's backlog for the few milliseconds
@@ -63,6 +92,65 @@ static etcp_conn *oldest_half_open(const etcp_server *s)
 static uint64_t oldest_grace_ends(const etcp_server *s)
 {
     return oldest_half_open(s)->entry.place.since_ms + ETCP_HALF_OPEN_GRACE_MS;
+}
+
+/* ---- sharing a listener with other processes ------------------------------------------------- */
+
+/* A connection wakes every process that waits for one, and whoever runs first gets it: left alone,
+ * a process that is running already would get many more than the others. So each looks away for a
+ * moment after it has accepted one, and the next is for the others. If the next look finds one
+ * waiting nevertheless, all are busy, and it takes twice as many. */
+static void end_look(etcp_server *s)
+{
+    int is_more = s->look_took == s->look_max;
+
+    if (s->look_took && !s->accept_resume_ms) {
+        s->look_at_ms = etcp_clock_ms() + ETCP_LOOK_AWAY_MS;
+        watch_listener(s, 0);
+    } else if (!s->accept_resume_ms) {
+        watch_listener(s, ETCP_POLL_READ);
+    }
+    s->look_max = is_more ? 2 * s->look_max : 1;
+    if (s->look_max > ETCP_SHARED_ACCEPT_MAX)
+        s->look_max = ETCP_SHARED_ACCEPT_MAX;
+    s->look_took = 0;
+}
+
+static void look(etcp_server *s)
+{
+    s->look_at_ms = 0;
+    s->look_took = 0;
+    s->accept_left = s->look_max;
+}
+
+void etcp_server_note_waiting(etcp_server *s)
+{
+    if (s->accept_resume_ms || s->look_at_ms)
+        return;
+    s->accept_left = ETCP_ACCEPT_MAX;
+    if (!etcp_listener_is_shared(&s->listener))
+        return;
+    s->look_max = 1;
+    look(s);
+}
+
+/* Accepts again when a descriptor is free or the pause is over. */
+void etcp_server_end_pauses(etcp_server *s)
+{
+    uint64_t now = etcp_clock_ms();
+
+    if (s->accept_resume_ms &&
+        (s->loop->closed != s->closed_at_pause || now >= s->accept_resume_ms))
+        resume(s);
+    if (s->look_at_ms && now >= s->look_at_ms && !s->accept_resume_ms)
+        look(s);
+}
+
+uint64_t etcp_server_pause_end(const etcp_server *s)
+{
+    if (s->accept_resume_ms)
+        return s->accept_resume_ms;
+    return s->look_at_ms ? s->look_at_ms : UINT64_MAX;
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -122,42 +210,112 @@ static etcp_conn *new_client(etcp_server *s, int fd)
     return NULL;
 }
 
-int etcp_server_accept(etcp_server *s, etcp_server_event *event)
+/* Makes a connection of fd, which negotiates. NULL: out of memory, and fd is still the caller's. */
+static etcp_conn *take_in(etcp_server *s, int fd, const etcp_address *peer)
+{
+    etcp_conn *c;
+
+    if (is_counted(s, peer) && !etcp_address_count_add(&s->per_ip, peer))
+        return NULL;
+    c = new_client(s, fd);
+    if (!c) {
+        if (is_counted(s, peer))
+            etcp_address_count_remove(&s->per_ip, peer);
+        return NULL;
+    }
+    if (is_crowded(s))
+        etcp_conn_finish_closing(oldest_half_open(s));
+    c->is_tallied = (unsigned)is_counted(s, peer) & 1u;
+    c->peer = *peer;
+    c->starting = 1;
+    c->brakes = 1;
+    etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
+    return c;
+}
+
+/* *c stays NULL if there is nobody, or nobody who may come in. */
+static void accept_one(etcp_server *s, etcp_conn **c)
 {
     etcp_address peer;
-    etcp_conn *c;
     int fd;
 
     if (is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms()) {
         pause_until(s, oldest_grace_ends(s));
-        return 0;
+        return;
     }
     fd = etcp_socket_accept(s->listener.entry.fd, &peer);
     if (fd < 0) {
         accept_failed(s, errno);
-        return 0;
+        return;
     }
     s->accept_left--;
-    if (!is_welcome(s, &peer)) {
-        etcp_socket_close(fd);
-        return 0;
-    }
-    c = new_client(s, fd);
-    if (!c) {
-        etcp_socket_close(fd);
+    s->look_took++;
+    if (is_welcome(s, &peer)) {
+        *c = take_in(s, fd, &peer);
+        if (*c)
+            return;
         pause_until(s, etcp_clock_ms() + ETCP_ACCEPT_PAUSE_MS);
-        return 0;
     }
-    if (is_crowded(s))
-        etcp_conn_finish_closing(oldest_half_open(s));
-    c->peer = peer;
-    c->starting = 1;
-    c->brakes = 1;
-    etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
+    etcp_socket_close(fd);
+}
+
+int etcp_server_accept(etcp_server *s, etcp_server_event *event)
+{
+    etcp_conn *c = NULL;
+
+    accept_one(s, &c);
+    if (s->accept_left <= 0 && s->look_max)
+        end_look(s);
+    if (!c)
+        return 0;
     etcp_server_start_turn(s, c, 0);
     event->type = ETCP_SERVER_ACCEPTED;
     event->conn = c;
     return 1;
+}
+
+/* ---- adopting -------------------------------------------------------------------------------- */
+
+static const char *reason_to_refuse(const etcp_server *s, const etcp_address *peer)
+{
+    if (is_full(s))
+        return "there are maxclients clients";
+    if (!etcp_listener_allows(&s->listener, peer))
+        return "its address may not connect";
+    if (has_too_many(s, peer))
+        return "there are maxclientsperip clients from its address";
+    if (is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms())
+        return "too many clients are negotiating";
+    return NULL;
+}
+
+int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *error)
+{
+    const char *reason;
+    etcp_address peer;
+    etcp_conn *c;
+    int copy;
+
+    if (s->finish_at_ms || s->is_finished)
+        return etcp_error_set(error, ETCP_ECLOSED, "the server finishes");
+    if (!etcp_socket_is_connected(fd))
+        return etcp_error_set(error, ETCP_EINVAL, "handle is not a connected socket");
+    etcp_socket_peer(fd, &peer);
+    reason = reason_to_refuse(s, &peer);
+    if (reason)
+        return etcp_error_set(error, ETCP_EFULL, "%s", reason);
+    copy = etcp_socket_dup(fd);
+    if (copy < 0)
+        return etcp_error_set_errno(error, errno, "dup");
+    c = take_in(s, copy, &peer);
+    if (!c) {
+        etcp_socket_close(copy);
+        return etcp_error_set(error, ETCP_ENOMEM, "out of memory");
+    }
+    etcp_socket_no_delay(copy);
+    etcp_conn_pend(c);
+    *conn = c;
+    return 0;
 }
 
 int etcp_server_promote(etcp_server *s, etcp_conn *c)
@@ -171,6 +329,6 @@ int etcp_server_promote(etcp_server *s, etcp_conn *c)
     c->state = ETCP_CONN_OPEN;
     etcp_loop_await(&c->entry, ETCP_LIST_CLIENTS, etcp_clock_ms());
     etcp_conn_watch(c);
-    etcp_server_resume(s); /* a place among the half-open ones is free */
+    resume(s); /* a place among the half-open ones is free */
     return 1;
 }

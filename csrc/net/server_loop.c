@@ -74,6 +74,7 @@ static int tell_forgotten(etcp_server *s, etcp_server_event *event)
         return 0;
     c = etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_GONE].head));
     etcp_deadline_stop(&c->entry.place);
+    etcp_server_discount(s, c);
     c->entry.loop = NULL;
     s->unfinished = 1;
     s->forgotten = c; /* with the reference of the list */
@@ -276,7 +277,7 @@ static int next_ready(etcp_server *s)
     if (!e)
         return 0;
     if (e == &s->listener.entry) {
-        s->accept_left = s->accept_resume_ms ? 0 : ETCP_ACCEPT_MAX;
+        etcp_server_note_waiting(s);
         return 1;
     }
     handle_ready(s, etcp_conn_of(e), events);
@@ -391,6 +392,8 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
         if (s->loop->current) {
             if (take_turn(s, etcp_conn_of(s->loop->current), event))
                 return 1;
+        } else if (s->finish_at_ms && etcp_server_go_on_finishing(s, event)) {
+            return 1;
         } else if (is_round_over(s)) {
             return 0;
         } else if (s->accept_left > 0) {
@@ -411,23 +414,27 @@ static int renew_loop(etcp_server *s)
     if (etcp_loop_is_current(s->loop))
         return 0;
     etcp_conn_revise_all(s->loop);
-    return etcp_loop_renew(s->loop, &s->listener.entry) < 0 ? -1 : 1;
+    return etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0 ? -1 : 1;
 }
 
-/* Accepts again when a descriptor is free or the pause is over. */
-static void end_pause(etcp_server *s)
+/* When something is to be done that no descriptor and no connection tells; UINT64_MAX: never. */
+static uint64_t own_deadline(const etcp_server *s)
 {
-    if (s->loop->closed != s->closed_at_pause || etcp_clock_ms() >= s->accept_resume_ms)
-        etcp_server_resume(s);
+    uint64_t pause_end = etcp_server_pause_end(s);
+    uint64_t goodbye = etcp_server_goodbye_at(s);
+
+    return pause_end < goodbye ? pause_end : goodbye;
 }
 
 /* Until when poll may sleep: not at all when there is work. What is noted from before must not keep
  * poll from asking the kernel, or those who did not get a turn would have to wait. */
 static uint64_t wake_at(const etcp_server *s, uint64_t until)
 {
+    uint64_t own = own_deadline(s);
+
     if (noted_work(s))
         return 0;
-    return s->accept_resume_ms && s->accept_resume_ms < until ? s->accept_resume_ms : until;
+    return own < until ? own : until;
 }
 
 /* Notes what is ready by until. Returns how many things are noted, or a negative code. */
@@ -436,8 +443,8 @@ static int note_work(etcp_server *s, uint64_t until)
     int noted;
     int rc;
 
-    if (s->accept_resume_ms)
-        end_pause(s);
+    if (s->accept_resume_ms || s->look_at_ms)
+        etcp_server_end_pauses(s);
     if (renew_loop(s) < 0)
         return ETCP_ESYSTEM;
     rc = etcp_loop_wait(s->loop, wake_at(s, until));
@@ -474,7 +481,7 @@ static uint64_t due_at(const etcp_server *s)
 {
     if (noted_work(s) || s->loop->gatherer || s->ending || s->forgotten)
         return 0;
-    return s->accept_resume_ms ? s->accept_resume_ms : UINT64_MAX;
+    return own_deadline(s);
 }
 
 void etcp_server_rest(etcp_server *s, int is_owing)

@@ -10,6 +10,7 @@
 #ifndef ETCP_NET_SERVER_PRIVATE_H
 #define ETCP_NET_SERVER_PRIVATE_H
 
+#include "address_count.h"
 #include "conn_private.h"
 #include "listener.h"
 #include "server.h"
@@ -17,6 +18,8 @@
 enum {
     ETCP_ACCEPT_MAX = 64,           /* accepted in one round */
     ETCP_ACCEPT_PAUSE_MS = 100,     /* after running out of descriptors or memory */
+    ETCP_SHARED_ACCEPT_MAX = 8,     /* accepted at one look, where other processes accept, too */
+    ETCP_LOOK_AWAY_MS = 2,          /* after such a look */
     ETCP_TURN_MESSAGES = 64,        /* of one client, then others have their turn */
     ETCP_TURN_MS = 10,              /* the same; a callback that takes longer is not interrupted */
     ETCP_ROUND_TURNS = 256,         /* then the caller looks after timers, signals and stop */
@@ -38,6 +41,14 @@ struct etcp_server {
     int accept_left;
     uint64_t accept_resume_ms; /* not 0: accepting pauses until then, or */
     size_t closed_at_pause;    /* until the loop has closed more than these */
+    uint64_t look_at_ms;       /* not 0: looks away from a shared listener until then */
+    int look_max;              /* how many it accepts at this look, */
+    int look_took;             /* and how many it has */
+    etcp_address_count per_ip; /* connections, if they are limited */
+
+    uint64_t finish_at_ms;  /* not 0: finishing, and when that should be over */
+    uint64_t goodbye_at_ms; /* when the next client is closed */
+    int is_finished;
 
     unsigned turn_messages; /* told in the turn of loop->current */
     uint64_t turn_since_ms; /* by the cheap clock; 0: the turn has no second message so far */
@@ -62,16 +73,42 @@ static inline void etcp_server_start_turn(etcp_server *s, etcp_conn *c, size_t b
     c->budget = budget;
 }
 
+/* What the loop watches of the listener: NULL if there is none. */
+static inline etcp_entry *etcp_server_listener_entry(etcp_server *s)
+{
+    return s->listener.entry.fd < 0 ? NULL : &s->listener.entry;
+}
+
 /* ---- accepting (server_accept.c) ------------------------------------------------------------- */
+
+/* Connections are waiting, so it seems: notes how many of them to accept. */
+void etcp_server_note_waiting(etcp_server *s);
 
 /* Accepts one connection. Returns 1 (*event is ACCEPTED) or 0 (accept_left tells whether to go on).
  */
 int etcp_server_accept(etcp_server *s, etcp_server_event *event);
 
-/* Accepts again, if that paused. */
-void etcp_server_resume(etcp_server *s);
+/* Goes on with accepting where that paused and may go on by now. */
+void etcp_server_end_pauses(etcp_server *s);
+
+/* When that should be called next; UINT64_MAX: nothing pauses. */
+uint64_t etcp_server_pause_end(const etcp_server *s);
+
+/* c is about to be forgotten. */
+void etcp_server_discount(etcp_server *s, etcp_conn *c);
 
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);
+
+/* ---- finishing (server_finish.c) ------------------------------------------------------------- */
+
+/* Closes the clients whose time has come. Returns 1 when none is left: *event is FINISHED. */
+int etcp_server_go_on_finishing(etcp_server *s, etcp_server_event *event);
+
+/* When to call it; UINT64_MAX: not at all. */
+static inline uint64_t etcp_server_goodbye_at(const etcp_server *s)
+{
+    return s->finish_at_ms ? s->goodbye_at_ms : UINT64_MAX;
+}
 
 #endif

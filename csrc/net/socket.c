@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -313,36 +314,80 @@ int etcp_socket_new(int family)
     return fd;
 }
 
-/* SO_REUSEADDR frees the port of a dropped server at once; SO_REUSEPORT would let two live servers
- * share a port unnoticed and is never set. */
-static int listen_on(const struct addrinfo *at, int backlog, const char **what)
+static int reuse_port(int fd)
+{
+#ifdef SO_REUSEPORT
+    int on = 1;
+
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+#else
+    (void)fd;
+    errno = ENOPROTOOPT;
+    return -1;
+#endif
+}
+
+/* SO_REUSEADDR frees the port of a dropped server at once; SO_REUSEPORT lets two live servers share
+ * a port unnoticed, so that it must be asked for. */
+static int bind_and_listen(int fd, const struct addrinfo *at, int shares_port, int backlog,
+                           const char **what)
 {
     int on = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    etcp_socket_no_delay(fd);
+    *what = "SO_REUSEPORT";
+    if (shares_port && reuse_port(fd) < 0)
+        return -1;
+    *what = "bind";
+    if (bind(fd, at->ai_addr, at->ai_addrlen) < 0)
+        return -1;
+    *what = "listen";
+    return listen(fd, backlog);
+}
+
+static int listen_on(const struct addrinfo *at, int shares_port, int backlog, const char **what)
+{
     int fd;
 
     *what = "socket";
     fd = etcp_socket_new(at->ai_family);
-    if (fd < 0)
-        return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    etcp_socket_no_delay(fd);
-    *what = "bind";
-    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0) {
-        *what = "listen";
-        if (listen(fd, backlog) == 0)
-            return fd;
-    }
-    etcp_socket_close(fd);
+    if (fd >= 0 && bind_and_listen(fd, at, shares_port, backlog, what) == 0)
+        return fd;
+    if (fd >= 0)
+        etcp_socket_close(fd);
     return -1;
 }
 
-int etcp_socket_listen(const struct addrinfo *list, int backlog, const char **what)
+int etcp_socket_listen(const struct addrinfo *list, int shares_port, int backlog, const char **what)
 {
     int fd = -1;
 
     for (; list && fd < 0; list = list->ai_next)
-        fd = listen_on(list, backlog, what);
+        fd = listen_on(list, shares_port, backlog, what);
     return fd;
+}
+
+static int option_of(int fd, int option)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? -1 : value;
+}
+
+int etcp_socket_is_listening(int fd)
+{
+    return option_of(fd, SO_TYPE) == SOCK_STREAM && option_of(fd, SO_ACCEPTCONN) > 0;
+}
+
+int etcp_socket_is_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+
+    return option_of(fd, SO_TYPE) == SOCK_STREAM &&
+           getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
 static void address_from(const struct sockaddr_storage *from, etcp_address *out)
@@ -367,6 +412,8 @@ static void address_from(const struct sockaddr_storage *from, etcp_address *out)
             memmove(out->bytes, out->bytes + 12, 4);
             out->family = 4;
         }
+    } else if (from->ss_family == AF_UNIX) {
+        out->family = ETCP_FAMILY_UNIX;
     }
 }
 
@@ -432,6 +479,14 @@ void etcp_socket_blocking(int fd)
         (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
+void etcp_socket_unblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 int etcp_socket_pending_error(int fd)
 {
     int error = 0;
@@ -489,7 +544,9 @@ const char *etcp_address_text(const etcp_address *a, char *text, size_t size)
 {
     if (size)
         text[0] = '\0';
-    if (a->family)
+    if (a->family == ETCP_FAMILY_UNIX)
+        (void)snprintf(text, size, "unix");
+    else if (a->family)
         (void)inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->bytes, text, (socklen_t)size);
     return text;
 }

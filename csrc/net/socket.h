@@ -47,11 +47,13 @@ extern const etcp_syscalls *etcp_sys;
 /* The system's own calls, for tests to copy and change. */
 extern const etcp_syscalls etcp_system_calls;
 
+enum { ETCP_FAMILY_UNIX = 1 };
+
 /* One address of a peer or listener, small enough to be kept per connection. */
 typedef struct etcp_address {
     uint8_t bytes[16]; /* IPv4 in the first four */
     uint16_t port;
-    uint8_t family; /* 4, 6, or 0: neither */
+    uint8_t family; /* 4, 6, ETCP_FAMILY_UNIX, or 0: none of these */
 } etcp_address;
 
 /* Reads what fd has, never waiting, retrying after signals. Returns the bytes read, 0 at the end of
@@ -80,9 +82,15 @@ int etcp_socket_resolve(const char *host, const char *port, int family, struct a
 /* Makes a non-blocking, close-on-exec stream socket that raises no SIGPIPE. -1 with errno. */
 int etcp_socket_new(int family);
 
-/* Makes a listening socket on the first address of list that can be bound. Returns the descriptor,
- * or -1 with errno and the call that failed in *what. */
-int etcp_socket_listen(const struct addrinfo *list, int backlog, const char **what);
+/* Makes a listening socket on the first address of list that can be bound; shares_port: where
+ * others that say so listen, too. Returns the descriptor, or -1 with errno and what failed in
+ * *what. */
+int etcp_socket_listen(const struct addrinfo *list, int shares_port, int backlog,
+                       const char **what);
+
+/* Whether fd is a stream socket that listens, or that has a peer. */
+int etcp_socket_is_listening(int fd);
+int etcp_socket_is_connected(int fd);
 
 /* Accepts one connection and prepares it (TCP_NODELAY). Returns the descriptor or -1 with errno. */
 int etcp_socket_accept(int fd, etcp_address *peer);
@@ -99,6 +107,9 @@ void etcp_socket_no_delay(int fd);
 /* Puts a descriptor back into blocking mode, as users of a client's handle expect it. */
 void etcp_socket_blocking(int fd);
 
+/* The other way round, for whoever shares the open socket, too. */
+void etcp_socket_unblocking(int fd);
+
 /* The error of a finished non-blocking connect: 0 or an errno. */
 int etcp_socket_pending_error(int fd);
 
@@ -113,7 +124,8 @@ int etcp_socket_is_local(int fd);
 /* Identifies the open socket behind fd for as long as it exists; 0 when fd is not open. */
 uint64_t etcp_socket_identity(int fd);
 
-/* Writes the address as text; "" for family 0. IPv6-mapped IPv4 is written dotted. Returns text. */
+/* Writes the address as text; "unix" for all Unix-domain sockets, "" for family 0. IPv6-mapped IPv4
+ * is written dotted. Returns text. */
 const char *etcp_address_text(const etcp_address *a, char *text, size_t size);
 
 #endif

@@ -115,7 +115,7 @@ static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
         return 0;
     }
     SAVEDESTRUCTOR_X(free_config, p->config);
-    p->policy = policy_from(aTHX_ & p->options);
+    p->policy = policy_from(aTHX_ &p->options);
     SAVEDESTRUCTOR_X(free_policy, p->policy);
     return fill_config(aTHX_ p->config, p);
 }
@@ -124,7 +124,7 @@ static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
 static int make_secure_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
 {
     if (!make_parts(aTHX_ class_name, args, mode, p) ||
-        !etcp_security_apply(aTHX_ & p->options, p->config, &p->tls))
+        !etcp_security_apply(aTHX_ &p->options, p->config, &p->tls))
         return 0;
     SAVEDESTRUCTOR_X(free_tls, p->tls);
     return 1;
@@ -156,6 +156,15 @@ static SV *new_connection(pTHX_ const parts *p, etcp_kind kind, etcp_conn *conn)
     return self;
 }
 
+/* The path of a Unix-domain socket, which must be one whole text. */
+static const char *path_of(pTHX_ const etcp_options *options)
+{
+    STRLEN len;
+    const char *path = SvPV_const(options->connect_path, len);
+
+    return strlen(path) == len ? path : "";
+}
+
 /* A tainted address is refused as perl's own connect and bind do. */
 static void refuse_tainted(pTHX_ SV *address, const char *operation)
 {
@@ -174,6 +183,15 @@ static void free_dial(pTHX_ void *dial)
     etcp_dial_free((etcp_dial *)dial);
 }
 
+/* What $@ calls it. */
+static SV *destination(pTHX_ const etcp_options *options)
+{
+    if (options->connect_path)
+        return options->connect_path;
+    return sv_2mortal(newSVpvf("%s:%s", text_or_null(aTHX_ options->host),
+                               text_or_null(aTHX_ options->port)));
+}
+
 static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options *options,
                         NV started)
 {
@@ -183,8 +201,7 @@ static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options 
     if (etcp_dial_phase_of(dial) == ETCP_DIAL_CONNECTING) {
         if (rc == ETCP_ETIMEOUT)
             saved = ETIMEDOUT;
-        etcp_fail(aTHX_ "Could not connect to %s:%s: %s", text_or_null(aTHX_ options->host),
-                  text_or_null(aTHX_ options->port),
+        etcp_fail(aTHX_ "Could not connect to %" SVf ": %s", SVfARG(destination(aTHX_ options)),
                   saved && rc != ETCP_EINVAL ? Strerror(saved) : e->text);
     } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
         etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
@@ -207,8 +224,10 @@ static etcp_conn *dial_server(pTHX_ const parts *p)
     NV started = (NV)time(NULL);
     int rc;
 
-    rc = etcp_dial_new(text_or_null(aTHX_ options->connect_host),
-                       text_or_null(aTHX_ options->connect_port), options->connect_ms,
+    rc = etcp_dial_new(options->connect_path ? NULL : text_or_null(aTHX_ options->connect_host),
+                       options->connect_path ? path_of(aTHX_ options)
+                                             : text_or_null(aTHX_ options->connect_port),
+                       options->connect_ms,
                        options->client_negotiation_ms, p->config, &options->server.limits, &dial);
     if (rc == 0 && p->tls &&
         (rc = etcp_dial_secure(dial, p->tls, text_or_null(aTHX_ options->tls_name))) < 0)
@@ -236,9 +255,10 @@ SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
     ENTER;
     if (make_secure_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
         refuse_tainted(aTHX_ p.options.host, "connect");
-        conn = dial_server(aTHX_ & p);
+        refuse_tainted(aTHX_ p.options.connect_path, "connect");
+        conn = dial_server(aTHX_ &p);
         if (conn)
-            self = new_connection(aTHX_ & p, ETCP_KIND_CLIENT, conn);
+            self = new_connection(aTHX_ &p, ETCP_KIND_CLIENT, conn);
     }
     LEAVE;
     if (SvROK(self))
@@ -258,7 +278,7 @@ SV *etcp_construct_wrapped(pTHX_ SV *class_name, HV *args, int fd)
     else if (etcp_conn_wrap(fd, p.config, &p.options.server.limits, &conn) < 0)
         etcp_fail(aTHX_ "Error getting peername");
     else
-        self = new_connection(aTHX_ & p, ETCP_KIND_SERVERCLIENT, conn);
+        self = new_connection(aTHX_ &p, ETCP_KIND_SERVERCLIENT, conn);
     LEAVE;
     if (SvROK(self))
         etcp_succeed(aTHX);
@@ -282,23 +302,35 @@ static int wants_rsa(const etcp_config *config)
     return 0;
 }
 
+static void listening_failed(pTHX_ const etcp_options *options, const etcp_error *error)
+{
+    int saved = error->sys_errno ? error->sys_errno : EINVAL;
+
+    if (options->server.handle >= 0)
+        etcp_fail(aTHX_ "%s", error->text);
+    else if (options->connect_path)
+        etcp_fail(aTHX_ "Could not create listening socket on %" SVf ": %s",
+                  SVfARG(options->connect_path), Strerror(saved));
+    else
+        etcp_fail(aTHX_ "Could not create listening socket on port %s: %s",
+                  text_or_null(aTHX_ options->port), Strerror(saved));
+    errno = saved;
+}
+
 static etcp_server *listen_at(pTHX_ parts *p)
 {
     etcp_server_options *options = &p->options.server;
     etcp_server *core = NULL;
     etcp_error error;
-    int saved;
 
     Zero(&error, 1, etcp_error);
     options->address = text_or_null(aTHX_ p->options.localaddr);
     options->port = text_or_null(aTHX_ p->options.connect_port);
     options->tls = p->tls;
+    options->path = p->options.connect_path ? path_of(aTHX_ &p->options) : NULL;
     if (etcp_server_new(options, p->config, &core, &error) == 0)
         return core;
-    saved = error.sys_errno ? error.sys_errno : EINVAL;
-    etcp_fail(aTHX_ "Could not create listening socket on port %s: %s",
-              text_or_null(aTHX_ p->options.port), Strerror(saved));
-    errno = saved;
+    listening_failed(aTHX_ &p->options, &error);
     return NULL;
 }
 
@@ -329,7 +361,8 @@ SV *etcp_construct_server(pTHX_ SV *class_name, HV *args)
     ENTER;
     if (make_secure_parts(aTHX_ class_name, args, ETCP_FOR_SERVER, &p)) {
         refuse_tainted(aTHX_ p.options.localaddr, "bind");
-        self = new_server(aTHX_ & p);
+        refuse_tainted(aTHX_ p.options.connect_path, "bind");
+        self = new_server(aTHX_ &p);
     }
     LEAVE;
     if (SvROK(self))

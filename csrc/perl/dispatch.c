@@ -264,6 +264,13 @@ static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
     }
 }
 
+static void server_finished(pTHX_ etcp_object *server)
+{
+    server->srv->is_finished = 1;
+    if (server->srv->on_finished)
+        call_with(aTHX_ server->srv->on_finished, sv_2mortal(newRV_inc((SV *)server->hash)));
+}
+
 static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o;
@@ -283,6 +290,7 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
         break;
     case ETCP_SERVER_DISCONNECT: client_left(aTHX_ server, event->conn); break;
     case ETCP_SERVER_FORGOTTEN: client_forgotten(aTHX_ server, event->conn); break;
+    case ETCP_SERVER_FINISHED: server_finished(aTHX_ server); break;
     }
 }
 
@@ -398,7 +406,7 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
     enter_callbacks(aTHX_ server);
-    while (ok && !srv->stop_requested)
+    while (ok && !srv->stop_requested && !srv->is_finished)
         ok = go_on(aTHX_ server, idle);
     leave_callbacks(aTHX);
     if (!ok)
@@ -453,12 +461,13 @@ static SV *callable(pTHX_ CV *code)
 }
 
 /* The callbacks, and where each is kept in an etcp_server_part. */
-static const char *const callback_names[] = {"connect", "data", "disconnect", "error"};
+static const char *const callback_names[] = {"connect", "data", "disconnect", "error", "finished"};
 static const size_t callback_fields[] = {
     offsetof(etcp_server_part, on_connect),
     offsetof(etcp_server_part, on_data),
     offsetof(etcp_server_part, on_disconnect),
     offsetof(etcp_server_part, on_error),
+    offsetof(etcp_server_part, on_finished),
 };
 
 enum { CALLBACKS = sizeof callback_names / sizeof callback_names[0] };

@@ -25,6 +25,8 @@ typedef enum option_form {
     WHEN_FULL,          /* an etcp_when_full, by its word */
     COMPRESSION,        /* 'auto', 'always' or 'never' */
     FINGERPRINTS,       /* an SV * of bytes: one or a list of texts */
+    PERMISSIONS,        /* an int: a number, or a text of octal digits */
+    DESCRIPTOR,         /* an int, which EasyTCP.pm has found */
     ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
 } option_form;
 
@@ -46,6 +48,14 @@ static const option option_table[] = {
     {"port", TEXT, ETCP_FOR_BOTH, FIELD(port), 0, 0},
     {"_host", TEXT, ETCP_FOR_CLIENT, FIELD(connect_host), 0, 0},
     {"_port", TEXT, ETCP_FOR_BOTH, FIELD(connect_port), 0, 0},
+    {"path", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
+    {"_path", TEXT, ETCP_FOR_BOTH, FIELD(connect_path), 0, 0},
+    {"pathmode", PERMISSIONS, ETCP_FOR_SERVER, FIELD(server.path_mode), -1, 0},
+    {"handle", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
+    {"inherit", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
+    {"listen", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
+    {"_fd", DESCRIPTOR, ETCP_FOR_SERVER, FIELD(server.handle), -1, 0},
+    {"reuseport", SWITCH, ETCP_FOR_SERVER, FIELD(server.reuse_port), 0, 0},
     {"localaddr", TEXT, ETCP_FOR_SERVER, FIELD(localaddr), 0, 0},
     {"welcome", TEXT, ETCP_FOR_BOTH, FIELD(welcome), 0, 0},
     {"password", SECRET, ETCP_FOR_BOTH, FIELD(password), 0, 0},
@@ -64,6 +74,7 @@ static const option option_table[] = {
      (NV)ETCP_HIGH_WATER, 0},
     {"whenfull", WHEN_FULL, ETCP_FOR_BOTH, FIELD(server.limits.when_full), 0, 0},
     {"maxclients", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_clients), 0, 0},
+    {"maxclientsperip", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_clients_per_ip), 0, 0},
     {"maxhalfopen", COUNT_OR_NONE, ETCP_FOR_SERVER, FIELD(server.max_half_open),
      (NV)ETCP_HALF_OPEN_MAX, 0},
     {"sendtimeout", SECONDS_OR_NONE, ETCP_FOR_BOTH, FIELD(server.limits.send_timeout_ms), 300, 0},
@@ -108,6 +119,8 @@ static const char *rule_of(option_form form, NV *least)
     case WHEN_FULL:
     case COMPRESSION:
     case FINGERPRINTS:
+    case PERMISSIONS:
+    case DESCRIPTOR:
     case ELSEWHERE: break;
     }
     return NULL;
@@ -138,6 +151,8 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case SECONDS_OR_NONE: *(unsigned *)field = ms_from(n); break;
     case SECONDS_OR_DEFAULT: *(unsigned *)field = ms_from(n > 0 ? n : row->otherwise); break;
     case SWITCH: *(int *)field = n != 0; break;
+    case PERMISSIONS:
+    case DESCRIPTOR: *(int *)field = (int)n; break;
     case TRUTH:
     case TEXT:
     case SECRET:
@@ -192,6 +207,24 @@ static int read_when_full(pTHX_ etcp_options *options, const option *row, SV *va
     }
     etcp_fail(aTHX_ "Invalid %s '%s': must be wait, fail or close", row->name, text);
     return 0;
+}
+
+/* Files and scripts write permissions as 0600, where the first is a text. */
+static int read_permissions(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    const char *text;
+    char *end;
+    long bits;
+
+    value = etcp_arguments_text(aTHX_ value);
+    text = SvPV_nolen_const(value);
+    bits = text[0] == '0' ? strtol(text, &end, 8) : strtol(text, &end, 10);
+    if (!isDIGIT(*text) || *end || bits > 07777) {
+        etcp_fail(aTHX_ "Invalid %s '%s': must be permissions like 0600", row->name, text);
+        return 0;
+    }
+    store_number(options, row, (NV)bits);
+    return 1;
 }
 
 /* ---- lists of names -------------------------------------------------------------------------- */
@@ -392,6 +425,8 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case FORBIDDEN_MODULES: read_forbidden(aTHX_ options, row, value); return 1;
     case WHEN_FULL: return read_when_full(aTHX_ options, row, value);
     case COMPRESSION: return read_compression(aTHX_ options, row, value);
+    case PERMISSIONS: return read_permissions(aTHX_ options, row, value);
+    case DESCRIPTOR: store_number(options, row, SvNV(value)); return 1;
     case BYTES:
     case BYTES_OR_NONE:
     case COUNT:

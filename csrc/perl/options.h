@@ -20,6 +20,7 @@ typedef struct etcp_options {
     SV *port;
     SV *connect_host; /* as they are used: slots _host and _port */
     SV *connect_port;
+    SV *connect_path;     /* slot _path */
     SV *localaddr;
     SV *welcome;
     SV *password;              /* bytes, or NULL */

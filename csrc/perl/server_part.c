@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "handle.h"
+
 etcp_server_part *etcp_server_part_new(pTHX)
 {
     etcp_server_part *srv;
@@ -94,6 +96,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->topic);
         SvREFCNT_dec(srv->pollhandle);
         SvREFCNT_dec(srv->on_error);
+        SvREFCNT_dec(srv->on_finished);
     }
     Safefree(srv);
 }
@@ -135,6 +138,27 @@ AV *etcp_server_part_clients(pTHX_ const etcp_object *server)
     return list;
 }
 
+int etcp_server_part_adopt(pTHX_ etcp_object *server, int fd)
+{
+    etcp_conn *conn;
+    etcp_error error;
+
+    Zero(&error, 1, etcp_error);
+    if (etcp_server_adopt(server->srv->core, fd, &conn, &error) < 0) {
+        etcp_fail(aTHX_ "Cannot adopt the connection: %s", error.text);
+        return 0;
+    }
+    etcp_conn_set_serial(conn, (long)etcp_object_next_serial(aTHX));
+    return 1;
+}
+
+/* The handle that scripts may have is on a descriptor of its own, which would go on listening. */
+void etcp_server_part_finish(pTHX_ etcp_object *server, unsigned spread_ms)
+{
+    etcp_handle_close(aTHX_ server);
+    etcp_server_finish(server->srv->core, spread_ms);
+}
+
 #ifdef USE_ITHREADS
 etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLONE_PARAMS *param)
 {
@@ -153,6 +177,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     copy->on_data = sv_dup_inc(old->on_data, param);
     copy->on_disconnect = sv_dup_inc(old->on_disconnect, param);
     copy->on_error = sv_dup_inc(old->on_error, param);
+    copy->on_finished = sv_dup_inc(old->on_finished, param);
     return copy;
 }
 #endif

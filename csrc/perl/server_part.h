@@ -17,11 +17,13 @@ struct etcp_server_part {
     SV *on_data;
     SV *on_disconnect;
     SV *on_error;
+    SV *on_finished;
     SV *topic;            /* the $_ of callbacks while none runs, or NULL */
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
     etcp_running running;
     int stop_requested;
+    int is_finished;      /* what finish() began is over */
     int owes; /* some client's data callback was put off */
     NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
     int uses_rsa;
@@ -50,6 +52,12 @@ etcp_object *etcp_server_part_client(const etcp_object *server, IV serial);
 
 /* A new list of references to the objects of the clients. */
 AV *etcp_server_part_clients(pTHX_ const etcp_object *server);
+
+/* Has the server take over a duplicate of fd, which is connected. Returns 0 with the reason in $@. */
+int etcp_server_part_adopt(pTHX_ etcp_object *server, int fd);
+
+/* Begins to end the server, within so many milliseconds. */
+void etcp_server_part_finish(pTHX_ etcp_object *server, unsigned spread_ms);
 
 #ifdef USE_ITHREADS
 /* The part of a server's copy in a new thread: without clients, on a duplicated descriptor. */

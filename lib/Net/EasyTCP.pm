@@ -62,6 +62,7 @@ sub new {
         my ($name, $value) = (shift, shift);
         $args{ lc $name } = $value if defined $name;
     }
+    delete @args{qw(_host _port _path _fd)};    # what they are is found out below
     my $self = _build($class, \%args);
     if (!$self && $args{raiseerror}) {
         require Carp;
@@ -99,6 +100,58 @@ sub _set_address {
     return;
 }
 
+# Where a server listens: the option _fd, _path or _port, or none of them for nowhere. Returns false, with
+# the reason in $@.
+sub _set_listener {
+    my ($args) = @_;
+    my $nowhere = defined $args->{listen} && $args->{listen} eq '0';
+    my @ways = grep { defined $args->{$_} } 'handle';
+    push @ways, 'inherit' if $args->{inherit};
+    push @ways, 'listen' if $nowhere;
+    push @ways, 'path' if defined $args->{path} && !$args->{port} && !$args->{inherit};
+    if (@ways > 1) {
+        $@ = "$ways[0] and $ways[1] contradict each other";
+        return 0;
+    }
+    my $way = @ways ? $ways[0] : 'port';
+    return 1 if $way eq 'listen';
+    if ($way eq 'handle') {
+        $args->{_fd} = _fileno($args->{handle});
+        return 1 if defined $args->{_fd};
+        $@ = 'handle is not a listening socket';
+        return 0;
+    }
+    if ($way eq 'inherit') {
+        require Net::EasyTCP::Inherit;
+        $args->{_fd} = Net::EasyTCP::Inherit::take($args->{inherit});
+        return 1 if defined $args->{_fd};
+        if (!$args->{port} && !defined $args->{path}) {
+            $@ = 'No socket was inherited';
+            return 0;
+        }
+    }
+    if (!$args->{port} && defined $args->{path}) {
+        $args->{_path} = $args->{path};
+        return 1;
+    }
+    if (!$args->{port}) {
+        $@ = 'Invalid port';
+        return 0;
+    }
+    _set_address($args);
+    return 1;
+}
+
+# The descriptor of a handle, of an object with such a method, or of a number; undef if it has none.
+sub _fileno {
+    my ($handle) = @_;
+    local $@;
+    return int $handle if !ref $handle && ref \$handle ne 'GLOB' && $handle =~ /\A[0-9]{1,9}\z/;
+    my $fd = eval { fileno $handle };
+    $fd = eval { $handle->fileno } if !defined $fd && ref $handle;
+    return defined $fd && $fd =~ /\A[0-9]+\z/ ? $fd : undef;
+}
+
 sub _build_client {
     my ($class, $args) = @_;
     $class = ref $class if ref $class;
@@ -111,6 +164,10 @@ sub _build_client {
         my $self = _new_wrapped($class, $args, $fd) or return undef;
         _handle($self, $args->{_sock});
         return $self;
+    }
+    if (defined $args->{path} && !$args->{host} && !$args->{port}) {
+        $args->{_path} = $args->{path};
+        return _new_client($class, $args);
     }
     if (!$args->{host}) {
         $@ = 'Invalid host';
@@ -127,12 +184,8 @@ sub _build_client {
 sub _build_server {
     my ($class, $args) = @_;
     bless {}, $class if ref $class;    # dies: a server is made from a class name
-    if (!$args->{port}) {
-        $@ = 'Invalid port';
-        return undef;
-    }
     delete $args->{host};
-    _set_address($args);
+    _set_listener($args) or return undef;
     my $self = _new_server($class, $args) or return undef;
     _make_handle($self);
     return $self;
@@ -145,13 +198,25 @@ sub _make_handle {
     my $fd    = _dup_fd($self);
     my $class = 'IO::Socket::INET';
     return undef if !defined $fd;
-    my $ip = $self->{_remoteip};
-    if (defined $ip && $ip =~ /:/) {
+    my $is_server = $self->{_mode} && $self->{_mode} eq 'server';
+    my $ip = $is_server ? localip($self) : $self->{_remoteip};
+    if (defined $ip && $ip eq 'unix') {
+        require IO::Socket::UNIX;
+        $class = 'IO::Socket::UNIX';
+    }
+    elsif (defined $ip && $ip =~ /:/ && !$is_server) {
         $class = eval { require IO::Socket::IP; 1 } ? 'IO::Socket::IP' : 'IO::Socket';
     }
     my $handle = $class->new_from_fd($fd, '+<') or return undef;
     $handle->autoflush(1);
     return _handle($self, $handle);
+}
+
+sub adopt {
+    my $self   = shift;    # kept first: reading what follows may drop the object
+    my $handle = shift;
+    my $fd     = defined $handle ? _fileno($handle) : undef;
+    return _adopt($self, defined $fd ? $fd : -1);
 }
 
 # Warnings tell the caller's caller, each of them once: the programs that they are for may be servers.
@@ -316,7 +381,8 @@ C<server> or C<client>; only the first letter counts. Required.
 =item port
 
 The port to listen on or to connect to: a number, the name of a service, or both as in C<"http(80)">, where
-the number is for systems that do not know the name. Required. A server that is given C<"00"> lets the system
+the number is for systems that do not know the name. Required, unless C<path> or, on a server, C<handle>, C<inherit> or
+C<listen> takes its place. A server that is given C<"00"> lets the system
 choose (L</port, localip> tells which).
 
 =item password
@@ -324,6 +390,12 @@ choose (L</port, localip> tells which).
 On a server: clients must know it. On a client: what the server is given when it asks. The password also
 becomes part of the keys of most ciphers. See L</SECURITY> for what it is worth: over TLS all of it counts and
 guesses need a connection each; without TLS only its first eight characters are compared.
+
+=item path
+
+The path of a Unix-domain socket, in place of C<port> and C<host>; beside them it means nothing. The address of
+its peers is C<unix>, and their port 0. A server replaces a socket that nobody listens at any more, but no other
+file, and removes its own when it is dropped or finishes, unless another one is at its place by then.
 
 =item donotcompress, donotencrypt
 
@@ -480,11 +552,43 @@ A text shown in the first packet to whoever connects, meant for people with a te
 The address to listen on. The default is every IPv4 address; C<::> is every address of both kinds. (The
 option C<host> means nothing to a server, as before.)
 
+=item handle
+
+In place of C<port>: a socket that listens already, as a handle or as the number of a descriptor. It is duplicated,
+and made non-blocking, as another process may accept from it, too: see L</ONE PORT, MANY PROCESSES>.
+
+=item inherit
+
+True: in place of C<port>, the first socket that the program which started this one hands to it, by systemd's
+protocol (C<LISTEN_FDS>) or that of Server::Starter (C<SERVER_STARTER_PORT>). A text other than 1 is the name of
+the one to take: from C<LISTEN_FDNAMES>, or what is on the left of C<=>. Each of them serves one server. If nothing
+was inherited, C<port> or C<path> is used, so that one program serves for both.
+
+=item listen
+
+0: the server listens nowhere, and serves what L</adopt> gives to it. Other values mean nothing.
+
+=item pathmode
+
+The permissions of the file at C<path>, as a number or as a text of octal digits such as C<'0600'>. The default is
+what the umask leaves.
+
+=item reuseport
+
+True: several servers may listen at one port if all of them say so (C<SO_REUSEPORT>), and the system spreads the
+connections. It spreads them evenly, and to those who do not answer too: what such a server has not accepted is
+lost with it. A shared C<handle> has no such fault.
+
 =item maxclients
 
 The largest number of clients at a time: connections that have finished the negotiation. Further connections
 are closed at once, and those whose negotiation ends too late when it does. The default, 0, is no limit but the
 system's: at that one, the server waits for descriptors without using processor time.
+
+=item maxclientsperip
+
+The largest number of connections from one IP address, those that negotiate included; further ones are closed at
+once. The default, 0, is no limit. Unix-domain sockets are not counted.
 
 =item maxhalfopen
 
@@ -521,7 +625,18 @@ belong to the module. One connection is the same object in all callbacks, and in
 
     $server->addclientip(@addresses);    # [S]
 
-Adds to the list of addresses that may connect. While the list is empty, every address may. Returns true.
+Adds to the list of addresses that may connect. While the list is empty, every address may. An address is a text
+that must be equal to what L</remoteip, remoteport> returns, or a network such as C<10.0.0.0/8> or
+C<2001:db8::/32>. Returns true, or undef for a text with a slash that is no network ("'X' is not an address"); those
+before it have been added.
+
+=head2 adopt
+
+    $server->adopt($handle) or die $@;    # [S]
+
+Serves a connection that was accepted elsewhere, by Net::Server or inetd for example, as if it had been accepted
+here, with its lists and its limits. C<$handle> is a connected stream socket or the number of its descriptor; it is
+duplicated: close yours. Returns true, or undef with a text in C<$@>.
 
 =head2 attach
 
@@ -607,7 +722,8 @@ context a second value follows, which is true for every message.
 
     $server->deleteclientip(@addresses);    # [S]
 
-Takes addresses off the list of L</addclientip>. Returns true.
+Takes addresses off the list of L</addclientip>; networks by any text that means the same. Returns true, or undef
+as it does.
 
 =head2 detach
 
@@ -641,6 +757,18 @@ C<TLS>, or the name of the cipher in use, or C<undef>.
 
 The fingerprint of the key that this end shows over TLS, for C<tlsfingerprint> at the other end. C<undef> if it has
 none.
+
+=head2 finish
+
+    $server->finish;               # [S]
+    $server->finish($seconds);
+
+Ends the server in good order. It stops listening at once, and closes its clients one after the other, evenly
+spread over C<$seconds> (30 if not given), so that they do not all come back to another server in the same moment.
+Each is served until then, and closed when what it was sent is delivered, and not while something of it waits to
+be handled; who never stops sending is cut off one second after the time. C<disconnect> is not called for them.
+When none is left, the callback C<finished> is called, L</start> returns, and L</running> is 0. Good for
+C<$SIG{TERM}>. Returns true.
 
 =head2 mode
 
@@ -758,7 +886,8 @@ objects when they are first asked.
 
 =head2 setcallback
 
-    $server->setcallback(connect => \&c, data => \&d, disconnect => \&g, error => \&e);    # [S]
+    $server->setcallback(connect => \&c, data => \&d, disconnect => \&g, error => \&e,
+        finished => \&f);    # [S]
 
 Sets one or more callbacks; see L</CALLBACKS>. Other names are ignored, with one warning if a callback was
 probably meant, as for options. Returns true, or 0 with a text in C<$@> if something is not
@@ -798,7 +927,7 @@ nothing was asked of it.
 
 =head1 CALLBACKS
 
-Each but C<error> is called with the hybrid object of the client that it is about.
+Each but C<error> and C<finished> is called with the hybrid object of the client that it is about.
 
 =over
 
@@ -823,6 +952,10 @@ and the address of the peer; behind these comes the hybrid object if C<connect> 
 C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a wrong
 one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a limit) and
 C<timeout>. Who connects and sends nothing, as scanners of ports and tests of health do, is not told of.
+
+=item finished
+
+What L</finish> began is over. It is called with the server.
 
 =back
 
@@ -891,6 +1024,28 @@ A child of C<fork> has the same descriptor numbers, and its own work behind them
 daemon where you can. A loop may need something itself: in the child, EV, and so Mojo and AnyEvent when they use
 it, needs C<< EV::default_loop->loop_fork >>; POE needs C<< POE::Kernel->has_forked >>; IO::Async::Loop::Epoll
 (0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
+
+=head1 ONE PORT, MANY PROCESSES
+
+A process uses one processor. Several can serve one port: each makes a server of the same listening socket.
+
+    my $socket = IO::Socket::INET->new(LocalPort => 2345, Listen => 4096) or die $@;
+    for (1 .. $workers) {
+        next if fork;
+        my $server = Net::EasyTCP->new(mode => 'server', handle => $socket) or die $@;
+        ...
+        $SIG{TERM} = sub { $server->finish(20) };
+        $server->start or die $@;
+        exit;
+    }
+
+Who started them (Server::Starter, Parallel::Prefork, systemd) starts them anew when they end; C<inherit> takes the
+socket from it. A server whose listener is shared, by C<handle>, C<inherit> or a fork, accepts one connection and
+then leaves the next one to the others for two milliseconds, so that each gets about the same number; where
+connections come faster it takes up to eight at a time.
+
+The child of a fork has copies of its parent's objects, and should use or drop them, but not both processes the
+same connections.
 
 =head1 COMPRESSION AND ENCRYPTION
 
@@ -1049,7 +1204,7 @@ the hook catches it and dies of something else. While a hook runs, no later mess
 its connection is handed out, by whatever loop.
 
 Under C<-T>, everything that came from the peer is tainted: messages, structures with all that is in them
-except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host> or C<localaddr> is
+except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host>, C<path> or C<localaddr> is
 refused as perl's own C<connect> and C<bind> do: C<new> dies.
 
 =head1 DIFFERENCES FROM 0.26

@@ -145,7 +145,7 @@ void world_forget(world *w)
 
 static void log_event(world *w, const etcp_server_event *event)
 {
-    static const char letters[] = "?ACMDF";
+    static const char letters[] = "?ACMDFE";
     size_t used = strlen(w->log);
     size_t room = sizeof w->log - used;
     const etcp_event *m = &event->message;
@@ -159,7 +159,7 @@ static void log_event(world *w, const etcp_server_event *event)
                        m->len > 40 ? 40 : (int)m->len, (const char *)m->data);
     else
         (void)snprintf(w->log + used, room, "%c%ld ", letters[event->type],
-                       etcp_conn_serial(event->conn));
+                       event->conn ? etcp_conn_serial(event->conn) : 0);
 }
 
 int world_round(world *w)

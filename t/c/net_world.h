@@ -25,7 +25,7 @@ struct world {
     etcp_conn *dialled;      /* the last one, uncounted: a forked child's copy is no leak */
     int rounds;              /* how often the loop went round */
     long serials;            /* given out */
-    char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 ": the events, with the serial of the
+    char log[WORLD_LOG_MAX]; /* "A1 C1 M1(text) D1 F1 E0 ": the events, with the serial of the
                                 connection */
 };
 

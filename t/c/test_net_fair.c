@@ -44,7 +44,8 @@ static void count(world *w, etcp_server_event *e)
             seen.before_forgotten = seen.loud;
         break;
     case ETCP_SERVER_CONNECT:
-    case ETCP_SERVER_DISCONNECT: break;
+    case ETCP_SERVER_DISCONNECT:
+    case ETCP_SERVER_FINISHED: break;
     }
 }
 

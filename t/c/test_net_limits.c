@@ -281,17 +281,50 @@ static void test_allowed(void)
     (void)etcp_server_allow(w.server, "127.0.0.1");
     c = world_dial(&w);
     tap_ok(c != NULL, "now we are");
-    etcp_server_disallow(w.server, "127.0.0.1");
+    (void)etcp_server_disallow(w.server, "127.0.0.1");
     tap_is_int(world_send(c, "x"), 0, "those inside");
     world_pump(&w);
     tap_is_str(w.log, "A1 C1 M1(x) ", "stay");
-    etcp_server_disallow(w.server, "127.0.0.9");
-    etcp_server_disallow(w.server, "127.0.0.9");
+    (void)etcp_server_disallow(w.server, "127.0.0.9");
+    (void)etcp_server_disallow(w.server, "127.0.0.9");
     etcp_conn_unref(c);
     c = world_dial(&w);
     tap_ok(c != NULL, "an empty list allows everybody");
     etcp_conn_unref(c);
     (void)close(fd);
+    world_pump(&w);
+    world_stop(&w);
+}
+
+/* Those that negotiate count, too, and an end makes room. */
+static void test_per_address(void)
+{
+    etcp_server_options o = world_options();
+    etcp_conn *c;
+    int fd[3];
+    world w;
+
+    o.max_clients_per_ip = 2;
+    world_start(&w, &o);
+    c = world_dial(&w);
+    world_pump(&w);
+    fd[0] = world_connect_raw(&w);
+    fd[1] = world_connect_raw(&w);
+    world_pump(&w);
+    tap_is_str(w.log, "A1 C1 A2 ", "two of one address, and no third");
+    tap_ok(sees_end(fd[1]), "which is turned away");
+    (void)close(fd[0]);
+    world_pump(&w);
+    fd[2] = world_connect_raw(&w);
+    world_pump(&w);
+    tap_is_str(w.log, "A1 C1 A2 F2 A3 ", "one that left makes room");
+    etcp_conn_unref(c);
+    (void)close(fd[1]);
+    (void)close(fd[2]);
+    world_pump(&w);
+    c = world_dial(&w);
+    tap_ok(c != NULL, "so do clients");
+    etcp_conn_unref(c);
     world_pump(&w);
     world_stop(&w);
 }
@@ -1189,6 +1222,7 @@ static void run(void)
     test_max_clients();
     test_max_half_open();
     test_allowed();
+    test_per_address();
     test_hot_path();
     test_coalescing();
     for (i = 0; i < sizeof actions / sizeof *actions; i++)
