@@ -34,6 +34,9 @@ sub refuses {
     return;
 }
 
+# What is agreed on where nothing is said.
+my $BEST = tls_usable() ? 'TLS' : 'Crypt::Rijndael';
+
 my $NONE   = 'Encryption is required, but none could be agreed on$';
 my $CLOSED = 'Socket closed when attempted reading$';
 
@@ -60,7 +63,7 @@ my $CLOSED = 'Socket closed when attempted reading$';
 }
 {
     my $server = spawn_server();
-    agrees('anything will do', $server, 'TLS', requireencryption => 1);
+    agrees('anything will do', $server, $BEST, requireencryption => 1);
     agrees('anything but TLS', $server, 'Crypt::Rijndael', requireencryption => 1, donotencryptwith => 'TLS');
     agrees('only one will do', $server, 'Crypt::DES', requireencryption => ['Crypt::DES']);
     agrees('one by its name', $server, 'Crypt::DES', requireencryption => 'Crypt::DES');
@@ -85,14 +88,20 @@ my $CLOSED = 'Socket closed when attempted reading$';
 }
 {
     my $server = spawn_server(password => 'sesame');
-    agrees('a password asked', $server, 'TLS', requirepassword => 1, password => 'sesame');
+    agrees('a password asked', $server, $BEST, requirepassword => 1, password => 'sesame');
     agrees('a password asked, without TLS', $server, 'Crypt::Rijndael', requirepassword => 1,
         password => 'sesame', donotencryptwith => 'TLS');
-    refuses('another password', $server, 'The server does not know the password$',
+    refuses('another password', $server,
+        $BEST eq 'TLS' ? 'The server does not know the password$' : 'Server rejected supplied password$',
         requirepassword => 1, password => 'simsim');
     refuses('another password, without TLS', $server, 'Server rejected supplied password$',
         requirepassword => 1, password => 'simsim', donotencryptwith => 'TLS');
     $server->kill;
+}
+SKIP: {
+    skip 'TLS can be had', 2 if $BEST eq 'TLS';
+    is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => 'TLS'), undef, 'TLS is demanded and cannot be had');
+    is($@, 'OpenSSL offers no TLS 1.3', 'and $@ says so');
 }
 
 done_testing();

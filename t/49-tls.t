@@ -12,6 +12,8 @@ use IO::Socket::INET;
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Net::EasyTCP;
 
+plan skip_all => "TLS cannot be had: $@" if !tls_usable();
+
 sub connect_to {
     my ($port, @options) = @_;
     $@ = '';

@@ -49,14 +49,12 @@ static const char *text_or_null(pTHX_ SV *text)
     return text ? SvPV_nolen_const(text) : NULL;
 }
 
-static int make_context(pTHX_ const etcp_options *options, etcp_role role, etcp_tls **tls)
+static void tls_options_of(pTHX_ const etcp_options *options, etcp_role role, etcp_tls_options *out)
 {
     SV *fingerprints = options->tls_fingerprints;
     etcp_tls_options o;
-    etcp_error error;
 
     Zero(&o, 1, etcp_tls_options);
-    Zero(&error, 1, etcp_error);
     o.flags = role == ETCP_ROLE_SERVER ? ETCP_TLS_SERVER : 0;
     o.cert_file = text_or_null(aTHX_ options->tls_cert);
     o.key_file = text_or_null(aTHX_ options->tls_key);
@@ -67,8 +65,30 @@ static int make_context(pTHX_ const etcp_options *options, etcp_role role, etcp_
         o.fingerprints = (const uint8_t(*)[ETCP_FINGERPRINT])SvPVX(fingerprints);
         o.fingerprint_count = SvCUR(fingerprints) / ETCP_FINGERPRINT;
     }
+    *out = o;
+}
+
+/* A policy of the machine may refuse what TLS needs. Who asked for none goes on without, as without
+ * any other cipher that cannot be had. */
+static int can_do_without(const etcp_options *options, const etcp_config *config, int code)
+{
+    return code == ETCP_ECRYPT && !(config->flags & ETCP_REQUIRE_TLS) && !options->tls_cert &&
+           !options->tls_key;
+}
+
+static int make_context(pTHX_ const etcp_options *options, etcp_config *config, etcp_tls **tls)
+{
+    etcp_tls_options o;
+    etcp_error error;
+
+    Zero(&error, 1, etcp_error);
+    tls_options_of(aTHX_ options, config->role, &o);
     if (etcp_tls_new(&o, tls, &error) == 0)
         return 1;
+    if (can_do_without(options, config, error.code)) {
+        config->flags &= ~(unsigned)ETCP_ALLOW_TLS;
+        return 1;
+    }
     etcp_fail(aTHX_ "%s", error.text);
     if (error.sys_errno)
         errno = error.sys_errno;
@@ -85,5 +105,5 @@ int etcp_security_apply(pTHX_ const etcp_options *options, etcp_config *config, 
         return 0;
     }
     config->flags |= flags | password_flags(options, config);
-    return flags ? make_context(aTHX_ options, config->role, tls) : 1;
+    return flags ? make_context(aTHX_ options, config, tls) : 1;
 }

@@ -242,11 +242,10 @@ static int fill(etcp_tls *tls, const etcp_tls_options *o, etcp_error *error)
 
     tls->ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
     tls->method = etcp_channel_bio_method();
-    if (!tls->ctx || !tls->method ||
-        copy_fingerprints(tls, o->fingerprints, o->fingerprint_count) < 0 ||
+    if (!tls->method || copy_fingerprints(tls, o->fingerprints, o->fingerprint_count) < 0 ||
         copy_known_hosts(tls, o->known_hosts) < 0)
         return fail_memory(error);
-    if (set_profile(tls) < 0)
+    if (!tls->ctx || set_profile(tls) < 0)
         return etcp_error_set(error, ETCP_ECRYPT, "OpenSSL offers no TLS 1.3");
     if (o->groups && !SSL_CTX_set1_groups_list(tls->ctx, o->groups))
         return etcp_error_set(error, ETCP_EINVAL, "tlsgroups: %s is not known", o->groups);

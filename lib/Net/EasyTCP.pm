@@ -1080,7 +1080,9 @@ C<compress>.
 
 All but Crypt::RSA and Crypt::CipherSaber derive keys by MD5, which OpenSSL refuses in FIPS mode, and which
 is then taken from its default provider in spite of that. Where the policy of the machine forbids this,
-too, these ciphers are not offered; if one is required, the error says which call of OpenSSL failed.
+too, these ciphers are not offered; if one is required, the error says which call of OpenSSL failed. Where its
+policy leaves nothing that TLS can be spoken with, TLS is not offered either; who requires it is told
+C<OpenSSL offers no TLS 1.3> by C<new>.
 
 =head1 SECURITY
 

@@ -17,7 +17,7 @@ use vars qw(@ISA @EXPORT $Pid $Watchdog $Deadline %Children);
 @EXPORT = qw(
     spawn spawn_server spawn_peer spawn_original new_server free_port run_until loop_of
     raw_connect raw_negotiate write_to packet read_packet read_packets has_closed
-    manual_hash binary_2mb rss_kb cpu_seconds threads_usable
+    manual_hash binary_2mb rss_kb cpu_seconds threads_usable tls_usable
 );
 
 # ---- the guard ---------------------------------------------------------------------------------
@@ -467,6 +467,11 @@ sub rss_kb {
 sub threads_usable {
     require Config;
     return $Config::Config{useithreads} && eval { require threads; 1 } ? 1 : 0;
+}
+
+# Policies of the machine, FIPS mode for one, may refuse what TLS needs.
+sub tls_usable {
+    return Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => 'TLS') ? 1 : 0;
 }
 
 # user + system seconds of another process
