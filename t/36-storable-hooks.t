@@ -221,6 +221,7 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
 {
     my $program = q{
         use Net::EasyTCP;
+        $SIG{__WARN__} = sub { };    # what is made of SelectSaver holds no handle to give back
         for my $class ('Free::Class', 'SelectSaver', 'IO::Socket', 'IO::Socket::INET', 'Net::EasyTCP', '::SelectSaver',
             'main::SelectSaver', 'main::main::SelectSaver', "main'SelectSaver") {
             my $value = eval { Net::EasyTCP::_thaw("\5\13\21" . chr(length $class) . "$class\2\0\0\0\0") };

@@ -318,14 +318,19 @@ A client for it:
         port => 2345,
     ) or die "Cannot connect: $@\n";
 
-    $client->send("a string")            or die "Cannot send: $@\n";
-    my $echo = $client->receive          or die "Cannot receive: $@\n";
+    $client->send("a string") or die "Cannot send: $@\n";
+    my $echo = $client->receive;
+    defined $echo or die "Cannot receive: $@\n";
 
     $client->send({ any => ['structure'] }) or die "Cannot send: $@\n";
-    my $copy = $client->receive             or die "Cannot receive: $@\n";
+    my $copy = $client->receive;
+    defined $copy or die "Cannot receive: $@\n";
     print $copy->{any}[0], "\n";
 
     $client->close;
+
+The strings C<""> and C<"0"> are messages like any other, and false: ask whether what C<receive> returns is defined.
+In a server, C<eval> around C<send> keeps one message that cannot be sent from ending the service for everybody.
 
 Nobody else may take part: a password at both ends, and TLS whatever happens.
 
@@ -337,21 +342,51 @@ Nobody else may take part: a password at both ends, and TLS whatever happens.
 
 =head1 DESCRIPTION
 
-Net::EasyTCP turns a TCP connection into a channel for messages. What one end gives to L</send> comes
-out of the other end in one piece, whether it was a string of any bytes and any length or a reference
-to a structure. The two ends agree on a compressor by themselves, and check a password if the server has
+Net::EasyTCP turns a TCP connection into a channel for messages. What one end gives to L</send> arrives
+at the other end as one message, whether it was a string of any bytes and any length or a reference to a
+structure. The two ends agree on a compressor by themselves, and check a password if the server has
 one. Two ends of version 1.10 or later speak TLS 1.3 without being told to; an older one gets the best cipher
 that it knows. See L</SECURITY>.
 
 Version 1 is a new implementation, in C, of the module that Mina Naguib published from 2002 to 2004. It
 has the same interface and speaks the same protocol: programs written for any earlier release run
-unchanged, and connect to peers that still use one (0.02 to 0.26). What is different is listed in
-L</DIFFERENCES FROM 0.26>. The protocol is described in L<Net::EasyTCP::Protocol>.
+unchanged, and connect to peers that still use one (0.02 to 0.26). What changes for them is told in
+L<Net::EasyTCP::Upgrading>. Complete programs to start from are in L<Net::EasyTCP::Cookbook>, and the protocol is
+described in L<Net::EasyTCP::Protocol>.
 
 No other CPAN module is needed, neither for compression nor for any of the ciphers.
 
 A method that fails leaves a text in C<$@>. C<$@> is emptied when C<new> succeeds, and when C<send> or C<receive> do
 on a connection that is compressed or encrypted; otherwise success leaves it alone, as it always did.
+
+=head1 OBJECTS
+
+There are three kinds:
+
+=over
+
+=item Servers [S]
+
+C<< new(mode => 'server') >> makes one. It listens, accepts, and calls the program back from its loop.
+
+=item Clients [C]
+
+C<< new(mode => 'client') >> makes one: a connection to a server. The program calls C<send> and C<receive>.
+
+=item Hybrid objects [H]
+
+The server makes one for each client that connects, and gives it to the callbacks. It is the server's end of that
+connection: a client in all but the way it was made.
+
+=back
+
+A server closes its socket and its connections when its last reference goes, except connections whose
+hybrid objects the program holds: these go on as clients do. Any other object closes its connection when
+its last reference goes. What was sent before still arrives, as after L</close>: this may take a while, at
+most a minute. Handlers of signals cannot run meanwhile; a signal with a handler ends the wait.
+
+All objects are hashes: a program may keep its own entries in them. Names that begin with an underscore
+belong to the module. One connection is the same object in all callbacks, and in C<clients>.
 
 =head1 CONSTRUCTOR
 
@@ -361,10 +396,45 @@ on a connection that is compressed or encrypted; otherwise success leaves it alo
 
 Makes a server or connects to one. Returns the object, or C<undef> with the reason in C<$@>. The
 names of options may be written in any letter case. Names that are not known are ignored, since
-subclasses have options of their own; one that is within two letters of a known name, and does not begin
-with an underscore, is warned of once (category C<Net::EasyTCP>: C<no warnings 'Net::EasyTCP'> turns that
-off). A limit that is not a number, or is below what makes sense, is an error: it does not become another
+subclasses have options of their own. One that is within two letters of a known name, and does not begin
+with an underscore, is warned of once; C<no warnings 'Net::EasyTCP'> turns that off. A limit that is not a number, or is below what makes sense, is an error: it does not become another
 limit.
+
+    option               of   default          what it is for
+    -------------------  ---  ---------------  -------------------------------------------------
+    mode                 S C  required         "server" or "client"
+    port                 S C  required         where to listen; where to connect to
+    host                   C  required         the server's name or address
+    localaddr            S    every IPv4       the address to listen on
+    password             S C  none             who may connect
+    requirepassword        C  see there        refuse servers that do not ask for it
+    requireencryption    S C  no               refuse connections without TLS or a cipher
+    tlscert, tlskey      S C  made in new      a certificate and its key
+    tlsca                S C  none             whose certificates are accepted
+    tlsfingerprint       S C  none             the only key that is accepted
+    tlsknownhosts          C  none             where keys of servers are noted
+    tlsname                C  host             the name in the certificate
+    tlsgroups            S C  OpenSSL's        key exchanges
+    donotencrypt         S C  no               agree on no cipher
+    donotencryptwith     S C  none             ciphers not to use
+    compress             S C  "auto"           which messages to compress
+    donotcompress        S C  no               agree on no compressor
+    donotcompresswith    S C  none             compressors not to use
+    allowclasses         S C  "all"            the objects that may arrive
+    maxmessage           S C  1 GiB            the largest message
+    maxdepth             S C  10000            the deepest structure
+    timeout                C  30 s             to connect
+    negotiationtimeout   S C  45 s, C: 90 s    to agree on everything
+    sendtimeout          S C  300 s            for a peer that does not read
+    idletimeout          S    0: never         for a client that sends nothing
+    maxclients           S    0: no limit      clients at a time
+    maxhalfopen          S    1024             unfinished negotiations at a time
+    highwater            S    64 MiB           queued for one client
+    whenfull             S    "wait"           what happens at highwater
+    coalesce             S    yes              gather small replies
+    welcome              S    none             a text for people with telnet
+    raiseerror           S C  no               failures die
+    donotcheckversion      C  no               nothing any more
 
 A I<server> is ready to accept connections when C<new> returns, and does so as soon as its loop runs
 (L</start> or L</do_one_loop>). A I<client> is connected, and has finished the negotiation, when C<new>
@@ -405,8 +475,8 @@ True: compression or encryption is not offered and not accepted.
 
 Which messages to compress, if a compressor was agreed on: C<auto> (the default), C<always> or C<never>.
 
-C<auto> compresses a message if it arrives earlier for it: a connection measures how fast its link carries
-bytes, how far messages of that kind shrink, and what that costs on this machine, and takes for every message
+C<auto> compresses a message if it arrives earlier for it. A connection measures how fast its link carries
+bytes, how far messages of that kind shrink, and what that costs on this machine. For every message it takes
 what costs least time, from none at all to the best of zlib. On one machine nothing is compressed, behind a slow link
 nearly everything. C<always> compresses whatever shrinks, as older releases do: for links that are paid for
 by the byte. It contradicts C<donotcompress>, which agrees on no compressor. C<never> sends messages as
@@ -421,8 +491,8 @@ each.
 =item allowclasses
 
 Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, or a
-reference to an array of class names. Regular expressions are objects of class C<Regexp>; code counts as an
-object of no class that could be listed. C<all> leaves out the classes that only this module has brought
+reference to an array of class names. Regular expressions are objects of class C<Regexp>; code references are
+refused unless this is C<all>. C<all> leaves out the classes that only this module has brought
 into the program, such as C<IO::Socket>. A message with any other object is refused before anything is
 made of it: none of the class's code runs, C<DESTROY> included. The module of a class is loaded only if
 the class is named here; a message with an object that a class which is not here should make
@@ -486,9 +556,9 @@ is on its way.
 
 =item whenfull
 
-What L</send> does for a client for which more than C<highwater> is queued: C<'wait'>, the default, until half of
-that has left; C<'fail'>, at once, with a text in C<$@>, and nothing is sent; or C<'close'>, the same, and the client
-is disconnected. Servers only. While C<send> waits, the server does nothing else: a server that sends without
+What L</send> does for a client for which more than C<highwater> is queued. With C<'wait'>, the default, it waits
+until half of that has left. With C<'fail'> it fails at once, with a text in C<$@>, and nothing is sent. C<'close'>
+is the same, and the client is disconnected. Servers only. While C<send> waits, the server does nothing else: a server that sends without
 being asked, to all its clients for example, should say C<'fail'> or C<'close'>.
 
 =item sendtimeout
@@ -499,8 +569,7 @@ queue has not become shorter for so long. The default is 300, the longest wait o
 
 =item negotiationtimeout
 
-Seconds that the whole negotiation may take, however its bytes drip in: strangers cost nothing for longer
-than this. 45 on a server and 90 on a client by default, as with old releases; 0 is no limit.
+Seconds that the whole negotiation may take, even if the peer sends slowly. 45 on a server and 90 on a client by default, as with old releases; 0 is no limit.
 
 =back
 
@@ -515,7 +584,7 @@ C<port>.
 
 =item timeout
 
-Seconds that the TCP connection may take to be made, 30 by default; 0 is the default too.
+Seconds that the TCP connection may take to be made, 30 by default; 0 means the default, too.
 
 =item tlsname
 
@@ -609,17 +678,8 @@ False: every reply leaves in a write of its own. See L</When messages leave>.
 
 =head1 METHODS
 
-There are three kinds of object: B<[S]> servers, B<[C]> clients, and B<[H]> the hybrid objects that stand
-for a client on the server's side and that callbacks are given. A method called on the wrong kind
-returns C<undef> with a text in C<$@>.
-
-A server closes its socket and its connections when its last reference goes, except connections whose
-hybrid objects the program holds: these go on as clients do. Any other object closes its connection when
-its last reference goes. What was sent before still arrives, as after L</close>: this may take a while, at
-most a minute. Handlers of signals cannot run meanwhile; a signal with a handler ends the wait.
-
-All objects are hashes: a program may keep its own entries in them. Names that begin with an underscore
-belong to the module. One connection is the same object in all callbacks, and in C<clients>.
+Behind each method stands for which kinds of L<objects|/OBJECTS> it is: B<[S]> servers, B<[C]> clients, B<[H]>
+hybrid objects. A method called on the wrong kind returns C<undef> with a text in C<$@>.
 
 =head2 addclientip
 
@@ -907,8 +967,7 @@ options; do not read or write it. It has a descriptor of its own.
 
 Runs the server until L</stop> is called, then returns true. C<idle>, if given, is called with the server
 after every loop, which is at least a hundred times a second. Without it, a server with nothing to do
-sleeps, five seconds at a time. A signal's handler runs at once, or, if the signal comes in the very moment
-before such a sleep, after it. The server's socket stays open: C<start> may be called again.
+sleeps, five seconds at a time. A signal's handler runs at once; in rare cases up to five seconds late. The server's socket stays open: C<start> may be called again.
 
 =head2 stop
 
@@ -972,12 +1031,35 @@ L</close> has closed the connection; what was still on its way may be lost.
 
 =head2 When messages leave
 
-C<send> hands a message to the system at once. Only while a callback runs for a message behind which
-another whole message of the same client is already waiting, and callbacks have been quick (less than a
-tenth of a millisecond), replies to that client are gathered, and leave together after the last of
-those messages, or when 64 KiB are gathered, or after the callback during which some milliseconds have
-passed since the first of them (10 at most), or before anything that waits, and when the client or the
-server is closed or dropped or the process forks. The option C<coalesce> turns this off.
+C<send> hands a message to the system at once, with one exception. While a callback runs for a message and
+another whole message of the same client is already waiting behind it, replies to that client are gathered. This
+is done only as long as callbacks are quick: less than a tenth of a millisecond. What was gathered leaves together
+
+=over
+
+=item *
+
+after the last of those messages,
+
+=item *
+
+when 64 KiB are gathered,
+
+=item *
+
+after the callback that ends some milliseconds (10 at most) after the first of them,
+
+=item *
+
+before anything that waits,
+
+=item *
+
+and when the client or the server is closed or dropped, or the process forks.
+
+=back
+
+The option C<coalesce> turns this off.
 
 A server does not wait for a client that reads slowly: up to C<highwater> bytes are queued for it, and
 delivered by the loop.
@@ -1021,8 +1103,8 @@ What an exception of a callback does is up to the loop, as with its own callback
                                                   by attach: a warning, and the loop goes on
 
 A child of C<fork> has the same descriptor numbers, and its own work behind them. Attach after you have become a
-daemon where you can. A loop may need something itself: in the child, EV, and so Mojo and AnyEvent when they use
-it, needs C<< EV::default_loop->loop_fork >>; POE needs C<< POE::Kernel->has_forked >>; IO::Async::Loop::Epoll
+daemon where you can. A loop may need something itself in the child. EV, and so Mojo and AnyEvent when they use
+it, needs C<< EV::default_loop->loop_fork >>. POE needs C<< POE::Kernel->has_forked >>. IO::Async::Loop::Epoll
 (0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
 
 =head1 ONE PORT, MANY PROCESSES
@@ -1193,14 +1275,14 @@ them, and those of ties. If peers are not trusted, set C<allowclasses>.
 Whatever a peer sends, what comes out is something that Perl itself could have made: every item is checked
 before it is built. Values are tied to objects of allowed classes only. Regular expressions may use
 Unicode's properties, but none that the program defines, since these are subroutines of it. Names of classes
-have at most 255 bytes and 16 parts, and of classes that the program does not have, it gets at most 1000;
+have at most 255 bytes and 16 parts. Of classes that the program does not have, it gets at most 1000;
 what should be an object of one more is a plain array, hash or scalar, and otherwise as sent. A structure that
 would become larger than C<maxmessage> (64 bytes for each value in it, and its strings) is refused:
 C<Structure too large>.
 
 If a C<STORABLE_thaw> or C<STORABLE_attach> dies, its connection ends, and everything made of the message is
 freed; objects of it that hooks have kept are left empty. An exception of a signal handler that runs
-meanwhile is not theirs: it goes to the program, as from any other place in it, and the message
+meanwhile is not theirs. It goes to the program, as from any other place in it; the message
 is decoded again when it is asked for the next time, or by the next turn of the loop. It counts as the hook's if
 the hook catches it and dies of something else. While a hook runs, no later message of
 its connection is handed out, by whatever loop.
@@ -1209,92 +1291,420 @@ Under C<-T>, everything that came from the peer is tainted: messages, structures
 except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host>, C<path> or C<localaddr> is
 refused as perl's own C<connect> and C<bind> do: C<new> dies.
 
-=head1 DIFFERENCES FROM 0.26
+=head1 TROUBLESHOOTING
+
+Every text that may stand in C<$@> is here, with what to do about it. What is in I<italics> varies. Failures that come from
+below end in a text of the system, such as I<Connection refused>, or in one of these:
+
+    interrupted by a signal                      a handler ran; call again
+    protocol error                               the peer does not speak this protocol, or breaks it
+    rejected by the peer                         the password
+    payload cannot be decoded                    what was sent is damaged
+    connection is less protected than demanded   an option requires more
+    size limit exceeded                          maxmessage, or a limit of the negotiation
+    too much output is queued                    highwater, and whenfull is not "wait"
+    encryption or decryption failed              unlike passwords, or changed on the way
+    system call failed                           see $!
+    timed out                                    one of the times among the options
+    connection closed                            by the peer
+    invalid argument                             a value that cannot be
+    out of memory                                smaller messages, smaller limits
+    more bytes needed, success, unknown error    never seen in $@
+
+=head2 new
 
 =over
 
-=item *
+=item Supplied mode 'I<x>' unacceptable. Must be either 'client' or 'server'
 
-Peers of version 1.10 speak TLS with each other, and C<encryption> says so. A wrong password is told there as
-C<The server does not know the password>.
+=item Invalid host
 
-=item *
+=item Invalid port
 
-Every message is delivered at once, in order, and once. 0.26 left half of those that arrived together for
-later, and dropped them if the peer closed.
+The option C<mode>, C<host> or C<port> is missing, or 0.
 
-=item *
+=item Invalid I<option> 'I<value>': must be I<what>
 
-C<"0"> and C<""> arrive over compressed and encrypted connections between peers of version 1. To old peers,
-which lose them, they are sent untransformed.
+A number out of range, or no number. Nothing is guessed.
 
-=item *
+=item Invalid I<option> 'I<value>': must be wait, fail or close
 
-C<receive> with a timeout returns a message that is here already without waiting, and hands out what
-arrived before the peer closed.
+=item Invalid I<option> 'I<value>': must be 'auto', 'always' or 'never'
 
-=item *
+=item Invalid I<option>: must be 'all', 'none' or a reference to an array of class names
 
-C<disconnect> closes. C<close> by the server takes the client out of C<clients>.
+=item Invalid I<option> 'I<value>': must be 1 for any cipher, the name of one, or a reference to an array of names
 
-=item *
+C<whenfull>, C<compress>, C<allowclasses> and C<requireencryption> take nothing else. Names of ciphers are those of
+L</COMPRESSION AND ENCRYPTION>.
 
-A client that reads slowly delays only itself.
+=item compress 'always' and donotcompress contradict each other
 
-=item *
+=item TLS is both required and forbidden
 
-C<donotencryptwith> and C<donotcompresswith> are always honoured.
+Leave one of the two options out.
 
-=item *
+=item Invalid I<option> 'I<value>': must be SHA256: and 64 hexadecimal digits
 
-A C<disconnect> callback that dies is not called again. In a callback C<$_[0]> itself cannot be assigned to;
-copy it with C<shift>, as every example does. C<next> or C<last> written in a callback still leaves it as
-C<return> does; in a subroutine that it calls, with a label outside of it, or in the code given to C<start>,
-they die now.
+=item I<option>: I<file>: I<reason>
 
-=item *
+=item tlsgroups: I<name> is not known
 
-An exception in a C<STORABLE_thaw> method ends the connection that the structure came from, with a text in
-C<$@>; it used to go through to the program.
+=item Could not make a certificate: I<reason>
 
-=item *
+=item OpenSSL offers no TLS 1.3
 
-Strings keep their bytes whether or not Perl stores them as UTF-8. Characters beyond 255 make C<send> fail;
-it used to die, or to send something else.
+What the options that begin with C<tls> name cannot be used, or OpenSSL does without TLS here.
 
-=item *
+=item Wide character in I<option>
 
-An accept that fails, for want of descriptors for example, no longer ends the server.
+A password, welcome text or address with characters beyond 255: encode it first.
 
-=item *
+=item Invalid welcome
 
-C<socket> gives a handle on a duplicate of the descriptor.
+It does not fit into the first packet, or holds a NUL.
 
-=item *
+=item Could not connect to I<host>:I<port>: I<reason>
 
-Of the private slots of an object only C<_mode>, C<_serial>, C<_remoteip>, C<_remoteport>, C<_sock> and, on
-servers, C<_callbacks> remain, to be read.
+=item Could not connect to server: I<reason>
 
-=item *
+Nobody listens there, a firewall is between, the name has no address (C<cannot resolve>), or C<timeout> is too short.
+Does C<telnet I<host> I<port>> show the welcome text?
 
-A client accepts IPv6 addresses and names. A port above 65535 is refused; it used to be taken modulo 65536.
+=item Could not create listening socket on port I<port>: I<reason>
 
-=item *
+Another program has the port, or it is below 1024 and you are not root, or C<localaddr> is no address of this machine:
+C<cannot resolve I<address> port I<port>>.
 
-Cipher modules print no warnings, because there are none. C<%_COMPRESS_AVAILABLE> and
-C<%_ENCRYPT_AVAILABLE> list what is built in, C<%_MISC_AVAILABLE> nothing; changing them, or C<$PACKETSIZE>,
-has no effect.
+=item Error negotiating with server: I<reason>
 
-=item *
+The connection was made, but what followed failed. Reasons are below, under L</The negotiation>.
 
-A method called on something that is not an object of this class, or on a copy of one, dies and says so.
+=item Error negotiating with server: Client timed out while negotiating with server [I<n>/I<m>] : I<reason>
 
-=item *
+What listens there is silent, and may be another kind of server; or C<negotiationtimeout> is too short.
 
-Different versions of helper modules at the two ends no longer matter: C<donotcheckversion> has no
-effect.
+=item Error getting peername
+
+The handle in C<_sock> is not connected.
+
+=item Could not generate global Crypt::RSA keypairs.
+
+OpenSSL makes no keys of 512 bits here. C<< donotencryptwith => 'Crypt::RSA' >> does without.
+
+=item Out of memory
 
 =back
+
+=head2 The negotiation
+
+A client finds these behind C<Error negotiating with server>; a server's C<error> callback is given them.
+
+=over
+
+=item Server rejected supplied password
+
+=item Server rejected supplied password: none was supplied
+
+=item The client gave a wrong password
+
+=item The client is too old to know about passwords
+
+Passwords are not the same at both ends. Clients before 0.07 have none, and can only be let in by a server without.
+
+=item A password is required, but the server asked for none
+
+C<requirepassword>: the server has no password, or is not the one that you mean.
+
+=item Encryption is required, but none could be agreed on
+
+=item Encryption is required, but none could be agreed on (I<call of OpenSSL>)
+
+C<requireencryption>: the peer allows none of these ciphers, or this machine's OpenSSL none, and then its refusal is named.
+
+=item The server offers no TLS
+
+=item The client took no TLS
+
+TLS is required, and the other end is older than 1.10, or must not encrypt.
+
+=item The server spoke TLS before and offers none now: somebody may be in between
+
+=item The salt tells of TLS, but the offer is missing: somebody is in between
+
+Somebody changes what the ends say, or the server was replaced by an older one. See L</SECURITY>.
+
+=item The server does not know the password
+
+=item The password cannot be used: I<reason>
+
+Over TLS. All characters of a password count there.
+
+=item The I<peer>'s key is not the expected one: I<fingerprint>
+
+=item The I<peer>'s certificate does not verify: I<reason>
+
+=item The server's key changed since I<file> noted it: I<fingerprint>
+
+=item I<file>: I<reason>
+
+=item I<file> cannot be written
+
+C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts>: it is another server, or it has a new key. If that is right, correct the
+option, or take the line of this server out of the file.
+
+=item The TLS handshake does not end
+
+=item TLS: the peer does not speak TLS 1.3
+
+=item TLS: the peer's key is unreadable
+
+=item The peer ended TLS: I<reason>
+
+=item A malformed negotiation packet inside TLS
+
+=item Clear text behind the offer of TLS
+
+=item The negotiation was tampered with
+
+The peer does not speak TLS as it should, or somebody in between interferes.
+
+=item Compatability failure: The client and server could not negotiate compatability regarding: I<what>
+
+An old server gave up.
+
+=item Error negotiating with server. No command received.
+
+=item The peer's packets are out of step
+
+=item The negotiation does not end
+
+=item Data before the negotiation was over
+
+=item The client's answer contradicts the offer
+
+=item The client chose I<cipher> but gave no key
+
+=item The peer's key for I<cipher> is unusable
+
+=item The server's salt for the password is unusable
+
+The peer is another kind of program, or has an error of its own. Look at the bytes with C<examples/wire-watch.pl>.
+
+=item Could not take the server's offer: I<reason>
+
+=item Could not use the peer's key for I<cipher>: I<reason>
+
+=item Could not make a key for I<cipher>: I<reason>
+
+=item Could not make a salt: I<reason>
+
+=item Could not make a negotiation packet: I<reason>
+
+=item Could not make the last negotiation packet: I<reason>
+
+=item Could not merge the password into the keys: I<reason>
+
+Memory is short, or OpenSSL refuses something: is FIPS mode on?
+
+=item The client closed the connection during the negotiation
+
+It gave up, for a reason that it knows. Clients that require something from the server do.
+
+=back
+
+=head2 send and broadcast
+
+=over
+
+=item Error sending data: Socket handle not supplied
+
+The connection is closed.
+
+=item Error sending data: Data not supplied
+
+C<undef> cannot be sent. A reference to it can.
+
+=item Error sending data: Wide character in data
+
+Encode strings of text first, with C<Encode::encode> for example.
+
+=item Error sending data: I<reason>
+
+Often C<size limit exceeded>, C<too much output is queued> or C<timed out>: see the options C<maxmessage>, C<highwater> and
+C<sendtimeout>.
+
+=item Error writing to socket while sending data: I<reason>
+
+The connection broke.
+
+=item Timed out waiting for the peer to read
+
+C<sendtimeout> has passed. The connection is given up.
+
+=item Invalid I<option>: must be a client or a reference to an array of clients
+
+C<to> or C<except> of L</broadcast>.
+
+=back
+
+And as exceptions, from structures that cannot be sent:
+
+=over
+
+=item Can't store I<type> items
+
+Code (C<CODE>), globs and handles (C<Can't store GLOB items>).
+
+=item Can't store objects of a class without a name
+
+=item Too late to ignore hooks for storing class "I<class>"
+
+=item Too many references returned by STORABLE_freeze()
+
+=item Freeze cannot return references if I<class> class is using STORABLE_attach
+
+=item Item #I<n> returned by STORABLE_freeze for I<class> is not a reference
+
+The class breaks the rules of L<Storable>.
+
+=item A tied element changed while it was frozen
+
+=item Storable could not freeze the structure
+
+=item Storable writes an unknown format
+
+=back
+
+=head2 receive and data
+
+=over
+
+=item Timed out waiting to receive data
+
+Nothing came for so long. The connection goes on: call C<receive> again.
+
+=item Socket closed when attempted reading
+
+The peer has closed. This is how conversations end.
+
+=item Failed to read from socket: I<reason>
+
+The connection broke, or one of the following ended it.
+
+=item Received data refused: class I<class> is not allowed
+
+C<allowclasses>. The connection goes on.
+
+=item Error decoding received data: I<reason>
+
+The structure cannot be made, and its connection ends. The reason is of one of these forms:
+
+    items nest deeper than N levels                         maxdepth
+    Structure too large                                     maxmessage
+    ... at byte N of a Storable image of N                  damage
+    class C is not loaded, and not named by allowclasses
+    No STORABLE_thaw defined for objects of class C (even after a "require C;")
+    STORABLE_attach did not return a C object
+    STORABLE_attach called with unexpected references
+    Storable binary image is more recent than this Storable
+    class C overloads by methods that it does not have
+    Cannot restore overloading of package C
+    property P is not Unicode's                             a regular expression
+    regexp flags invalid                                    the same
+    Can't eval, please set $Storable::Eval to a true value  code arrives
+    Tying is disabled.                                      $Storable::flags
+    ... is missing                                          a function of Storable
+    what a STORABLE_thaw method died of
+
+=item Cannot receive while a message is being decoded
+
+C<receive> was called by a C<STORABLE_thaw> method for the connection of its own message.
+
+=item A packet of I<n> bytes exceeds the limit
+
+C<maxmessage>, here or for what was decompressed. The connection ends.
+
+=item A packet could not be decoded: I<reason>
+
+Damage, or passwords that differ behind their eighth character: they are compared by eight, but are part of the keys as a
+whole.
+
+=item The connection was cut off
+
+It ended without the farewell of TLS: messages may be missing at its end.
+
+=item The peer renews its keys too often
+
+=item The TLS connection belongs to another process
+
+After a C<fork>, the first process that uses a TLS connection has it. See L</SECURITY>.
+
+=item An encrypted packet, but no cipher agreed
+
+=item A compressed packet, but no compressor agreed
+
+=item An unencrypted message on an encrypted connection
+
+The peer breaks the protocol, or somebody in between changes what it says.
+
+=back
+
+=head2 start, process and other methods
+
+=over
+
+=item I<kind> cannot use method I<method>()
+
+=item I<kind> cannot call method stop()
+
+The method is for another kind of L<object|/OBJECTS>.
+
+=item Net::EasyTCP::I<method>(): not a Net::EasyTCP object
+
+An exception. The object is a copy, or was not made by C<new>.
+
+=item Callback I<name> I<code> does not exist
+
+C<setcallback> wants references to code.
+
+=item start() cannot be used while attached
+
+=item Already attached
+
+=item Not attached
+
+=item No event loop is loaded
+
+=item Unknown event loop I<name>
+
+=item I<module> cannot be loaded: I<reason> (for Tk: C<there is no main window>)
+
+See L</attach>.
+
+=item No pollable descriptor on this system
+
+=item Could not make a pollable descriptor: I<reason>
+
+See L</pollfd>.
+
+=item Error while waiting for connections: I<reason>
+
+The system's C<epoll>, C<kqueue> or C<poll> failed; call again.
+
+=item This thread has no copy of the server: I<reason>
+
+No descriptor or no memory was left when the thread was made.
+
+=back
+
+And as warnings, in the category C<Net::EasyTCP>, each once: C<Unknown> option or callback I<name>C<: is> 'I<other>'
+C<meant?>, and I<option> C<names the unknown module> 'I<name>'.
+
+=head1 DIFFERENCES FROM 0.26
+
+L<Net::EasyTCP::Upgrading> lists them: what must be changed (next to nothing), what you may notice, and what gets
+better.
 
 =head1 TALKING TO OLD PEERS
 
@@ -1307,7 +1717,7 @@ refused.
 
 =head1 SEE ALSO
 
-L<Net::EasyTCP::Protocol>, L<Storable>, L<IO::Socket>
+L<Net::EasyTCP::Cookbook>, L<Net::EasyTCP::Upgrading>, L<Net::EasyTCP::Protocol>, L<Storable>, L<IO::Socket>
 
 =head1 AUTHORS
 

@@ -1,0 +1,189 @@
+# The programs of the cookbook do what their comments say. Each is run as its user would, on a port that the
+# system chooses.
+use strict;
+use warnings;
+
+use Config;
+use File::Spec;
+use File::Temp ();
+use IPC::Open2 qw(open2);
+use Test::More;
+
+plan skip_all => 'the examples are not here' if !-e 'examples/chat.pl';
+
+my $dir = File::Temp::tempdir(CLEANUP => 1);
+my %running;
+$SIG{PIPE} = 'IGNORE';
+$SIG{ALRM} = sub { die "the recipes took too long\n" };
+alarm($ENV{EASYTCP_TEST_DEADLINE} || 600);
+END { local $?; kill KILL => keys %running if %running }
+
+# Starts a recipe; its standard output and input are handles of the result.
+sub start_recipe {
+    my ($name, @arguments) = @_;
+    my $pid = open2(my $out, my $in, $^X, (map { "-I$_" } @INC), "examples/$name.pl", @arguments);
+    $running{$pid} = 1;
+    return { pid => $pid, out => $out, in => $in };
+}
+
+sub start_server {
+    my $recipe = start_recipe(@_);
+    ($recipe->{port}) = line($recipe) =~ /^Listening on port (\d+)$/ or BAIL_OUT("$_[0] does not listen");
+    return $recipe;
+}
+
+sub line {
+    my $recipe = shift;
+    my $line   = readline $recipe->{out};
+    chomp $line if defined $line;
+    return defined $line ? $line : '(the end)';
+}
+
+sub say_to {
+    my ($recipe, $text) = @_;
+    syswrite $recipe->{in}, "$text\n";
+    return;
+}
+
+# Waits for the recipe to end by itself, or by a signal that it is sent.
+sub end_of {
+    my ($recipe, $signal) = @_;
+    kill $signal => $recipe->{pid} if $signal;
+    close $recipe->{in};
+    waitpid $recipe->{pid}, 0;
+    delete $running{ $recipe->{pid} };
+    return $?;
+}
+
+{
+    my $server = start_server('chat', 'server', '00');
+    my $anna   = start_recipe('chat', 'Anna', '127.0.0.1', $server->{port});
+    is(line($anna), 'Welcome, Anna', 'chat: the first is there');
+    my $bert = start_recipe('chat', 'Bert', '127.0.0.1', $server->{port});
+    is(line($bert), 'Welcome, Bert', 'chat: the second, too');
+    is(line($anna), 'Bert has come', 'chat: who comes is announced');
+    say_to($bert, 'hello');
+    is(line($anna), 'Bert: hello', 'chat: what one writes, the other reads');
+    say_to($anna, "hi\nand how are you?");
+    is(line($bert), 'Anna: hi', 'chat: an answer');
+    is(line($bert), 'Anna: and how are you?', 'chat: of two lines');
+    is(end_of($bert), 0, 'chat: the end of the input ends a client');
+    is(line($anna), 'Bert has left', 'chat: and the others are told');
+    end_of($server, 'TERM');
+    is(line($anna), '(the end)', 'chat: without a server a client ends');
+    is(end_of($anna), 0, 'chat: well');
+}
+
+{
+    my $queue = start_server('jobs', 'queue', '00');
+    my @workers = map { start_recipe('jobs', 'worker', '127.0.0.1', $queue->{port}) } 1 .. 2;
+    is(line($_), 'Ready', 'jobs: a worker is ready') for @workers;
+    my @submitted = map { start_recipe('jobs', 'submit', $_, '127.0.0.1', $queue->{port}) } 10, 100, 1000;
+    is_deeply([ map { line($_) } @submitted ], [ map { "The result is $_" } 55, 5050, 500500 ], 'jobs: all are done');
+    end_of($_) for @submitted;
+    end_of($_, 'TERM') for @workers;
+    my $late = start_recipe('jobs', 'submit', 3, '127.0.0.1', $queue->{port});
+    my $worker = start_recipe('jobs', 'worker', '127.0.0.1', $queue->{port});
+    is(line($late), 'The result is 6', 'jobs: one that waits for a worker is done, too');
+    end_of($late);
+    end_of($_, 'TERM') for $worker, $queue;
+}
+
+{
+    mkdir "$dir/in" or die $!;
+    my $receiver = start_server('file-transfer', 'receive', "$dir/in", '00');
+    my $data = join '', map { chr(($_ * 7) % 251) } 1 .. 600_000;
+    my %content = ('large.bin' => $data, 'empty.txt' => '');
+    foreach my $name (sort keys %content) {
+        open my $fh, '>', "$dir/$name" or die $!;
+        binmode $fh;
+        print {$fh} $content{$name};
+        close $fh;
+        my $sender = start_recipe('file-transfer', 'send', "$dir/$name", '127.0.0.1', $receiver->{port});
+        my $said = join '', readline $sender->{out};
+        is(end_of($sender), 0, "file transfer: $name is sent");
+        like($said, qr/\r${\ length $content{$name}} bytes sent\n\z/, "file transfer: $name, and shown to be");
+        is(line($receiver), "Received $dir/in/$name", "file transfer: $name has come");
+        open $fh, '<', "$dir/in/$name" or die $!;
+        binmode $fh;
+        my $copy = do { local $/ = undef; <$fh> };
+        ok((defined $copy ? $copy : '') eq $content{$name}, "file transfer: $name, as it was");
+    }
+    open my $fh, '>', "$dir/no name.txt" or die $!;
+    close $fh;
+    open my $stderr, '>&', \*STDERR or die $!;
+    open STDERR, '>', File::Spec->devnull or die $!;
+    my $sender = start_recipe('file-transfer', 'send', "$dir/no name.txt", '127.0.0.1', $receiver->{port});
+    open STDERR, '>&', $stderr or die $!;
+    isnt(end_of($sender), 0, 'file transfer: a refused file ends the sender with a status');
+    end_of($receiver, 'TERM');
+}
+
+{
+    my $server = start_server('request-reply', 'server', '00');
+    my $client = start_recipe('request-reply', 'client', '127.0.0.1', $server->{port});
+    is(line($client), $_, "request and reply: $_")
+        for '1 + 2 + 3: 6', 'backwards: nalp a nam a', 'nonsense: no such method';
+    is(end_of($client), 0, 'request and reply: the client ends well');
+    end_of($server, 'TERM');
+}
+
+# A pid that is no child of ours has ended when it cannot be signalled any more.
+sub wait_until {
+    my $what = shift;
+    select undef, undef, undef, 0.05 until $what->();
+    return 1;
+}
+
+sub content {
+    my $file = shift;
+    open my $fh, '<', $file or return '';
+    local $/ = undef;
+    my $text = <$fh>;
+    return defined $text ? $text : '';
+}
+
+{
+    my ($pid_file, $log) = ("$dir/daemon.pid", "$dir/daemon.log");
+    my $daemon = start_server('daemon', $pid_file, $log, '00');
+    is(end_of($daemon), 0, 'daemon: who has started it goes on');
+    wait_until(sub { content($log) =~ /started as \d+$/m });
+    my ($pid) = content($pid_file) =~ /^(\d+)$/;
+    $running{$pid} = 1;
+    my $client = start_recipe('request-reply', 'client', '127.0.0.1', $daemon->{port});
+    end_of($client, 'KILL');
+    kill USR1 => $pid;
+    ok(wait_until(sub { content($log) =~ /connected:/ }), 'daemon: USR1 lists who is connected');
+    rename $log, "$log.1";
+    kill HUP => $pid;
+    ok(wait_until(sub { content($log) =~ /opened the log anew/ }), 'daemon: HUP opens the log anew');
+    kill TERM => $pid;
+    ok(wait_until(sub { !-e $pid_file }), 'daemon: TERM ends it');
+    like(content($log), qr/ended$/, 'daemon: and it says so');
+    delete $running{$pid};
+}
+
+{
+    my $server = start_server('select-loop', '00', 1);
+    require Net::EasyTCP;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+    $client->send('hello') or die $@;
+    my @got;
+    push @got, $client->receive until @got && $got[-1] =~ /^It is/;
+    is((grep { $_ eq '5 bytes' } @got)[0], '5 bytes', 'select loop: it serves');
+    say_to($server, 'dinner is ready');
+    push @got, $client->receive until $got[-1] eq 'dinner is ready';
+    pass('select loop: it reads its input');
+    ok((grep { /^It is \w/ } @got), 'select loop: and it has a timer');
+    is(end_of($server), 0, 'select loop: the end of the input ends it');
+    is(line($server), 'Stopped', 'select loop: and it says so');
+}
+
+SKIP: {
+    skip 'this perl has no threads', 2 unless $Config{useithreads};
+    my $recipe = start_recipe('threads', 3, 50);
+    is(line($recipe), '3 threads got 150 right answers', 'threads: each has a connection of its own');
+    is(end_of($recipe), 0, 'threads: and ends well');
+}
+
+done_testing();
