@@ -23,7 +23,7 @@ sub plain {
     my $text = shift;
     $text =~ s/\\"/"/g;
     return grep { /\w\w\w/ } map { my $part = $_; $part =~ s/\s+/ /g; $part =~ s/^ | $//g; $part }
-        split /%(?:\.\*|l)*[a-z]|%%|[\$\@]\w+(?:->\{\w+\})?|\\n|[()]/, $text;
+        split /%(?:\.\*|l)*[a-z]|%%|[\$\@]\w+(?:->\{\w+\}|\[\d\])?|\\n|[()]/, $text;
 }
 
 sub texts_of_c {

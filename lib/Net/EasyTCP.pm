@@ -403,9 +403,15 @@ limit.
     option               of   default          what it is for
     -------------------  ---  ---------------  -------------------------------------------------
     mode                 S C  required         "server" or "client"
-    port                 S C  required         where to listen; where to connect to
+    port                 S C  required, or     where to listen; where to connect to
+    path                 S C    one of these   the same on this host: a Unix-domain socket
+    handle               S                     a socket that listens already
+    inherit              S                     the same, from whoever started the program
+    listen               S    not 0            0: nowhere
     host                   C  required         the server's name or address
     localaddr            S    every IPv4       the address to listen on
+    reuseport            S    no               several servers at one port
+    pathmode             S    by the umask     permissions of path
     password             S C  none             who may connect
     requirepassword        C  see there        refuse servers that do not ask for it
     requireencryption    S C  no               refuse connections without TLS or a cipher
@@ -428,6 +434,7 @@ limit.
     sendtimeout          S C  300 s            for a peer that does not read
     idletimeout          S    0: never         for a client that sends nothing
     maxclients           S    0: no limit      clients at a time
+    maxclientsperip      S    0: no limit      connections from one address
     maxhalfopen          S    1024             unfinished negotiations at a time
     highwater            S    64 MiB           queued for one client
     whenfull             S    "wait"           what happens at highwater
@@ -1115,7 +1122,7 @@ A process uses one processor. Several can serve one port: each makes a server of
     for (1 .. $workers) {
         next if fork;
         my $server = Net::EasyTCP->new(mode => 'server', handle => $socket) or die $@;
-        ...
+        $server->setcallback(data => \&answer) or die $@;
         $SIG{TERM} = sub { $server->finish(20) };
         $server->start or die $@;
         exit;
@@ -1123,7 +1130,7 @@ A process uses one processor. Several can serve one port: each makes a server of
 
 Who started them (Server::Starter, Parallel::Prefork, systemd) starts them anew when they end; C<inherit> takes the
 socket from it. A server whose listener is shared, by C<handle>, C<inherit> or a fork, accepts one connection and
-then leaves the next one to the others for two milliseconds, so that each gets about the same number; where
+then leaves the next one to the others for two milliseconds. So each gets about the same number. Where
 connections come faster it takes up to eight at a time.
 
 The child of a fork has copies of its parent's objects, and should use or drop them, but not both processes the
@@ -1331,18 +1338,28 @@ A number out of range, or no number. Nothing is guessed.
 
 =item Invalid I<option> 'I<value>': must be 'auto', 'always' or 'never'
 
+=item Invalid I<option> 'I<value>': must be permissions like 0600
+
 =item Invalid I<option>: must be 'all', 'none' or a reference to an array of class names
 
 =item Invalid I<option> 'I<value>': must be 1 for any cipher, the name of one, or a reference to an array of names
 
-C<whenfull>, C<compress>, C<allowclasses> and C<requireencryption> take nothing else. Names of ciphers are those of
+C<whenfull>, C<compress>, C<pathmode>, C<allowclasses> and C<requireencryption> take nothing else. Names of ciphers are those of
 L</COMPRESSION AND ENCRYPTION>.
 
 =item compress 'always' and donotcompress contradict each other
 
 =item TLS is both required and forbidden
 
+=item I<option> and I<option> contradict each other
+
 Leave one of the two options out.
+
+=item handle is not a listening socket
+
+=item No socket was inherited
+
+C<handle> must be a socket after C<listen>; C<inherit> needs somebody who hands one over, or C<port> or C<path>.
 
 =item Invalid I<option> 'I<value>': must be SHA256: and 64 hexadecimal digits
 
@@ -1691,6 +1708,14 @@ See L</pollfd>.
 =item Error while waiting for connections: I<reason>
 
 The system's C<epoll>, C<kqueue> or C<poll> failed; call again.
+
+=item Invalid seconds 'I<value>': must be between 0 and 86400
+
+The argument of L</finish>.
+
+=item Cannot adopt the connection: I<reason>
+
+See L</adopt>.
 
 =item This thread has no copy of the server: I<reason>
 
