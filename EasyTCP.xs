@@ -516,6 +516,19 @@ PPCODE:
     XSRETURN_PV(etcp_conn_remote_ip(self->conn, ip, sizeof ip));
 
 void
+proxyip(self, ...)
+    etcp_object *self
+PREINIT:
+    char text[64];
+    const char *ip;
+PPCODE:
+    CONNECTIONS_ONLY(self, "proxyip");
+    ip = self->conn ? etcp_conn_proxy_ip(self->conn, text, sizeof text) : NULL;
+    if (!ip)
+        XSRETURN_UNDEF;
+    XSRETURN_PV(ip);
+
+void
 remoteport(self, ...)
     etcp_object *self
 PPCODE:

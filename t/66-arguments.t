@@ -92,7 +92,7 @@ my %calls = (
         [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1', '127.0.0.2' ],
         [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ receive => 1 ],
         [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
-        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ adopt => 999 ], [ finish => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ adopt => 999 ], [ finish => 1 ],
     ],
     client => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],
@@ -167,6 +167,7 @@ foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ]
         sendtimeout => 5, negotiationtimeout => 20, host => '127.0.0.1', timeout => 20, requirepassword => 0,
         requireencryption => 0, welcome => 'hello', localaddr => '127.0.0.1', maxclients => 5, maxhalfopen => 5,
         idletimeout => 50, coalesce => 1, path => '/nowhere', pathmode => '0600', reuseport => 0, maxclientsperip => 5,
+        proxyfrom => '127.0.0.9',
         listen => 1,
     );
     foreach my $mode (qw(client server)) {

@@ -13,6 +13,7 @@ const char *etcp_code_text(int code)
     case ETCP_EPROTO: return "protocol error";
     case ETCP_EREJECTED: return "rejected by the peer";
     case ETCP_EDECODE: return "payload cannot be decoded";
+    case ETCP_EPROXY: return "malformed PROXY header";
     case ETCP_EPOLICY: return "connection is less protected than demanded";
     case ETCP_ETOOBIG: return "size limit exceeded";
     case ETCP_EFULL: return "too much output is queued";

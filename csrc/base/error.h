@@ -14,6 +14,7 @@ typedef enum etcp_code {
     ETCP_EREJECTED = -11,  /* the peer turned us down: password, compatibility, version */
     ETCP_EDECODE = -12,    /* a payload could not be decompressed or parsed */
     ETCP_EPOLICY = -13,    /* what was negotiated is less than an option demands */
+    ETCP_EPROXY = -14,     /* the header of a proxy is malformed */
     ETCP_ETOOBIG = -20,    /* a size passes a limit */
     ETCP_EFULL = -21,      /* more output is queued than allowed */
     ETCP_ECRYPT = -30,     /* encryption or decryption failed */

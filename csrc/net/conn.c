@@ -103,6 +103,9 @@ void etcp_conn_free(etcp_conn *c)
     etcp_session_free(c->session);
     etcp_tunnel_free(c->tunnel);
     etcp_security_unref(c->security);
+    if (c->proxy)
+        etcp_free(c->proxy->header);
+    etcp_free(c->proxy);
     etcp_free(c->error);
     etcp_free(c);
 }
@@ -462,6 +465,11 @@ int etcp_conn_has_heard(const etcp_conn *c)
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size)
 {
     return etcp_address_text(&c->peer, text, size);
+}
+
+const char *etcp_conn_proxy_ip(const etcp_conn *c, char *text, size_t size)
+{
+    return c->proxy ? etcp_address_text(&c->proxy->address, text, size) : NULL;
 }
 
 unsigned etcp_conn_remote_port(const etcp_conn *c)

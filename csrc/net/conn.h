@@ -136,6 +136,9 @@ int etcp_conn_has_heard(const etcp_conn *c);
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size);
 unsigned etcp_conn_remote_port(const etcp_conn *c);
 
+/* The address of the proxy that told the peer's, the same way; NULL: the peer is connected itself. */
+const char *etcp_conn_proxy_ip(const etcp_conn *c, char *text, size_t size);
+
 /* A pointer for the user of the connection, NULL at first; never touched by the core. */
 void etcp_conn_set_user(etcp_conn *c, void *user);
 void *etcp_conn_user(const etcp_conn *c);

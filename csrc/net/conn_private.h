@@ -21,6 +21,7 @@
 #include "process.h"
 #include "socket.h"
 #include "tunnel.h"
+#include "wire/proxy_header.h"
 
 enum {
     ETCP_CLIENT_SCRATCH_SIZE = 16384, /* on the stack: some systems give a thread 128 KiB of it */
@@ -36,6 +37,12 @@ typedef enum etcp_conn_state {
     ETCP_CONN_DISCARDING, /* closed by us; sending side shut down, input is thrown away */
     ETCP_CONN_CLOSED      /* no descriptor any more */
 } etcp_conn_state;
+
+/* A proxy that tells whom it stands for, before anything else. */
+typedef struct etcp_proxy {
+    etcp_proxy_header *header; /* as far as it has come; NULL: it is complete */
+    etcp_address address;
+} etcp_proxy;
 
 struct etcp_conn {
     etcp_entry entry; /* must be first */
@@ -56,6 +63,7 @@ struct etcp_conn {
     etcp_error *error; /* NULL: none, unless error_lost */
     etcp_conn_limits limits;
     etcp_address peer;
+    etcp_proxy *proxy; /* of a server's client: the proxy in between, NULL: none */
 
     void *user;
     long serial;
@@ -129,6 +137,12 @@ int etcp_conn_end_input(etcp_conn *c, int code);
 
 /* Drops output for good. */
 void etcp_conn_end_output(etcp_conn *c);
+
+/* Whether a proxy's header is still to come. */
+static inline int etcp_conn_awaits_header(const etcp_conn *c)
+{
+    return c->proxy && c->proxy->header;
+}
 
 /* Drops unparsed input. */
 void etcp_conn_drop_view(etcp_conn *c);

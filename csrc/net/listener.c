@@ -91,7 +91,9 @@ int etcp_listener_clone(const etcp_listener *from, etcp_listener *l)
         return -1;
     l->address = from->address;
     l->is_inherited = from->is_inherited;
-    return etcp_address_list_copy(&from->allowed, &l->allowed);
+    if (etcp_address_list_copy(&from->allowed, &l->allowed) < 0)
+        return -1;
+    return etcp_address_list_copy(&from->proxies, &l->proxies);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -111,6 +113,7 @@ void etcp_listener_close(etcp_listener *l)
 {
     etcp_listener_shut(l);
     etcp_address_list_clear(&l->allowed);
+    etcp_address_list_clear(&l->proxies);
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ typedef struct etcp_listener {
     etcp_entry entry; /* must be first; nobody counts its references */
     etcp_address address;
     etcp_address_list allowed;
+    etcp_address_list proxies; /* who tell another address than their own */
     int is_inherited;    /* another process may accept from it, too */
     unsigned generation; /* the process that made it */
     char *path;          /* of the file to be removed, or NULL */

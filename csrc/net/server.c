@@ -166,6 +166,11 @@ int etcp_server_disallow(etcp_server *s, const char *ip)
     return etcp_address_list_remove(&s->listener.allowed, ip);
 }
 
+int etcp_server_trust_proxy(etcp_server *s, const char *ip)
+{
+    return etcp_address_list_add(&s->listener.proxies, ip);
+}
+
 int etcp_server_fd(const etcp_server *s)
 {
     return s->listener.entry.fd;

@@ -133,6 +133,10 @@ int etcp_server_linger(etcp_server *s, uint64_t *waited_since);
 int etcp_server_allow(etcp_server *s, const char *ip);
 int etcp_server_disallow(etcp_server *s, const char *ip);
 
+/* Addresses and networks, written as above, whose connections begin with the header of a proxy: the
+ * client that it tells is the peer, for the list above and for all else. Returns as above. */
+int etcp_server_trust_proxy(etcp_server *s, const char *ip);
+
 /* Calls each(conn, arg) for every client past negotiation that is open; each must not close any. */
 void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void *arg), void *arg);
 size_t etcp_server_client_count(const etcp_server *s);

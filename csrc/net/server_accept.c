@@ -35,9 +35,27 @@ static int has_too_many(const etcp_server *s, const etcp_address *peer)
            etcp_address_count_of(&s->per_ip, peer) >= s->options.max_clients_per_ip;
 }
 
+/* Who is connected by a proxy is judged when that has told whom. */
+static int is_proxy(const etcp_server *s, const etcp_address *peer)
+{
+    return etcp_address_list_has(&s->listener.proxies, peer);
+}
+
 static int is_welcome(const etcp_server *s, const etcp_address *peer)
 {
-    return !is_full(s) && etcp_listener_allows(&s->listener, peer) && !has_too_many(s, peer);
+    return !is_full(s) && (is_proxy(s, peer) ||
+                           (etcp_listener_allows(&s->listener, peer) && !has_too_many(s, peer)));
+}
+
+/* Counts c with its address, if that is to be. Returns 0, or ETCP_ENOMEM. */
+static int tally(etcp_server *s, etcp_conn *c)
+{
+    if (!is_counted(s, &c->peer))
+        return 0;
+    if (!etcp_address_count_add(&s->per_ip, &c->peer))
+        return ETCP_ENOMEM;
+    c->is_tallied = 1;
+    return 0;
 }
 
 void etcp_server_discount(etcp_server *s, etcp_conn *c)
@@ -210,25 +228,36 @@ static etcp_conn *new_client(etcp_server *s, int fd)
     return NULL;
 }
 
+/* Has c wait for a header first. Returns 0, or ETCP_ENOMEM. */
+static int await_header(etcp_conn *c)
+{
+    c->proxy = etcp_zalloc(sizeof *c->proxy);
+    if (!c->proxy)
+        return ETCP_ENOMEM;
+    c->proxy->address = c->peer;
+    c->proxy->header = etcp_zalloc(sizeof *c->proxy->header);
+    return c->proxy->header ? 0 : ETCP_ENOMEM;
+}
+
 /* Makes a connection of fd, which negotiates. NULL: out of memory, and fd is still the caller's. */
 static etcp_conn *take_in(etcp_server *s, int fd, const etcp_address *peer)
 {
-    etcp_conn *c;
+    etcp_conn *c = new_client(s, fd);
 
-    if (is_counted(s, peer) && !etcp_address_count_add(&s->per_ip, peer))
+    if (!c)
         return NULL;
-    c = new_client(s, fd);
-    if (!c) {
-        if (is_counted(s, peer))
-            etcp_address_count_remove(&s->per_ip, peer);
+    c->peer = *peer;
+    c->starting = 1;
+    c->brakes = 1;
+    if ((is_proxy(s, peer) ? await_header(c) : tally(s, c)) < 0) {
+        etcp_conn_unwatch(c);
+        c->entry.loop = NULL;
+        c->entry.fd = -1;
+        etcp_conn_free(c);
         return NULL;
     }
     if (is_crowded(s))
         etcp_conn_finish_closing(oldest_half_open(s));
-    c->is_tallied = (unsigned)is_counted(s, peer) & 1u;
-    c->peer = *peer;
-    c->starting = 1;
-    c->brakes = 1;
     etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
     return c;
 }
@@ -280,9 +309,9 @@ static const char *reason_to_refuse(const etcp_server *s, const etcp_address *pe
 {
     if (is_full(s))
         return "there are maxclients clients";
-    if (!etcp_listener_allows(&s->listener, peer))
+    if (!is_proxy(s, peer) && !etcp_listener_allows(&s->listener, peer))
         return "its address may not connect";
-    if (has_too_many(s, peer))
+    if (!is_proxy(s, peer) && has_too_many(s, peer))
         return "there are maxclientsperip clients from its address";
     if (is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms())
         return "too many clients are negotiating";
@@ -316,6 +345,66 @@ int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *erro
     etcp_conn_pend(c);
     *conn = c;
     return 0;
+}
+
+/* ---- proxies --------------------------------------------------------------------------------- */
+
+/* Whom the complete header tells. A proxy that speaks for itself, to see whether we live, counts
+ * for no limit: it does so for all its clients. Returns whether it may come in. */
+static int admit(etcp_server *s, etcp_conn *c)
+{
+    const etcp_proxy_header *h = c->proxy->header;
+
+    if (h->family) {
+        c->peer.family = h->family;
+        c->peer.port = h->port;
+        memcpy(c->peer.bytes, h->source, sizeof c->peer.bytes);
+        etcp_address_unmap(&c->peer);
+    }
+    if (!etcp_listener_allows(&s->listener, &c->peer))
+        return 0;
+    return !h->family || (!has_too_many(s, &c->peer) && tally(s, c) == 0);
+}
+
+/* Takes from the socket what belongs to the header, and leaves what follows to those whom it is
+ * for. Returns as etcp_proxy_header_feed, or ETCP_ECLOSED. */
+static int read_header(etcp_conn *c)
+{
+    uint8_t bytes[ETCP_PROXY_TEXT_MAX];
+    int rc;
+
+    do {
+        ssize_t n = etcp_socket_peek(c->entry.fd, bytes, sizeof bytes);
+        size_t used;
+
+        if (n < 0 && errno == EAGAIN)
+            return ETCP_AGAIN;
+        if (n <= 0)
+            return ETCP_ECLOSED;
+        rc = etcp_proxy_header_feed(c->proxy->header, bytes, (size_t)n, &used);
+        if (used)
+            (void)etcp_socket_read(c->entry.fd, bytes, used);
+    } while (rc == ETCP_AGAIN);
+    return rc;
+}
+
+int etcp_server_take_header(etcp_server *s, etcp_conn *c)
+{
+    int rc = read_header(c);
+    int may_enter;
+
+    if (rc == ETCP_AGAIN)
+        return 0;
+    if (rc == ETCP_EPROXY) {
+        c->heard = 1; /* unlike those who only look whether we live */
+        (void)etcp_conn_set_error(c, ETCP_EPROXY, etcp_code_text(ETCP_EPROXY));
+    }
+    may_enter = rc == 1 && admit(s, c);
+    etcp_free(c->proxy->header);
+    c->proxy->header = NULL;
+    if (!may_enter)
+        etcp_conn_finish_closing(c);
+    return may_enter;
 }
 
 int etcp_server_promote(etcp_server *s, etcp_conn *c)

@@ -187,6 +187,8 @@ static int is_at_rest(const etcp_conn *c)
 static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     etcp_conn_check(c);
+    if (etcp_conn_awaits_header(c) && !etcp_server_take_header(s, c))
+        return 0;
     for (;;) {
         if (!is_at_rest(c) && advance(c, &event->message) > 0)
             return tell_event(s, c, event);

@@ -100,6 +100,10 @@ void etcp_server_discount(etcp_server *s, etcp_conn *c);
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);
 
+/* Reads c's proxy header. Returns 1 when it is complete and its client may come in, or 0: not yet, or
+ * c is closed. */
+int etcp_server_take_header(etcp_server *s, etcp_conn *c);
+
 /* ---- finishing (server_finish.c) ------------------------------------------------------------- */
 
 /* Closes the clients whose time has come. Returns 1 when none is left: *event is FINISHED. */

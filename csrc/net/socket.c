@@ -186,18 +186,28 @@ const etcp_syscalls etcp_system_calls = {
 
 const etcp_syscalls *etcp_sys = &etcp_system_calls;
 
-ssize_t etcp_socket_read(int fd, void *bytes, size_t len)
+static ssize_t receive(int fd, void *bytes, size_t len, int flags)
 {
     ssize_t n;
 
     do {
-        n = etcp_sys->recv(fd, bytes, len, MSG_DONTWAIT);
+        n = etcp_sys->recv(fd, bytes, len, MSG_DONTWAIT | flags);
     } while (n < 0 && errno == EINTR);
 #if EWOULDBLOCK != EAGAIN
     if (n < 0 && errno == EWOULDBLOCK)
         errno = EAGAIN;
 #endif
     return n;
+}
+
+ssize_t etcp_socket_read(int fd, void *bytes, size_t len)
+{
+    return receive(fd, bytes, len, 0);
+}
+
+ssize_t etcp_socket_peek(int fd, void *bytes, size_t len)
+{
+    return receive(fd, bytes, len, MSG_PEEK);
 }
 
 /* Whether a failed write may simply be tried again later. ENOBUFS and ENOMEM are the kernel's own
@@ -390,10 +400,19 @@ int etcp_socket_is_connected(int fd)
            getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
-static void address_from(const struct sockaddr_storage *from, etcp_address *out)
+void etcp_address_unmap(etcp_address *a)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
+    if (a->family != 6 || memcmp(a->bytes, mapped, sizeof mapped) != 0)
+        return;
+    memmove(a->bytes, a->bytes + 12, 4);
+    memset(a->bytes + 4, 0, 12);
+    a->family = 4;
+}
+
+static void address_from(const struct sockaddr_storage *from, etcp_address *out)
+{
     memset(out, 0, sizeof *out);
     if (from->ss_family == AF_INET) {
         struct sockaddr_in in;
@@ -407,11 +426,7 @@ static void address_from(const struct sockaddr_storage *from, etcp_address *out)
         memcpy(out->bytes, &in6.sin6_addr, 16);
         out->port = ntohs(in6.sin6_port);
         out->family = 6;
-        /* An IPv4 client of a dual-stack listener is known by the address it has. */
-        if (memcmp(out->bytes, mapped, sizeof mapped) == 0) {
-            memmove(out->bytes, out->bytes + 12, 4);
-            out->family = 4;
-        }
+        etcp_address_unmap(out); /* of a listener for both kinds */
     } else if (from->ss_family == AF_UNIX) {
         out->family = ETCP_FAMILY_UNIX;
     }

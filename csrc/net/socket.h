@@ -60,6 +60,9 @@ typedef struct etcp_address {
  * the stream, or -1 with errno (EAGAIN: nothing there). */
 ssize_t etcp_socket_read(int fd, void *bytes, size_t len);
 
+/* The same without taking it: the next read gets these bytes again. */
+ssize_t etcp_socket_peek(int fd, void *bytes, size_t len);
+
 /* Writes what fd takes of count pieces, never waiting, never raising SIGPIPE, retrying after
  * signals. (count has a type that fits msg_iovlen on every system.) Returns the bytes written (0:
  * the kernel takes nothing now) or -1 with errno. */
@@ -123,6 +126,9 @@ int etcp_socket_is_local(int fd);
 
 /* Identifies the open socket behind fd for as long as it exists; 0 when fd is not open. */
 uint64_t etcp_socket_identity(int fd);
+
+/* An IPv4 client is known by the address it has, also when that comes mapped into IPv6. */
+void etcp_address_unmap(etcp_address *a);
 
 /* Writes the address as text; "unix" for all Unix-domain sockets, "" for family 0. IPv6-mapped IPv4
  * is written dotted. Returns text. */

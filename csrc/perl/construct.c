@@ -334,6 +334,26 @@ static etcp_server *listen_at(pTHX_ parts *p)
     return NULL;
 }
 
+/* Returns 0 with the reason in $@. */
+static int trust_proxies(pTHX_ etcp_server *core, AV *proxies)
+{
+    I32 i;
+
+    for (i = 0; proxies && i <= av_len(proxies); i++) {
+        const char *address = SvPV_nolen_const(*av_fetch(proxies, i, 0));
+        int rc = etcp_server_trust_proxy(core, address);
+
+        if (rc < 0) {
+            if (rc == ETCP_EINVAL)
+                etcp_fail(aTHX_ "'%s' is not an address", address);
+            else
+                etcp_fail(aTHX_ "Out of memory");
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static SV *new_server(pTHX_ parts *p)
 {
     const int rsa = wants_rsa(p->config);
@@ -346,6 +366,10 @@ static SV *new_server(pTHX_ parts *p)
     core = listen_at(aTHX_ p);
     if (!core)
         return &PL_sv_undef;
+    if (!trust_proxies(aTHX_ core, p->options.proxies)) {
+        etcp_server_free(core);
+        return &PL_sv_undef;
+    }
     self = new_object(aTHX_ p, ETCP_KIND_SERVER, &o);
     o->srv->core = core;
     o->srv->uses_rsa = rsa;

@@ -200,6 +200,7 @@ static const char *kind_of(int code, int was_open)
     switch (code) {
     case ETCP_OK: return NULL;
     case ETCP_EREJECTED: return "password";
+    case ETCP_EPROXY: return "proxy";
     case ETCP_ETOOBIG: return "toobig";
     case ETCP_ETIMEOUT: return "timeout";
     case ETCP_ECLOSED:

@@ -26,6 +26,7 @@ typedef enum option_form {
     COMPRESSION,        /* 'auto', 'always' or 'never' */
     FINGERPRINTS,       /* an SV * of bytes: one or a list of texts */
     PERMISSIONS,        /* an int: a number, or a text of octal digits */
+    NAMES,              /* an AV * of texts: one or a list */
     DESCRIPTOR,         /* an int, which EasyTCP.pm has found */
     ELSEWHERE           /* read by EasyTCP.pm, or accepted for the sake of old programs */
 } option_form;
@@ -55,6 +56,7 @@ static const option option_table[] = {
     {"inherit", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
     {"listen", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
     {"_fd", DESCRIPTOR, ETCP_FOR_SERVER, FIELD(server.handle), -1, 0},
+    {"proxyfrom", NAMES, ETCP_FOR_SERVER, FIELD(proxies), 0, 0},
     {"reuseport", SWITCH, ETCP_FOR_SERVER, FIELD(server.reuse_port), 0, 0},
     {"localaddr", TEXT, ETCP_FOR_SERVER, FIELD(localaddr), 0, 0},
     {"welcome", TEXT, ETCP_FOR_BOTH, FIELD(welcome), 0, 0},
@@ -120,6 +122,7 @@ static const char *rule_of(option_form form, NV *least)
     case COMPRESSION:
     case FINGERPRINTS:
     case PERMISSIONS:
+    case NAMES:
     case DESCRIPTOR:
     case ELSEWHERE: break;
     }
@@ -162,6 +165,7 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case WHEN_FULL:
     case COMPRESSION:
     case FINGERPRINTS:
+    case NAMES:
     case ELSEWHERE: break;
     }
 }
@@ -426,6 +430,7 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case WHEN_FULL: return read_when_full(aTHX_ options, row, value);
     case COMPRESSION: return read_compression(aTHX_ options, row, value);
     case PERMISSIONS: return read_permissions(aTHX_ options, row, value);
+    case NAMES: *(AV **)(void *)((char *)options + row->field) = names_of(aTHX_ value); return 1;
     case DESCRIPTOR: store_number(options, row, SvNV(value)); return 1;
     case BYTES:
     case BYTES_OR_NONE:

@@ -26,6 +26,7 @@ typedef struct etcp_options {
     SV *password;              /* bytes, or NULL */
     etcp_thaw_mode class_mode; /* allowclasses, */
     AV *classes;               /* and the names if they are listed */
+    AV *proxies;          /* proxyfrom: addresses, or NULL */
     int raises;                /* methods die where they would fail */
     size_t max_depth;          /* 0: the default */
     unsigned cleared;          /* what of flags was given as false */

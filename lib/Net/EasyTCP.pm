@@ -649,6 +649,16 @@ was inherited, C<port> or C<path> is used, so that one program serves for both.
 The permissions of the file at C<path>, as a number or as a text of octal digits such as C<'0600'>. The default is
 what the umask leaves.
 
+=item proxyfrom
+
+An address or a reference to an array of addresses, written as for L</addclientip>: proxies whose connections begin
+with a header of the PROXY protocol, version 1 or 2, which HAProxy sends with C<send-proxy> or C<send-proxy-v2>. The
+client that the header names is whom L</remoteip, remoteport>, L</addclientip> and C<maxclientsperip> mean; the proxy
+is L</proxyip>. Nothing is sent before the header has come, which is part of C<negotiationtimeout>; what is no such
+header ends the connection, with the kind C<proxy> for the C<error> callback. A header without an address, as tests of health
+send it, means the ends of the connection itself: if there is a list of addresses, the proxy's belongs into it. All
+other addresses connect without a header, as ever.
+
 =item reuseport
 
 True: several servers may listen at one port if all of them say so (C<SO_REUSEPORT>), and the system spreads the
@@ -897,6 +907,13 @@ them.
 
 Where the server listens: the port, which the system has chosen if C<port> was C<"00">, and the address.
 
+=head2 proxyip
+
+    my $text = $client->proxyip;    # [C][H]
+
+The address of the proxy (C<proxyfrom>) that the client came by, C<undef> if it is connected itself. Valid after
+C<close> too.
+
 =head2 receive
 
     my $message = $client->receive;             # [C][H]
@@ -1016,8 +1033,9 @@ argument says why: a text, which is empty if the client closed.
 A client left because of an error, or never came. It is called with the server, a text, the kind of the error,
 and the address of the peer; behind these comes the hybrid object if C<connect> was called for it, and then
 C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a wrong
-one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a limit) and
-C<timeout>. Who connects and sends nothing, as scanners of ports and tests of health do, is not told of.
+one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a limit), C<proxy>
+(a proxy's header is malformed) and C<timeout>. Who connects and sends nothing, as scanners of ports and tests of
+health do, is not told of.
 
 =item finished
 

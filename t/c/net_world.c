@@ -268,5 +268,6 @@ int world_connect_raw(world *w)
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0 || connect(fd, (struct sockaddr *)&in, sizeof in) < 0)
         bail_out("connect");
+    etcp_socket_no_delay(fd); /* what is written arrives, whatever was written before */
     return fd;
 }

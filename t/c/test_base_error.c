@@ -8,7 +8,7 @@ static void test_texts(void)
 {
     static const int codes[] = {
         ETCP_OK,      ETCP_AGAIN,  ETCP_EINTR,  ETCP_EPROTO,  ETCP_EREJECTED,
-        ETCP_EDECODE, ETCP_EPOLICY, ETCP_ETOOBIG, ETCP_EFULL,   ETCP_ECRYPT,  ETCP_ESYSTEM,
+        ETCP_EDECODE, ETCP_EPOLICY, ETCP_EPROXY, ETCP_ETOOBIG, ETCP_EFULL,   ETCP_ECRYPT,  ETCP_ESYSTEM,
         ETCP_ETIMEOUT, ETCP_ECLOSED, ETCP_EINVAL, ETCP_ENOMEM};
     const size_t count = sizeof codes / sizeof codes[0];
 
