@@ -3,6 +3,8 @@ use strict;
 use warnings;
 use lib 't/lib';
 use EasyTCPTest;
+use IO::Select;
+use IO::Socket::INET;
 use Test::More;
 use Net::EasyTCP;
 
@@ -60,4 +62,36 @@ is(Net::EasyTCP->new(mode => 'server', port => '00', compress => 'always', donot
     'for a server too');
 is($@, q(compress 'always' and donotcompress contradict each other), 'with the same text');
 $server->kill;
+# A client that only sends learns from the server's last packet that it may compress, when it is there.
+{
+    my $echo = spawn_server();
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or BAIL_OUT("no listener: $!");
+    my $relay = spawn(sub {
+        my $me = shift;
+        my $from = $listener->accept or die "accept: $!";
+        my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $echo->{port}) or die "connect: $!";
+        my $select = IO::Select->new($from, $to);
+        my ($count, $back) = (0, 0);
+        while (1) {
+            foreach my $ready ($select->can_read) {
+                my $got = sysread $ready, my $bytes, 65536;
+                if (!$got) { $me->report($count); return }
+                $count += $got if $ready == $from;
+                $back  += $got if $ready == $to;
+                my $other = $ready == $from ? $to : $from;
+                for (my $done = 0; $done < $got;) { $done += syswrite($other, $bytes, $got - $done, $done) || return }
+                if ($back > 10_000) { $me->report('echoed'); $back = -1e9 }
+            }
+        }
+    });
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $listener->sockport,
+        compress => 'always') or BAIL_OUT("cannot connect: $@");
+    ok($client->send('line ' x 2_000), 'something is sent');
+    is($relay->line, 'echoed', 'what is at the client now stands behind that packet');
+    ok($client->send('line ' x 2_000), 'more is sent') for 1 .. 5;
+    $client->close;
+    cmp_ok($relay->line, '<', 20_000, 'compressed');
+    $echo->kill;
+}
+
 done_testing();

@@ -83,8 +83,9 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
  * ETCP_ECLOSED (the peer closed and nothing is left), ETCP_ESYSTEM, or a session's error. */
 int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, etcp_event *event);
 
-/* Waits, at most timeout_ms, for what a client learns from its server only after it may send: which
- * compressor was agreed on. Takes no message. Returns 0 (it is known, or never will be), ETCP_EINTR
+/* Waits, at most timeout_ms (0: not at all), for what a client learns from its server only after it
+ * may send: which compressor was agreed on. One that only sends never learns it otherwise. Takes no
+ * message. Returns 0 (it is known, or never will be), ETCP_EINTR
  * (call again), ETCP_ETIMEOUT or another code. */
 int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms);
 

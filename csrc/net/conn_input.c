@@ -281,9 +281,9 @@ static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t
         if (rc != 0)
             break; /* settled; anything else is an error, which the next receive tells */
         etcp_conn_drop_view(c);
-        rc = wait_for_input(c, timeout_ms, &since);
-        if (rc == 0)
-            (void)etcp_conn_fill(c, bytes, size);
+        rc = timeout_ms ? wait_for_input(c, timeout_ms, &since) : 0;
+        if (rc == 0 && etcp_conn_fill(c, bytes, size) == ETCP_FILL_NONE && !timeout_ms)
+            rc = ETCP_ETIMEOUT;
     }
     (void)etcp_conn_keep_view(c);
     return rc < 0 ? rc : 0;

@@ -233,6 +233,7 @@ static int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STR
 {
     int rc;
 
+    (void)etcp_conn_settle(o->conn, 0);
     rc = etcp_conn_send(o->conn, flags, bytes, len, keep ? release_scalar : NULL, keep);
     if (rc < 0)
         return send_failed(aTHX_ o, rc);

@@ -142,6 +142,25 @@ static void test_pipelining(void)
     world_stop(&w);
 }
 
+/* A client that only sends can learn all the same what the server's last packet says. */
+static void test_looking(void)
+{
+    etcp_conn *c;
+    world w;
+
+    start(&w, NULL, NULL);
+    c = world_dial(&w);
+    tap_ok(etcp_session_is_early(etcp_conn_session(c)), "ready before the server's answer");
+    tap_is_int(etcp_conn_settle(c, 0), ETCP_ETIMEOUT, "which is not waited for");
+    tap_is_int(world_send(c, "hello"), 0, "a message is sent");
+    world_pump(&w);
+    tap_is_int(etcp_conn_settle(c, 0), 0, "the answer is taken when it is there");
+    tap_ok(!etcp_session_is_early(etcp_conn_session(c)), "so that all is known");
+    tap_is_str(world_receive(c), "hello", "and what comes back is not lost");
+    etcp_conn_unref(c);
+    world_stop(&w);
+}
+
 /* ---- closing --------------------------------------------------------------------------------- */
 
 static int close_it(etcp_conn *c)
@@ -379,6 +398,7 @@ int main(void)
     client_tls = make_tls(0);
     test_messages();
     test_pipelining();
+    test_looking();
     test_closing();
     test_last_words();
     test_passwords();
