@@ -45,6 +45,12 @@ sub say_to {
     return;
 }
 
+sub client_of {
+    my $recipe = shift;
+    require Net::EasyTCP;
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $recipe->{port}) || die $@;
+}
+
 # Waits for the recipe to end by itself, or by a signal that it is sent.
 sub end_of {
     my ($recipe, $signal) = @_;
@@ -150,10 +156,11 @@ sub content {
     wait_until(sub { content($log) =~ /started as \d+$/m });
     my ($pid) = content($pid_file) =~ /^(\d+)$/;
     $running{$pid} = 1;
-    my $client = start_recipe('request-reply', 'client', '127.0.0.1', $daemon->{port});
-    end_of($client, 'KILL');
+    my $client = client_of($daemon);
+    $client->send('hello') or die $@;
+    is($client->receive, 'hello', 'daemon: it serves');
     kill USR1 => $pid;
-    ok(wait_until(sub { content($log) =~ /connected:/ }), 'daemon: USR1 lists who is connected');
+    ok(wait_until(sub { content($log) =~ /connected: 127\.0\.0\.1$/m }), 'daemon: USR1 lists who is connected');
     rename $log, "$log.1";
     kill HUP => $pid;
     ok(wait_until(sub { content($log) =~ /opened the log anew/ }), 'daemon: HUP opens the log anew');
@@ -165,8 +172,7 @@ sub content {
 
 {
     my $server = start_server('select-loop', '00', 1);
-    require Net::EasyTCP;
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+    my $client = client_of($server);
     $client->send('hello') or die $@;
     my @got;
     push @got, $client->receive until @got && $got[-1] =~ /^It is/;

@@ -72,8 +72,9 @@ static void call_with_all(pTHX_ SV *code, SV *const *arguments)
     PL_stack_sp = PL_stack_base;
 }
 
-/* Runs one callback of the server for a client. The reference passed is the table's own, which saves
- * making one for each message; it is read-only, and mortal so that it outlives the table's interest. */
+/* Runs one callback of the server for a client. The reference passed is the one in the list of
+ * clients, which saves making one for each message. It is read-only, and mortal so that it outlives
+ * its place there. */
 static void call_back(pTHX_ SV *code, etcp_object *client)
 {
     SV *self = client->held;

@@ -1,5 +1,5 @@
-/* Who the peer is. The order: fingerprint, else authority, else known hosts, else everybody passes
- * whose signature fits his key; that the connection is not cut in two shows in the password then.
+/* Who the peer is. The order: fingerprint, else authority, else known hosts, else every peer passes
+ * whose signature fits its key; that the connection is not cut in two shows in the password then.
  */
 #include "tls_private.h"
 

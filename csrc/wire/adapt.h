@@ -169,8 +169,8 @@ void etcp_adapt_sealed(etcp_adapt *a, size_t n, uint64_t work_us);
 unsigned etcp_adapt_next_price(unsigned price, uint64_t busy_us, uint64_t packed_us,
                                uint64_t passed_us);
 
-/* That price for one connection, whose own compressing took share (in 1/256) of the time: one who
- * is alone must not price himself out. */
+/* That price for one connection, whose own compressing took share (in 1/256) of the time: one that
+ * is alone must not price itself out. */
 unsigned etcp_adapt_own_price(const etcp_adapt *a, unsigned price);
 
 /* Of a client, and the least of a server: it decides between equals only. */
