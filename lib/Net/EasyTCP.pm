@@ -432,6 +432,7 @@ limit.
     timeout                C  30 s             to connect
     negotiationtimeout   S C  45 s, C: 90 s    to agree on everything
     sendtimeout          S C  300 s            for a peer that does not read
+    proxyfrom            S    none             proxies that say whom they stand for
     idletimeout          S    0: never         for a client that sends nothing
     maxclients           S    0: no limit      clients at a time
     maxclientsperip      S    0: no limit      connections from one address
@@ -1325,6 +1326,7 @@ below end in a text of the system, such as I<Connection refused>, or in one of t
     protocol error                               the peer does not speak this protocol, or breaks it
     rejected by the peer                         the password
     payload cannot be decoded                    what was sent is damaged
+    malformed PROXY header                       from an address that proxyfrom names
     connection is less protected than demanded   an option requires more
     size limit exceeded                          maxmessage, or a limit of the negotiation
     too much output is queued                    highwater, and whenfull is not "wait"
