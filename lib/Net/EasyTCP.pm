@@ -1360,6 +1360,12 @@ A number out of range, or no number. Nothing is guessed.
 
 =item Invalid I<option> 'I<value>': must be permissions like 0600
 
+=item Invalid I<option>: must be 1, or a reference to an array of two numbers of seconds
+
+=item Invalid whenfull 'wait': must be fail or close for a client with async
+
+=item Invalid loop: must be a server, or a client with async
+
 =item Invalid I<option>: must be 'all', 'none' or a reference to an array of class names
 
 =item Invalid I<option> 'I<value>': must be 1 for any cipher, the name of one, or a reference to an array of names
@@ -1425,6 +1431,16 @@ What listens there is silent, and may be another kind of server; or C<negotiatio
 
 The handle in C<_sock> is not connected.
 
+=item Could not make a loop: I<reason>
+
+The system has no descriptor left for it.
+
+=item Mojo::Promise is not installed
+
+=item Future is not installed
+
+Install the module, or do without promises.
+
 =item Could not generate global Crypt::RSA keypairs.
 
 OpenSSL makes no keys of 512 bits here. C<< donotencryptwith => 'Crypt::RSA' >> does without.
@@ -1470,6 +1486,10 @@ TLS is required, and the other end is older than 1.10, or must not encrypt.
 =item The salt tells of TLS, but the offer is missing: somebody is in between
 
 Somebody changes what the ends say, or the server was replaced by an older one. See L</SECURITY>.
+
+=item The server's TLS ends before the server, and nothing proves whose it is: the password is kept
+
+Something between the ends speaks TLS for the server. Say whose key is right, by C<tlsca> or C<tlsfingerprint>.
 
 =item The server does not know the password
 
@@ -1575,6 +1595,14 @@ C<sendtimeout>.
 
 The connection broke.
 
+=item Output queue is full
+
+More than C<highwater> is queued, and C<whenfull> says not to wait.
+
+=item Error sending data: room and to contradict each other
+
+Name one of them.
+
 =item Timed out waiting for the peer to read
 
 C<sendtimeout> has passed. The connection is given up.
@@ -1654,6 +1682,16 @@ The structure cannot be made, and its connection ends. The reason is of one of t
     ... is missing                                          a function of Storable
     what a STORABLE_thaw method died of
 
+=item Error decoding received data: out of memory
+
+=item A message was half decoded
+
+Memory was short, or an exception came in between. The connection ends.
+
+=item Too many bytes are buffered
+
+A limit for all connections together: this one held most of them.
+
 =item Cannot receive while a message is being decoded
 
 C<receive> was called by a C<STORABLE_thaw> method for the connection of its own message.
@@ -1694,6 +1732,10 @@ The peer breaks the protocol, or somebody in between changes what it says.
 =item I<kind> cannot use method I<method>()
 
 =item I<kind> cannot call method stop()
+
+=item I<kind> cannot use method request()
+
+=item I<kind> cannot use method stats()
 
 The method is for another kind of L<object|/OBJECTS>.
 
@@ -1736,6 +1778,16 @@ The argument of L</finish>.
 =item Cannot adopt the connection: I<reason>
 
 See L</adopt>.
+
+=item The loop of this client is gone
+
+The object that C<loop> named was dropped, or is in another process.
+
+=item Connection closed
+
+=item No reply in time
+
+What a request is told that gets no answer.
 
 =item This thread has no copy of the server: I<reason>
 
