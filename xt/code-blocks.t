@@ -47,6 +47,8 @@ sub is_shell {
 
 sub compiles {
     my ($name, $block) = @_;
+    $block =~ s/\Q(...)\E/()/g;    # what a reader has to fill in
+    $block =~ s/^\s*\.\.\.;?\s*$//mg;
     open my $fh, '>', "$dir/block.pl" or die $!;
     print {$fh} "no strict; no warnings; use Net::EasyTCP; sub {\n$block\n}\n";
     close $fh or die $!;

@@ -409,12 +409,16 @@ limit.
     inherit              S                     the same, from whoever started the program
     listen               S    not 0            0: nowhere
     host                   C  required         the server's name or address
+    async                  C  no               callbacks and a loop, nothing waits
+    loop                   C  its own          whose loop to be in, with async
+    reconnect              C  no               connect again by itself, with async
     localaddr            S    every IPv4       the address to listen on
     reuseport            S    no               several servers at one port
     pathmode             S    by the umask     permissions of path
     password             S C  none             who may connect
     requirepassword        C  see there        refuse servers that do not ask for it
     requireencryption    S C  no               refuse connections without TLS or a cipher
+    tls                  S C  "upgrade"        or "direct": TLS from the first byte
     tlscert, tlskey      S C  made in new      a certificate and its key
     tlsca                S C  none             whose certificates are accepted
     tlsfingerprint       S C  none             the only key that is accepted
@@ -428,12 +432,14 @@ limit.
     donotcompresswith    S C  none             compressors not to use
     allowclasses         S C  "all"            the objects that may arrive
     maxmessage           S C  1 GiB            the largest message
+    maxbuffered          S C  1 GiB            unfinished and unread, of all connections
     maxdepth             S C  10000            the deepest structure
     timeout                C  30 s             to connect
     negotiationtimeout   S C  45 s, C: 90 s    to agree on everything
     sendtimeout          S C  300 s            for a peer that does not read
     proxyfrom            S    none             proxies that say whom they stand for
     idletimeout          S    0: never         for a client that sends nothing
+    keepalive            S C  0: never         silence before asking whether the machine is there
     maxclients           S    0: no limit      clients at a time
     maxclientsperip      S    0: no limit      connections from one address
     maxhalfopen          S    1024             unfinished negotiations at a time
