@@ -4,6 +4,9 @@ use strict;
 use warnings;
 use Test::More;
 use lib 't/lib';
+
+BEGIN { $ENV{EASYTCP_TEST_DEADLINE} ||= 600 }    # peers written in Perl are slow on a busy machine
+
 use EasyTCPTest;
 use OldPeer;
 use Net::EasyTCP;

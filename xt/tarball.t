@@ -71,6 +71,7 @@ my $used = run_ok("$^X -I$lib -MNet::EasyTCP -e 'print \$INC{q(Net/EasyTCP.pm)}'
 like($used, qr/^\Q$temp\E/, 'and from nowhere else');
 mkdir 'tools';
 mkdir 'examples';
+system "mkdir -p t/lib && cp $home/t/lib/OldPeer.pm t/lib/";
 system "cp $home/tools/demo.pl tools/ && cp $home/examples/*.pl examples/";
 run_ok("$^X -I$lib tools/demo.pl", 'the demonstration runs with it');
 done_testing();
