@@ -39,8 +39,14 @@ my @CASES = (
         name    => 'encrypted',
         message => 'x' x 64,
         server  => ['password=instructions', 'donotencryptwith=Crypt::RSA'],
-        client  => { password => 'instructions', donotencryptwith => \@others },
+        client  => { password => 'instructions', donotencryptwith => [ 'TLS', @others ] },
         cipher  => 'Crypt::Rijndael',
+    },
+    {
+        name    => 'tls',
+        message => 'x' x 64,
+        server  => [],
+        cipher  => 'TLS',
     },
 );
 
