@@ -198,6 +198,8 @@ my %small = (maxmessage => 1_000_000);
     [ 'LZF of nothing'          => says(packet(0x15, "\x41\x00")), qr/could not be decoded/, ["CA\0002"] ],
     [ 'an LZF bomb'             => says(packet(0x15, lzf_bomb(2_000_001))), qr/could not be decoded: size/, ["CA\0002"], %small ],
     [ 'an LZF bomb that lies'   => says(packet(0x15, 'A' . substr lzf_bomb(2_000_001), 4)), qr/could not be decoded/, ["CA\0002"], %small ],
+    [ 'an LZF bomb beyond maxbuffered' => says(packet(0x15, lzf_bomb(2_000_001))), qr/Too many bytes are buffered/, ["CA\0002"],
+        maxbuffered => 1_000_000 ],
     [ 'half a packet'           => says_last("\x05\x02\xff\xff" . 'x' x 100), $CLOSED ],
     [ 'a claim of half a GiB'        => says_last("\x05\x04\x1f\xff\xff\xf0" . 'x' x 10_000), $CLOSED ],
     [ 'a bad image'             => says(packet(7, 'not an image')), qr/^Error decoding received data/ ],

@@ -12,6 +12,7 @@ enum {
     SALT_SIZE = 8, /* of the salt, or of the seed of the vector */
     HEADER_SIZE = MAGIC_SIZE + SALT_SIZE,
     COPIED_BELOW = 4096,
+    STEP = 1 << 18, /* of a large message: some milliseconds of the slowest cipher */
     DIGEST_SIZE = 16,
     /* The longest key and vector together, rounded up to whole digests. */
     MATERIAL_SIZE =
@@ -306,7 +307,7 @@ static int has_blocks(const cbc_ctx *c, size_t len)
 }
 
 /* Opens the message bytes[0..len), of a length that may be, to out, which has room for its blocks
- * and is where they are or apart from them. Stores the length of the plain text. */
+ * and is apart from them. Stores the length of the plain text. */
 static int open_to(cbc_ctx *c, const uint8_t *bytes, size_t len, uint8_t *out, size_t *plain_len,
                    etcp_cipher_style *style)
 {
@@ -351,18 +352,59 @@ int etcp_cbc_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_b
     return rc;
 }
 
-static int open_in_place(etcp_cipher_ctx *ctx, uint8_t *bytes, size_t len, size_t *plain_len,
-                         etcp_cipher_style *style)
+/* Opens bytes[0..len), which are whole blocks, where they are; and notes the last one. */
+static int open_blocks(cbc_ctx *c, etcp_open_run *run, uint8_t *bytes, size_t len)
 {
-    cbc_ctx *c = own(ctx);
+    size_t block = c->block->block_size;
+    uint8_t last[ETCP_BLOCK_MAX];
     int rc;
 
-    if (!has_blocks(c, len))
-        return ETCP_ECRYPT;
-    rc = open_to(c, bytes, len, bytes + HEADER_SIZE, plain_len, style);
-    if (rc == 0)
-        memmove(bytes, bytes + HEADER_SIZE, *plain_len);
+    memcpy(last, bytes + len - block, block);
+    rc = c->block->decrypt(c->schedule, run->chain, bytes, bytes, len);
+    memcpy(run->chain, last, block);
     return rc;
 }
 
-const etcp_large_ops etcp_cbc_large = {sealed_len, seal_part, open_in_place};
+static int begin_opening(cbc_ctx *c, etcp_open_run *run, const uint8_t *bytes, size_t len)
+{
+    if (!has_blocks(c, len))
+        return ETCP_ECRYPT;
+    run->style = style_of(bytes);
+    run->done = HEADER_SIZE;
+    return run->style == ETCP_STYLE_NONE
+               ? ETCP_ECRYPT
+               : derive(c, run->style, bytes + MAGIC_SIZE, run->chain);
+}
+
+static int open_more(cbc_ctx *c, etcp_open_run *run, uint8_t *bytes, size_t len)
+{
+    size_t block = c->block->block_size;
+    size_t some = len - run->done < STEP ? len - run->done : STEP;
+    size_t padding;
+    int rc = open_blocks(c, run, bytes + run->done, some);
+
+    if (rc < 0)
+        return rc;
+    memmove(bytes + run->len, bytes + run->done, some);
+    run->done += some;
+    run->len += some;
+    if (run->done < len)
+        return ETCP_AGAIN;
+    padding = padding_of(bytes + run->len - block, block);
+    run->len -= padding;
+    return padding ? 0 : ETCP_ECRYPT;
+}
+
+int etcp_cbc_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len)
+{
+    cbc_ctx *c = own(ctx);
+    int rc = run->done ? 0 : begin_opening(c, run, bytes, len);
+
+    if (rc == 0)
+        rc = open_more(c, run, bytes, len);
+    if (rc != ETCP_AGAIN)
+        end_message(c);
+    return rc;
+}
+
+const etcp_large_ops etcp_cbc_large = {sealed_len, seal_part};

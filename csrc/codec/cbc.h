@@ -14,6 +14,7 @@ int etcp_cbc_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn 
                   void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out);
 int etcp_cbc_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                   etcp_cipher_style *style);
+int etcp_cbc_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len);
 extern const etcp_large_ops etcp_cbc_large;
 
 #endif

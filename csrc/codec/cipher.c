@@ -14,7 +14,8 @@ enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC 
 #define CBC_ROW(key, name, version, rank, key_length, needs, block)                                \
     {                                                                                              \
         key, name, version, CBC_FLAGS, rank, key_length, ETCP_ALGORITHM_MD5 | (needs), block,      \
-            etcp_cbc_new_ctx, etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open, &etcp_cbc_large     \
+            etcp_cbc_new_ctx, etcp_cbc_free_ctx, etcp_cbc_seal, etcp_cbc_open, etcp_cbc_open_step, \
+            &etcp_cbc_large                                                                        \
     }
 
 /* Rows stand in the order of the original manual, which is that of their offers to old peers. The
@@ -23,7 +24,8 @@ enum { CBC_FLAGS = ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES | ETCP_CIPHER_CBC 
  * comes last, because its keys can be tried through. */
 static const etcp_cipher rows[] = {
     {'B', "Crypt::RSA", "1.99", ETCP_CIPHER_ARMOURED, 0, 0, ETCP_ALGORITHM_SHA1, NULL,
-     etcp_rsa_new_ctx, etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open, NULL},
+     etcp_rsa_new_ctx, etcp_rsa_free_ctx, etcp_rsa_seal, etcp_rsa_open,
+     etcp_rsa_open_step, NULL},
     CBC_ROW('A', "Crypt::Rijndael", "1.16", 1, 32, ETCP_ALGORITHM_AES_256_CBC, &etcp_aes_256),
     CBC_ROW('9', "Crypt::RC6", "1.0", 3, 32, 0, &etcp_rc6),
     CBC_ROW('4', "Crypt::Blowfish", "2.14", 5, 56, 0, &etcp_blowfish),
@@ -34,7 +36,7 @@ static const etcp_cipher rows[] = {
     CBC_ROW('E', "Crypt::TEA", "1.25", 7, 16, 0, &etcp_xtea),
     {'2', "Crypt::CipherSaber", "1.01", ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES, 8, 32, 0, NULL,
      etcp_ciphersaber_new_ctx, etcp_ciphersaber_free_ctx, etcp_ciphersaber_seal,
-     etcp_ciphersaber_open, NULL},
+     etcp_ciphersaber_open, etcp_ciphersaber_open_step, NULL},
 };
 
 const etcp_cipher *etcp_ciphers(size_t *count)

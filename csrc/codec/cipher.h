@@ -41,8 +41,16 @@ typedef struct etcp_seal_run {
     uint8_t chain[16]; /* the block that the next one depends on */
 } etcp_seal_run;
 
-/* What some rows can do so that a large message needs no second copy in memory. Return as seal and
- * open of the row. */
+/* Between the steps in which a large message is opened. All zero before the first. */
+typedef struct etcp_open_run {
+    size_t done;       /* bytes of the message that are open */
+    size_t len;        /* bytes of plain text so far */
+    uint8_t chain[16]; /* the block that the next one depends on */
+    etcp_cipher_style style;
+} etcp_open_run;
+
+/* What some rows can do so that a large message needs no second copy in memory. Return as seal of
+ * the row. */
 typedef struct etcp_large_ops {
     /* The size of the sealed form of len bytes; 0: too large. */
     size_t (*sealed_len)(const etcp_cipher_ctx *ctx, size_t len);
@@ -52,11 +60,6 @@ typedef struct etcp_large_ops {
     int (*seal_part)(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
                      void *source_arg, etcp_seal_run *run, const uint8_t *bytes, size_t len,
                      int is_last, etcp_buf *out);
-
-    /* Opens a message where it is: the plain text is in bytes[0..*plain_len) then. After a failure
-     * nobody knows what is in bytes. */
-    int (*open_in_place)(etcp_cipher_ctx *ctx, uint8_t *bytes, size_t len, size_t *plain_len,
-                         etcp_cipher_style *style);
 } etcp_large_ops;
 
 struct etcp_cipher {
@@ -89,6 +92,11 @@ struct etcp_cipher {
      * Returns 0, ETCP_ECRYPT, or ETCP_ENOMEM; out is unchanged on failure. */
     int (*open)(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                 etcp_cipher_style *style);
+
+    /* Goes on opening a message where it is, for some milliseconds at most: its plain text is in
+     * bytes[0..run->len). Nothing else may be opened in between. Returns 0 (all is open), ETCP_AGAIN
+     * (there is more), ETCP_ECRYPT or ETCP_ENOMEM: nobody knows what is in bytes then. */
+    int (*open_step)(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len);
 
     const etcp_large_ops *large; /* NULL: large messages are treated as others are */
 };

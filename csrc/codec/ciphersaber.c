@@ -5,17 +5,22 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { IV_SIZE = 10, RC4_KEY_MAX = 256 /* what lies behind has no effect */ };
-
-typedef struct saber_ctx {
-    size_t len;               /* of the secret */
-    uint8_t key[RC4_KEY_MAX]; /* the secret; the vector is put behind it for each message */
-} saber_ctx;
+enum {
+    IV_SIZE = 10,
+    RC4_KEY_MAX = 256, /* what lies behind has no effect */
+    STEP = 1 << 19     /* of a large message: some milliseconds */
+};
 
 typedef struct rc4_state {
     uint8_t s[256];
     uint8_t i, j;
 } rc4_state;
+
+typedef struct saber_ctx {
+    size_t len;               /* of the secret */
+    uint8_t key[RC4_KEY_MAX]; /* the secret; the vector is put behind it for each message */
+    rc4_state *run;           /* of a message that is opened in steps, or NULL */
+} saber_ctx;
 
 static saber_ctx *own(etcp_cipher_ctx *ctx)
 {
@@ -62,16 +67,22 @@ static void rc4_run(rc4_state *r, const uint8_t *in, uint8_t *out, size_t len)
     r->j = j;
 }
 
+static void set_vector(saber_ctx *c, rc4_state *r, const uint8_t iv[IV_SIZE])
+{
+    size_t room = RC4_KEY_MAX - c->len;
+    size_t iv_len = room < IV_SIZE ? room : IV_SIZE;
+
+    memcpy(c->key + c->len, iv, iv_len);
+    rc4_set_key(r, c->key, c->len + iv_len);
+}
+
 /* Both directions are the same. */
 static void crypt_message(saber_ctx *c, const uint8_t iv[IV_SIZE], const uint8_t *in, uint8_t *out,
                           size_t len)
 {
     rc4_state r;
-    size_t room = RC4_KEY_MAX - c->len;
-    size_t iv_len = room < IV_SIZE ? room : IV_SIZE;
 
-    memcpy(c->key + c->len, iv, iv_len);
-    rc4_set_key(&r, c->key, c->len + iv_len);
+    set_vector(c, &r, iv);
     rc4_run(&r, in, out, len);
     etcp_wipe(&r, sizeof r);
 }
@@ -95,12 +106,21 @@ int etcp_ciphersaber_new_ctx(const etcp_cipher *row, const uint8_t *key, size_t 
     return 0;
 }
 
+static void end_run(saber_ctx *c)
+{
+    if (c->run)
+        etcp_wipe(c->run, sizeof *c->run);
+    etcp_free(c->run);
+    c->run = NULL;
+}
+
 void etcp_ciphersaber_free_ctx(etcp_cipher_ctx *ctx)
 {
     saber_ctx *c = own(ctx);
 
     if (!c)
         return;
+    end_run(c);
     etcp_wipe(c, sizeof *c);
     etcp_free(c);
 }
@@ -137,5 +157,39 @@ int etcp_ciphersaber_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len
     etcp_buf_commit(out, len - IV_SIZE);
     if (style)
         *style = ETCP_STYLE_NONE;
+    return 0;
+}
+
+static int begin_run(saber_ctx *c, const uint8_t *bytes, size_t len)
+{
+    if (len < IV_SIZE)
+        return ETCP_ECRYPT;
+    if (!c->run)
+        c->run = etcp_malloc(sizeof *c->run);
+    if (!c->run)
+        return ETCP_ENOMEM;
+    set_vector(c, c->run, bytes);
+    return 0;
+}
+
+int etcp_ciphersaber_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len)
+{
+    saber_ctx *c = own(ctx);
+    size_t part;
+    int rc;
+
+    if (run->done == 0) {
+        rc = begin_run(c, bytes, len);
+        if (rc < 0)
+            return rc;
+        run->done = IV_SIZE;
+    }
+    part = len - run->done < STEP ? len - run->done : STEP;
+    rc4_run(c->run, bytes + run->done, bytes + run->len, part);
+    run->done += part;
+    run->len += part;
+    if (run->done < len)
+        return ETCP_AGAIN;
+    end_run(c);
     return 0;
 }

@@ -17,6 +17,16 @@ typedef struct etcp_compressor_state etcp_compressor_state;
 /* What originals compress with, and tests that compare bytes with theirs. */
 enum { ETCP_LEVEL_OF_ORIGINALS = 6 };
 
+/* Between the steps in which a large message is decompressed. */
+typedef struct etcp_unpack_run {
+    uint8_t *out; /* the caller's: what came out so far, followed by the room for what comes next */
+    size_t len;   /* of what came out so far */
+    size_t cap;
+    size_t done; /* bytes of the message that are used */
+    size_t left; /* bytes that are known to come out yet; 0 where nothing tells */
+    void *state; /* the compressor's */
+} etcp_unpack_run;
+
 typedef struct etcp_compressor {
     char key;            /* the module's identifier on the wire */
     const char *name;    /* the CPAN module it stands for */
@@ -34,6 +44,13 @@ typedef struct etcp_compressor {
      * ETCP_ETOOBIG (more than max), or ETCP_ENOMEM; out is unchanged on failure. */
     int (*decompress)(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                       etcp_buf *out);
+
+    /* Goes on decompressing bytes[0..len), as far as there is room. run is all zero at first, but
+     * for out and cap, which the caller may change between two steps, keeping the content. Returns
+     * 0 (all is out), ETCP_AGAIN (more room is needed: some hundred bytes are enough for a step),
+     * ETCP_EDECODE or ETCP_ENOMEM. end_steps is called in every case. */
+    int (*decompress_step)(etcp_unpack_run *run, const uint8_t *bytes, size_t len);
+    void (*end_steps)(etcp_unpack_run *run);
 
     void (*free_state)(etcp_compressor_state *state); /* NULL is allowed */
 } etcp_compressor;

@@ -9,12 +9,16 @@ int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *
                        etcp_buf *out);
 int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                          etcp_buf *out);
+int etcp_zlib_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len);
+void etcp_zlib_end_steps(etcp_unpack_run *run);
 void etcp_zlib_free_state(etcp_compressor_state *state);
 
 int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                       etcp_buf *out);
 int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                         etcp_buf *out);
+int etcp_lzf_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len);
+void etcp_lzf_end_steps(etcp_unpack_run *run);
 void etcp_lzf_free_state(etcp_compressor_state *state);
 
 #endif

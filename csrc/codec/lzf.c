@@ -304,6 +304,73 @@ int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, siz
     return rc;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Content that was not worth compressing. */
+static int copy_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len)
+{
+    size_t part = smaller(len - run->done, run->cap - run->len);
+
+    memcpy(run->out + run->len, bytes + run->done, part);
+    run->len += part;
+    run->done += part;
+    run->left = len - run->done;
+    return run->left ? ETCP_AGAIN : 0;
+}
+
+/* As read_stream, as far as there surely is room. */
+static int read_step(reader *r, etcp_buf *out)
+{
+    int rc = 0;
+
+    while (r->in < r->end && rc == 0) {
+        size_t room = out->cap - etcp_buf_len(out);
+
+        if (room < MATCH_MAX && room < r->left)
+            return ETCP_AGAIN;
+        const uint8_t control = *r->in++;
+
+        rc = control < LITERALS_MAX ? read_literals(r, control + 1u, out)
+                                    : read_match(r, control, etcp_buf_len(out), out);
+    }
+    return rc == 0 && r->left ? ETCP_EDECODE : rc;
+}
+
+int etcp_lzf_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len)
+{
+    reader r = {bytes + run->done, bytes + len, run->left};
+    etcp_buf out;
+    int rc = 0;
+
+    if (len == 0)
+        return 0;
+    if (run->done == 0 && bytes[0] == 0)
+        run->done = 1;
+    if (bytes[0] == 0)
+        return copy_step(run, bytes, len);
+    if (run->done == 0)
+        rc = read_length(&r);
+    if (rc != 0)
+        return rc;
+    etcp_buf_init(&out); /* never grows: there is room for all that is read */
+    out.data = run->out;
+    out.end = run->len;
+    out.cap = run->cap;
+    rc = read_step(&r, &out);
+    run->len = out.end;
+    run->left = r.left;
+    run->done = (size_t)(r.in - bytes);
+    return rc;
+}
+
+void etcp_lzf_end_steps(etcp_unpack_run *run)
+{
+    (void)run; /* there is nothing to free */
+}
+
 void etcp_lzf_free_state(etcp_compressor_state *state)
 {
     (void)state; /* there never is one */

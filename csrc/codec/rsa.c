@@ -8,7 +8,12 @@
 #include "rsa_key.h"
 #include "rsa_oaep.h"
 
-enum { NEW_KEY_BITS = 512, NEW_EXPONENT = 65537, BLOCK_MAX = ETCP_RSA_BITS_MAX / 8 };
+enum {
+    NEW_KEY_BITS = 512,
+    NEW_EXPONENT = 65537,
+    BLOCK_MAX = ETCP_RSA_BITS_MAX / 8,
+    STEP_BLOCKS = 64 /* opened in one step: some milliseconds */
+};
 
 typedef struct rsa_ctx {
     etcp_rsa_key key;
@@ -154,19 +159,24 @@ static int raise_private(rsa_ctx *r, const uint8_t *sealed, uint8_t *em)
     return ok ? 0 : ETCP_ECRYPT;
 }
 
-static int open_block(rsa_ctx *r, const uint8_t *sealed, etcp_buf *out)
+/* Opens one block to out, which has room for as much and may be where the block is. */
+static int open_block(rsa_ctx *r, const uint8_t *sealed, uint8_t *out, size_t *len)
 {
     uint8_t em[BLOCK_MAX];
     const uint8_t *piece = NULL;
-    size_t len = 0;
     int rc = raise_private(r, sealed, em);
 
     if (rc == 0)
-        rc = etcp_oaep_decode(em + 1, r->block - 1, em[0], &piece, &len);
+        rc = etcp_oaep_decode(em + 1, r->block - 1, em[0], &piece, len);
     if (rc == 0)
-        rc = etcp_buf_append(out, piece, len);
+        memcpy(out, piece, *len);
     etcp_wipe(em, sizeof em);
     return rc;
+}
+
+static int has_blocks(const rsa_ctx *r, size_t len)
+{
+    return r->key.d && len > 0 && len % r->block == 0;
 }
 
 int etcp_rsa_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
@@ -176,15 +186,40 @@ int etcp_rsa_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_b
     size_t before = etcp_buf_len(out);
     int rc = 0;
 
-    if (!r->key.d || len == 0 || len % r->block != 0)
+    if (!has_blocks(r, len))
         return ETCP_ECRYPT;
-    for (; rc == 0 && len > 0; bytes += r->block, len -= r->block)
-        rc = open_block(r, bytes, out);
+    for (; rc == 0 && len > 0; bytes += r->block, len -= r->block) {
+        size_t piece;
+
+        if (etcp_buf_reserve(out, r->block) < 0)
+            rc = ETCP_ENOMEM;
+        else if ((rc = open_block(r, bytes, etcp_buf_tail(out), &piece)) == 0)
+            etcp_buf_commit(out, piece);
+    }
     if (rc < 0)
         etcp_buf_truncate(out, before);
     else if (style)
         *style = ETCP_STYLE_NONE;
     return rc;
+}
+
+int etcp_rsa_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len)
+{
+    rsa_ctx *r = own(ctx);
+    int blocks = STEP_BLOCKS;
+
+    if (!has_blocks(r, len))
+        return ETCP_ECRYPT;
+    while (run->done < len && blocks-- > 0) {
+        size_t piece;
+        int rc = open_block(r, bytes + run->done, bytes + run->len, &piece);
+
+        if (rc < 0)
+            return rc;
+        run->done += r->block;
+        run->len += piece;
+    }
+    return run->done < len ? ETCP_AGAIN : 0;
 }
 
 /* ---- new keys -------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ int etcp_rsa_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn 
                   void *source_arg, const uint8_t *bytes, size_t len, etcp_buf *out);
 int etcp_rsa_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                   etcp_cipher_style *style);
+int etcp_rsa_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len);
 
 /* Makes a 512-bit pair and appends both halves in the form they travel in, not armoured. The primes
  * come from OpenSSL's own generator. Returns 0, ETCP_ECRYPT or ETCP_ENOMEM. */

@@ -209,6 +209,61 @@ int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, si
     return rc;
 }
 
+/* A message that takes several steps needs a stream of its own, as others come in between. */
+static z_stream *stream_of(etcp_unpack_run *run)
+{
+    z_stream *z = run->state;
+
+    if (z)
+        return z;
+    z = etcp_zalloc(sizeof *z);
+    if (!z)
+        return NULL;
+    prepare(z);
+    if (inflateInit2(z, WINDOW_BITS) != Z_OK) {
+        etcp_free(z);
+        return NULL;
+    }
+    run->state = z;
+    return z;
+}
+
+int etcp_zlib_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len)
+{
+    z_stream *z = stream_of(run);
+    int rc;
+
+    if (!z)
+        return ETCP_ENOMEM;
+    while (run->len < run->cap) {
+        offer_input(z, bytes + run->done, len - run->done);
+        z->next_out = run->out + run->len;
+        z->avail_out = (uInt)smaller(run->cap - run->len, UINT_MAX);
+        const uInt in_offered = z->avail_in;
+        const uInt out_offered = z->avail_out;
+        rc = inflate(z, Z_NO_FLUSH);
+        if (rc == Z_MEM_ERROR)
+            return ETCP_ENOMEM;
+        /* Z_BUF_ERROR: no progress although there is room, so the input is cut short. */
+        if (rc != Z_OK && rc != Z_STREAM_END)
+            return ETCP_EDECODE;
+        run->done += in_offered - z->avail_in;
+        run->len += out_offered - z->avail_out;
+        if (rc == Z_STREAM_END)
+            return 0;
+    }
+    return ETCP_AGAIN;
+}
+
+void etcp_zlib_end_steps(etcp_unpack_run *run)
+{
+    if (!run->state)
+        return;
+    inflateEnd((z_stream *)run->state);
+    etcp_free(run->state);
+    run->state = NULL;
+}
+
 void etcp_zlib_free_state(etcp_compressor_state *state)
 {
     if (!state)

@@ -397,6 +397,8 @@ void etcp_conn_release_fd(etcp_conn *c)
     int fd = c->entry.fd;
 
     etcp_conn_drop_view(c);
+    if (c->held)
+        etcp_conn_note_held(c, 0);
     c->state = ETCP_CONN_CLOSED;
     c->entry.fd = -1;
     c->on_close = NULL;

@@ -92,6 +92,13 @@ int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms);
 /* Whether a complete message is already here, without reading from the socket. */
 int etcp_conn_has_message(const etcp_conn *c);
 
+/* The user keeps so many bytes of messages that it took and that nobody has fetched: they count as
+ * unfinished ones do. */
+void etcp_conn_set_undelivered(etcp_conn *c, size_t bytes);
+
+/* How many bytes more all that share the connection's configuration may hold, at least 64 KiB. */
+size_t etcp_conn_room(etcp_conn *c);
+
 /* Closes: no more input, no more events. Queued output is still delivered, by the server's loop for
  * its clients, otherwise within this call as far as the kernel takes it without waiting, and a
  * connection with unread input is reset (call etcp_conn_linger first to lose nothing). The

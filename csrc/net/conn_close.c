@@ -24,6 +24,10 @@ static void end_work(etcp_conn *c)
     if (l && l->current == &c->entry)
         l->current = NULL;
     etcp_conn_drop_view(c);
+    if (!c->held)
+        return;
+    etcp_session_drop_input(c->session);
+    etcp_conn_note_held(c, 0);
 }
 
 void etcp_conn_finish_closing(etcp_conn *c)

@@ -38,10 +38,21 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event)
     } while (rc > 0 && event->type == ETCP_EVENT_SETTLED);
     if (rc > 0 && event->type == ETCP_EVENT_TLS)
         return etcp_conn_switch(c);
-    if (rc > 0)
-        return rc; /* the event may point into what the view is in: nothing is freed yet */
-    etcp_conn_drop_view(c);
-    return rc == 0 ? 0 : end_by_session(c, rc);
+    if (rc > 0) {
+        /* The event may point into what the view is in: nothing is freed yet. */
+        if (c->held)
+            etcp_conn_note_held(c, etcp_conn_held(c));
+        return rc;
+    }
+    if (rc == ETCP_AGAIN)
+        touch(c);
+    else
+        etcp_conn_drop_view(c);
+    if (rc < 0 && rc != ETCP_AGAIN)
+        return end_by_session(c, rc);
+    if (c->held || !etcp_session_is_at_rest(c->session))
+        etcp_conn_count(c);
+    return rc;
 }
 
 static etcp_fill fill_plain(etcp_conn *c, uint8_t *bytes, size_t size)
@@ -186,11 +197,19 @@ static int wait_for_input(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_si
     return 0;
 }
 
-/* One attempt to get an event: parses, then reads once. Returns 1, 0 (bytes arrived: go on), or
- * ETCP_AGAIN, or the code by which the input ended. */
-static int receive_once(etcp_conn *c, etcp_event *event, uint8_t *bytes, size_t size)
+/* As etcp_conn_parse, but lets signal handlers run while a large message is being decoded. */
+static int parse_or_rest(etcp_conn *c, etcp_event *event)
 {
     int rc = etcp_conn_parse(c, event);
+
+    return rc == ETCP_AGAIN ? ETCP_EINTR : rc;
+}
+
+/* One attempt to get an event: parses, then reads once. Returns 1, 0 (bytes arrived: go on), or
+ * ETCP_AGAIN, ETCP_EINTR, or the code by which the input ended. */
+static int receive_once(etcp_conn *c, etcp_event *event, uint8_t *bytes, size_t size)
+{
+    int rc = parse_or_rest(c, event);
 
     if (rc != 0)
         return rc;
@@ -208,7 +227,7 @@ static int receive_once(etcp_conn *c, etcp_event *event, uint8_t *bytes, size_t 
 static int receive_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
                         etcp_event *event, uint8_t *bytes, size_t size)
 {
-    int rc = etcp_conn_parse(c, event);
+    int rc = parse_or_rest(c, event);
 
     if (rc != 0)
         return rc;
@@ -238,6 +257,8 @@ static int receive_alone(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_sin
     uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
     int rc = receive_into(c, timeout_ms, waited_since, event, bytes, sizeof bytes);
 
+    if (rc == ETCP_EINTR)
+        (void)etcp_conn_keep_view(c); /* if that fails, the next call tells */
     return rc == 1 ? keep_event(c, event, bytes, sizeof bytes) : rc;
 }
 

@@ -27,6 +27,7 @@ enum {
     ETCP_CLIENT_SCRATCH_SIZE = 16384, /* on the stack: some systems give a thread 128 KiB of it */
     ETCP_WINDOW_READ_MAX = 1 << 20,   /* one read of a large payload */
     ETCP_READ_BUDGET = 256 << 10,     /* of one connection and round */
+    ETCP_HEAVY = 65536,               /* held input; who has less is not closed for it */
     ETCP_LOOK_AGAIN_MS = 50           /* at what the kernel does not tell by itself */
 };
 
@@ -54,6 +55,9 @@ struct etcp_conn {
     const uint8_t *view_end;
     uint8_t *kept;
     size_t budget; /* bytes this round may still read */
+
+    size_t held;        /* bytes that the configuration counts as this connection's */
+    size_t undelivered; /* of them, those that its user says */
 
     etcp_output out;
     size_t retry_at; /* while blocked: the length of the queue at which writing is tried anyway */
@@ -163,6 +167,20 @@ static inline int etcp_conn_is_braked(const etcp_conn *c)
            (!c->end_code || c->end_code == ETCP_ECLOSED);
 }
 
+/* Notes that the connection holds so many bytes of messages that are not handed out. */
+static inline void etcp_conn_note_held(etcp_conn *c, size_t now)
+{
+    const size_t heavy = now >= ETCP_HEAVY;
+    const size_t was_heavy = c->held >= ETCP_HEAVY;
+
+    if (now == c->held)
+        return;
+    etcp_session_config(c->session)->buffered += now - c->held; /* modulo 2^n: right for less, too */
+    c->held = now;
+    if (c->entry.loop)
+        c->entry.loop->heavy += heavy - was_heavy;
+}
+
 /* Tells the loop, if there is one, what the connection waits for now. */
 void etcp_conn_watch(etcp_conn *c);
 
@@ -198,6 +216,15 @@ etcp_fill etcp_conn_read_failed(etcp_conn *c, int error);
 /* Before anything is done with the tunnel or its socket: whether they are this process's. If not,
  * records that, and input and output end. */
 int etcp_conn_may_use_tunnel(etcp_conn *c);
+
+/* ---- what is held (conn_memory.c) ------------------------------------------------------------ */
+
+/* Bytes that the connection holds of messages that are not handed out. */
+size_t etcp_conn_held(const etcp_conn *c);
+
+/* Notes what the connection holds. When all of its configuration hold too much, those that hold
+ * most have their input ended: never call this before an event is handed out that may be theirs. */
+void etcp_conn_count(etcp_conn *c);
 
 /* ---- output (conn_output.c) ------------------------------------------------------------------ */
 

@@ -73,6 +73,7 @@ struct etcp_loop {
 
     etcp_deadline_list lists[ETCP_LISTS];
     etcp_deadline_list stalled; /* of the stall of entries; never expires unless set up to */
+    size_t heavy;               /* entries that hold much memory; kept by the loop's user */
     size_t closed;              /* entries that gave back their descriptor, ever */
     etcp_scratch *scratch;
     etcp_entry *current;  /* whose turn it is; set by the loop's user */

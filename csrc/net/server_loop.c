@@ -183,23 +183,6 @@ static int is_at_rest(const etcp_conn *c)
     return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
 }
 
-/* Works for c until it has an event. Returns 1 (*event), or 0: its turn is over. */
-static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
-{
-    etcp_conn_check(c);
-    if (etcp_conn_awaits_header(c) && !etcp_server_take_header(s, c))
-        return 0;
-    for (;;) {
-        if (!is_at_rest(c) && advance(c, &event->message) > 0)
-            return tell_event(s, c, event);
-        if (c->end_code)
-            return end_client(s, c, event);
-        if (!may_read(c))
-            return 0;
-        read_some(c);
-    }
-}
-
 /* However much a client sends, and however long the callbacks take, others wait for a part of it
  * only. */
 static int is_turn_over(const etcp_server *s)
@@ -215,19 +198,42 @@ static void end_turn(etcp_server *s)
         etcp_server_flush(s);
 }
 
-/* The turn goes on when the peer has read. */
-static void brake(etcp_server *s, etcp_conn *c)
-{
-    c->braked = 1;
-    end_turn(s);
-}
-
 /* What has been read and not been worked on yet is noted. */
 static void break_turn(etcp_server *s, etcp_conn *c)
 {
     c->budget = 0;
     if (c->end_code || !is_at_rest(c))
         etcp_conn_pend(c);
+    end_turn(s);
+}
+
+/* Works for c until it has an event. Returns 1 (*event), or 0: its turn is over. */
+static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
+{
+    etcp_conn_check(c);
+    if (etcp_conn_awaits_header(c) && !etcp_server_take_header(s, c))
+        return 0;
+    for (;;) {
+        int rc = is_at_rest(c) ? 0 : advance(c, &event->message);
+
+        if (rc > 0)
+            return tell_event(s, c, event);
+        if (c->end_code)
+            return end_client(s, c, event);
+        if (rc == ETCP_AGAIN) {
+            break_turn(s, c); /* one step took some milliseconds */
+            return 0;
+        }
+        if (!may_read(c))
+            return 0;
+        read_some(c);
+    }
+}
+
+/* The turn goes on when the peer has read. */
+static void brake(etcp_server *s, etcp_conn *c)
+{
+    c->braked = 1;
     end_turn(s);
 }
 

@@ -1,11 +1,8 @@
 #include "bucket.h"
 
-void etcp_bucket_push(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
+void etcp_bucket_push(pTHX_ etcp_bucket *b, etcp_message m)
 {
-    etcp_message m;
-
-    m.sv = sv;
-    m.state = state;
+    b->size += m.size;
     if (b->count == 0) {
         b->only = m;
         b->count = 1;
@@ -42,26 +39,26 @@ static void make_room_in_front(etcp_bucket *b)
     b->head = 1;
 }
 
-void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state)
+void etcp_bucket_unshift(pTHX_ etcp_bucket *b, etcp_message m)
 {
     if (b->count == 0) {
-        etcp_bucket_push(aTHX_ b, sv, state);
+        etcp_bucket_push(aTHX_ b, m);
         return;
     }
     if (!b->slots) {
         etcp_message later = b->only;
 
-        b->only.sv = sv;
-        b->only.state = state;
-        etcp_bucket_push(aTHX_ b, later.sv, later.state);
+        b->only = m;
+        b->size += m.size - later.size;
+        etcp_bucket_push(aTHX_ b, later);
         return;
     }
+    b->size += m.size;
     /* The slot before the head is free, unless messages came meanwhile and all moved to the front. */
     if (b->head == 0)
         make_room_in_front(b);
     b->head--;
-    b->slots[b->head].sv = sv;
-    b->slots[b->head].state = state;
+    b->slots[b->head] = m;
     b->count++;
 }
 
@@ -70,6 +67,7 @@ etcp_message etcp_bucket_shift(etcp_bucket *b)
     etcp_message m = *etcp_bucket_first(b);
 
     b->count--;
+    b->size -= m.size;
     b->head++;
     if (b->count == 1)
         b->only = b->slots[b->head];

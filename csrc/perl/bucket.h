@@ -13,13 +13,18 @@ typedef enum etcp_message_state {
 typedef struct etcp_message {
     SV *sv; /* owned */
     etcp_message_state state;
+    size_t size; /* bytes of memory, as maxbuffered counts */
 } etcp_message;
+
+/* What a message costs beside its bytes. */
+enum { ETCP_MESSAGE_OVERHEAD = 128 };
 
 typedef struct etcp_bucket {
     etcp_message *slots; /* NULL until a second message waits */
     size_t head;
     size_t count;
     size_t cap;
+    size_t size; /* of all messages */
     etcp_message only; /* the one message of the usual case, when slots is unused */
 } etcp_bucket;
 
@@ -28,11 +33,11 @@ static inline int etcp_bucket_is_empty(const etcp_bucket *b)
     return b->count == 0;
 }
 
-/* Appends a message, taking over sv. Croaks when memory is exhausted. */
-void etcp_bucket_push(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state);
+/* Appends a message, taking over its sv. Croaks when memory is exhausted. */
+void etcp_bucket_push(pTHX_ etcp_bucket *b, etcp_message m);
 
 /* Puts back in front what etcp_bucket_shift took out last, or what it was turned into. */
-void etcp_bucket_unshift(pTHX_ etcp_bucket *b, SV *sv, etcp_message_state state);
+void etcp_bucket_unshift(pTHX_ etcp_bucket *b, etcp_message m);
 
 /* Takes the oldest message out; the caller owns its sv. The bucket must not be empty. */
 etcp_message etcp_bucket_shift(etcp_bucket *b);

@@ -69,6 +69,12 @@ static int set_password(pTHX_ etcp_config *config, SV *password)
     return 0;
 }
 
+/* As much as one message may have, at least. */
+static size_t default_buffered(const etcp_options *options)
+{
+    return options->message_max > ETCP_BUFFERED_MAX ? options->message_max : ETCP_BUFFERED_MAX;
+}
+
 static int fill_config(pTHX_ etcp_config *config, const parts *p)
 {
     const etcp_options *options = &p->options;
@@ -78,6 +84,8 @@ static int fill_config(pTHX_ etcp_config *config, const parts *p)
     config->flags = options->flags | ETCP_MIX_COMPRESSORS;
     config->compress = options->compress;
     config->message_max = options->message_max;
+    config->buffered_max =
+        options->buffered_max ? options->buffered_max : default_buffered(options);
     config->payload_ops = etcp_message_payload_ops();
     config->payload_threshold = ETCP_LARGE_MESSAGE;
     config->ciphers &= options->ciphers;

@@ -188,11 +188,14 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
     if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
         o->owed++;
         server->srv->owes = 1;
+        etcp_object_protect(aTHX_ o);
         hand_over(aTHX_ server, o);
-        return;
+    } else {
+        call_back(aTHX_ server->srv->on_data, o);
+        notice_closed_handle(o);
     }
-    call_back(aTHX_ server->srv->on_data, o);
-    notice_closed_handle(o);
+    if (!etcp_bucket_is_empty(&o->bucket))
+        etcp_message_count(aTHX_ o);
 }
 
 /* The kind that the error callback is told; NULL: this is no error, but how connections end. */

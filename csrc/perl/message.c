@@ -2,13 +2,26 @@
 
 #include <errno.h>
 
+#include "base/mem.h"
+
 #include "policy.h"
 #include "server_part.h"
 #include "taint.h"
 
 #define DEFAULT_RECEIVE_SECONDS 300
 
+enum { LEAST_STRUCTURE = 65536 /* may come however much is buffered */ };
+
 /* ---- large payloads in scalars --------------------------------------------------------------- */
+
+/* Perl ends the program when there is no memory. Sizes that a peer has chosen are tried before. */
+static int is_to_be_had(size_t size)
+{
+    void *block = etcp_malloc(size);
+
+    etcp_free(block);
+    return block != NULL;
+}
 
 static void *payload_create(void *arg, size_t cap, uint8_t **data)
 {
@@ -16,6 +29,8 @@ static void *payload_create(void *arg, size_t cap, uint8_t **data)
     SV *sv;
 
     PERL_UNUSED_ARG(arg);
+    if (!is_to_be_had(cap + 2))
+        return NULL;
     /* Two bytes more than the content: Perl's NUL, and the count that copy-on-write keeps behind. */
     sv = newSV(cap + 2);
     *data = (uint8_t *)SvPVX(sv);
@@ -27,6 +42,8 @@ static uint8_t *payload_grow(void *arg, void *handle, size_t cap)
     dTHX;
 
     PERL_UNUSED_ARG(arg);
+    if (!is_to_be_had(cap + 2))
+        return NULL;
     return (uint8_t *)SvGROW((SV *)handle, cap + 2);
 }
 
@@ -47,17 +64,32 @@ const etcp_payload_ops *etcp_message_payload_ops(void)
 
 /* ---- arriving -------------------------------------------------------------------------------- */
 
+/* NULL: out of memory. */
 static SV *bytes_of_event(pTHX_ const etcp_event *event)
 {
-    SV *sv;
+    SV *sv = (SV *)event->payload;
 
-    if (!event->payload)
+    if (!sv && event->len >= ETCP_LARGE_MESSAGE && !is_to_be_had(event->len + 2))
+        return NULL;
+    if (!sv)
         return newSVpvn((const char *)event->data, event->len);
-    sv = (SV *)event->payload;
+    if (SvLEN(sv) / 4 > event->len / 3 + ETCP_LARGE_MESSAGE)
+        SvPV_renew(sv, event->len + 2); /* it was made for more, before all was decoded */
     SvPVX(sv)[event->len] = '\0';
     SvCUR_set(sv, event->len);
     SvPOK_only(sv);
     return sv;
+}
+
+/* An image and what becomes of it may take together what is left of maxbuffered. */
+static void limit_size(pTHX_ etcp_object *o, etcp_thaw_policy *rule, STRLEN len)
+{
+    size_t room = etcp_conn_room(o->conn);
+
+    PERL_UNUSED_CONTEXT;
+    room = room > len + LEAST_STRUCTURE ? room - len : LEAST_STRUCTURE;
+    if (rule->max_size > room)
+        rule->max_size = room;
 }
 
 /* Thaws and files the result. Returns 1 (stored), 0 (damaged, $@ set), -1 (not stored: it needs Perl, or
@@ -69,9 +101,12 @@ static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, in
     SV *out = NULL;
     SV *error = NULL;
 
+    result->size = len + ETCP_MESSAGE_OVERHEAD;
+    limit_size(aTHX_ o, &rule, len);
     rule.takes_exact = (etcp_object_told(o) & ETCP_CAN_EXACT_NUMBERS) != 0;
     switch (etcp_perl_thaw(aTHX_ data, len, &rule, may_run_perl, &out, &error)) {
     case ETCP_THAW_OK:
+        result->size = etcp_perl_thawed_size(aTHX) + ETCP_MESSAGE_OVERHEAD;
         result->sv = out;
         result->state = ETCP_MESSAGE_READY;
         return 1;
@@ -90,10 +125,17 @@ static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, in
     }
 }
 
+static int out_of_memory(pTHX)
+{
+    etcp_fail(aTHX_ "Error decoding received data: out of memory");
+    return 0;
+}
+
 int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
 {
     etcp_message m;
 
+    m.size = event->len + ETCP_MESSAGE_OVERHEAD;
     if (event->flags & ETCP_MESSAGE_COMPLEX) {
         int rc = thaw_into_bucket(aTHX_ o, event->data, event->len, 0, &m);
         if (rc >= 0 && event->payload)
@@ -108,10 +150,19 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
         m.sv = bytes_of_event(aTHX_ event);
         m.state = ETCP_MESSAGE_READY;
     }
+    if (!m.sv)
+        return out_of_memory(aTHX);
     if (m.state == ETCP_MESSAGE_READY)
         etcp_taint(aTHX_ m.sv);
-    etcp_bucket_push(aTHX_ &o->bucket, m.sv, m.state);
+    etcp_bucket_push(aTHX_ &o->bucket, m);
     return 1;
+}
+
+void etcp_message_count(pTHX_ etcp_object *o)
+{
+    PERL_UNUSED_CONTEXT;
+    if (o->conn && o->bucket.size != o->counted)
+        etcp_conn_set_undelivered(o->conn, o->counted = o->bucket.size);
 }
 
 static void end_thawing(pTHX_ void *o)
@@ -123,7 +174,12 @@ static void end_thawing(pTHX_ void *o)
 /* Puts back the message that a signal handler interrupted, and lets the program have its exception. */
 static void interrupted(pTHX_ etcp_object *o, SV *image, SV *exception)
 {
-    etcp_bucket_unshift(aTHX_ &o->bucket, SvREFCNT_inc_simple_NN(image), ETCP_MESSAGE_FROZEN);
+    etcp_message m;
+
+    m.sv = SvREFCNT_inc_simple_NN(image);
+    m.state = ETCP_MESSAGE_FROZEN;
+    m.size = SvCUR(image) + ETCP_MESSAGE_OVERHEAD;
+    etcp_bucket_unshift(aTHX_ &o->bucket, m);
     SvSetSV(ERRSV, exception);
     croak(NULL);
 }
@@ -152,7 +208,7 @@ int etcp_message_prepare(pTHX_ etcp_object *o)
         return 0;
     if (m.state == ETCP_MESSAGE_READY)
         etcp_taint(aTHX_ m.sv);
-    etcp_bucket_unshift(aTHX_ &o->bucket, m.sv, m.state);
+    etcp_bucket_unshift(aTHX_ &o->bucket, m);
     return 1;
 }
 
@@ -169,6 +225,8 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
     if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
         return NULL;
     m = etcp_bucket_shift(&o->bucket);
+    if (o->counted)
+        etcp_message_count(aTHX_ o);
     if (m.state == ETCP_MESSAGE_REFUSED) {
         sv_setsv(ERRSV, m.sv);
         SvREFCNT_dec(m.sv);

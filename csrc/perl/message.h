@@ -14,6 +14,9 @@ const etcp_payload_ops *etcp_message_payload_ops(void);
  * code waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). */
 int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event);
 
+/* Tells the connection what o's bucket holds, of messages that nobody fetched when they came. */
+void etcp_message_count(pTHX_ etcp_object *o);
+
 /* Makes the oldest message ready to be fetched; may run Perl code (Storable's hooks). Returns 1, or 0
  * when the image is damaged: the message is gone and $@ says why. The bucket may be empty afterwards
  * in both cases. Meanwhile o->thawing is set, and nothing else comes out of the bucket. Croaks with the

@@ -18,6 +18,7 @@ struct etcp_object {
     HV *hash;        /* the blessed hash; not counted, it owns us */
     etcp_conn *conn; /* client and serverclient: our reference; NULL before connect */
     etcp_bucket bucket;
+    size_t counted; /* the size of the bucket that conn was told */
     SV *handle; /* what socket() returned, or NULL */
     SV *slot;   /* the value of _sock in the hash, counted: see handle.h */
     void (*withdraw)(pTHX_ etcp_object *o); /* what to call before slot goes; NULL: nothing */

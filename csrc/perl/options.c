@@ -71,6 +71,7 @@ static const option option_table[] = {
     {"donotcheckversion", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
     {"allowclasses", CLASSES, ETCP_FOR_BOTH, 0, 0, 0},
     {"maxmessage", BYTES, ETCP_FOR_BOTH, FIELD(message_max), (NV)ETCP_MESSAGE_MAX, 0},
+    {"maxbuffered", BYTES, ETCP_FOR_BOTH, FIELD(buffered_max), 0, 0},
     {"maxdepth", COUNT, ETCP_FOR_BOTH, FIELD(max_depth), 0, 0},
     {"highwater", BYTES_OR_NONE, ETCP_FOR_BOTH, FIELD(server.limits.high_water),
      (NV)ETCP_HIGH_WATER, 0},

@@ -16,6 +16,7 @@ typedef struct etcp_options {
     uint32_t compressors;
     etcp_compress compress;
     size_t message_max;
+    size_t buffered_max; /* 0: the default */
     SV *host; /* texts, or NULL; as the program wrote them, for $@ */
     SV *port;
     SV *connect_host; /* as they are used: slots _host and _port */

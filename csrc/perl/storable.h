@@ -54,4 +54,7 @@ void etcp_storable_despatch_signals(pTHX);
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
                    int may_run_perl, SV **out, SV **error);
 
+/* The size of what was thawed last, in bytes, as max_size counts. */
+size_t etcp_perl_thawed_size(pTHX);
+
 #endif

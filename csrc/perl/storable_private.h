@@ -29,6 +29,7 @@ typedef struct etcp_storable_state {
 #endif
     HV *brought; /* names of the classes that only this module has brought into the program */
 
+    size_t thawed;    /* bytes that the structure thawed last became */
     size_t max_depth; /* the deepest that images may nest that came in so far */
 
     /* Variables by which users steer Storable. Globs, because local() exchanges the scalars. */

@@ -576,6 +576,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_storable_options options = s->options;
     etcp_thawer t;
+    size_t size;
     void *root;
     int rc;
 
@@ -594,6 +595,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     t.replaced = NULL;
     if (rc == 0) {
         *out = reference_to(aTHX_ (SV *)root);
+        s->thawed = etcp_storable_reader_size(s->reader);
         return ETCP_THAW_OK;
     }
     if (rc < 0)
@@ -602,5 +604,13 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     if (rc != ETCP_THAW_OK)
         return rc;
     t.may_run_perl = 1;
-    return thaw_with_perl(aTHX_ data, len, &t, &options, out, error);
+    size = etcp_storable_reader_size(s->reader);
+    rc = thaw_with_perl(aTHX_ data, len, &t, &options, out, error);
+    s->thawed = size; /* others may have been thawed meanwhile */
+    return rc;
+}
+
+size_t etcp_perl_thawed_size(pTHX)
+{
+    return etcp_storable_state_of(aTHX)->thawed;
 }

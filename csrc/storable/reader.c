@@ -8,7 +8,9 @@
 enum {
     FIRST_ENTRIES = 32,
     KEPT_TAGS = 128 * 1024, /* larger tables do not outlive their image */
-    KEPT_FRAMES = 1024      /* of frames, classes and so on */
+    KEPT_FRAMES = 1024,     /* of frames, classes and so on */
+    SOME_ITEMS = 16 * 1024, /* fewer, and shorter strings, are not worth asking for memory first */
+    SOME_BYTES = 64 * 1024
 };
 
 /* ---- failures and tables --------------------------------------------------------------------- */
@@ -50,15 +52,48 @@ static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
 #define RESERVE(r, table, count, cap)                                                              \
     ((r)->count < (r)->cap ? 0 : grow(r, &(r)->table, &(r)->cap, sizeof *(r)->table))
 
+/* Builders may end the process when there is no memory, as Perl does: sizes that an image has chosen
+ * are tried before. */
+static int try_memory(etcp_storable_reader *r, size_t size)
+{
+    void *block = etcp_malloc(size);
+
+    etcp_free(block);
+    return block ? 0 : out_of_memory(r);
+}
+
+static int too_large(etcp_storable_reader *r)
+{
+    return etcp_error_set(&r->error, ETCP_EPOLICY, "Structure too large");
+}
+
+static void limit_tags(etcp_storable_reader *r)
+{
+    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
+}
+
 int etcp_storable_grow_tags(etcp_storable_reader *r)
 {
     int rc;
 
     if (r->tag_count >= r->tag_max)
-        return etcp_error_set(&r->error, ETCP_EPOLICY, "Structure too large");
+        return too_large(r);
     rc = RESERVE(r, tags, tag_count, tag_cap);
-    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
+    if (rc == 0 && r->tag_cap >= SOME_ITEMS)
+        rc = try_memory(r, r->tag_cap * ETCP_STORABLE_ITEM_SIZE);
+    limit_tags(r);
     return rc;
+}
+
+/* A hash of so many pairs begins. */
+static int count_pairs(etcp_storable_reader *r, size_t count)
+{
+    if (count > r->tag_max - r->tag_count)
+        return too_large(r);
+    r->tag_max -= count;
+    r->pairs += count;
+    limit_tags(r);
+    return 0;
 }
 
 int etcp_storable_reserve_blessing(etcp_storable_reader *r)
@@ -439,6 +474,8 @@ int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
     if (!is_long && !is_utf8 && op != ETCP_SX_SCALAR)
         return etcp_storable_damaged(r, "no string where one must be");
     rc = etcp_storable_take_text(r, is_long, &bytes, &len);
+    if (rc == 0 && len >= SOME_BYTES)
+        rc = try_memory(r, len);
     if (rc < 0)
         return rc;
     value = r->builder->string(r->arg, bytes, len, is_utf8);
@@ -496,6 +533,10 @@ static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_s
 
     if (rc == 0)
         rc = claim(r, count, size);
+    if (rc == 0 && kind != ETCP_FRAME_ARRAY)
+        rc = count_pairs(r, count);
+    if (rc == 0 && count >= SOME_ITEMS)
+        rc = try_memory(r, count * 2 * sizeof value);
     if (rc < 0)
         return rc;
     value = kind == ETCP_FRAME_ARRAY ? r->builder->array(r->arg, count)
@@ -961,6 +1002,11 @@ void etcp_storable_reader_free(etcp_storable_reader *r)
     etcp_free(r);
 }
 
+size_t etcp_storable_reader_size(const etcp_storable_reader *r)
+{
+    return (size_t)(r->end - r->start) + (r->tag_count + r->pairs) * ETCP_STORABLE_ITEM_SIZE;
+}
+
 const char *etcp_storable_reader_error(const etcp_storable_reader *r)
 {
     return r->error.text;
@@ -992,8 +1038,9 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->has_backrefs = r->has_duplicate_keys = 0;
     r->tag_count = r->depth = r->class_count = r->blessing_count = r->weak_count = 0;
     r->tie_count = r->referent_count = r->blessed = 0;
+    r->pairs = 0;
     r->tag_max = items_within(options->max_size, len);
-    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
+    limit_tags(r);
     r->error.code = 0;
     r->error.text[0] = '\0';
 }

@@ -118,8 +118,8 @@ typedef struct etcp_storable_builder {
 
 typedef struct etcp_storable_options {
     size_t max_depth; /* 0: ETCP_STORABLE_DEPTH */
-    size_t max_size;  /* bytes that the structure may become: ETCP_STORABLE_ITEM_SIZE for each item, and
-                       * its strings; 0: no limit */
+    size_t max_size;  /* bytes that the structure may become: ETCP_STORABLE_ITEM_SIZE for each item and
+                       * each key of a hash, and its strings; 0: no limit */
     /* What the local freeze writes behind the minor version: byte order and sizes, to recognise images
      * in native order. NULL: read images in network order only. */
     const uint8_t *native_header;
@@ -180,6 +180,9 @@ typedef struct etcp_storable_watcher {
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features);
+
+/* What the last image became, in bytes, as max_size counts. */
+size_t etcp_storable_reader_size(const etcp_storable_reader *r);
 
 /* Why the last image failed; valid until the next one. */
 const char *etcp_storable_reader_error(const etcp_storable_reader *r);

@@ -33,6 +33,7 @@ static void set_defaults(etcp_config *config)
     config->negotiation_packet_max =
         config->role == ETCP_ROLE_SERVER ? ETCP_CLIENT_PACKET_MAX : ETCP_SERVER_PACKET_MAX;
     config->message_max = ETCP_MESSAGE_MAX;
+    config->buffered_max = ETCP_BUFFERED_MAX;
     config->payload_threshold = ETCP_PAYLOAD_THRESHOLD;
     config->random = etcp_random_pooled;
     config->random_arg = &config->pool;
@@ -78,6 +79,7 @@ etcp_config *etcp_config_clone(const etcp_config *config)
         return NULL;
     *copy = *config;
     copy->references = 1;
+    copy->buffered = 0;
     memset(&copy->pool, 0, sizeof copy->pool); /* the same salts twice would be none */
     if (config->random_arg == &config->pool)
         copy->random_arg = &copy->pool;

@@ -49,6 +49,8 @@ typedef enum etcp_compress {
 #define ETCP_CLIENT_PACKET_MAX ((size_t)4096)
 /* More than programs send, and less than machines hold: a peer may make us keep so much. */
 #define ETCP_MESSAGE_MAX ((size_t)1 << 30)
+/* The same for all connections of an object together. */
+#define ETCP_BUFFERED_MAX ((size_t)1 << 30)
 #define ETCP_PAYLOAD_THRESHOLD ((size_t)16384) /* below this a copy costs less than a handle */
 
 /* A welcome text must leave room for its packet: our own clients accept 64 KB. */
@@ -88,6 +90,8 @@ typedef struct etcp_config {
     uint32_t compressors;  /* bit i: row i of etcp_compressors() may be used */
     size_t negotiation_packet_max;
     size_t message_max;                  /* payload bytes, on the wire and after decompression */
+    size_t buffered;                     /* what all sessions together hold, as their users count */
+    size_t buffered_max;                 /* and may hold */
     size_t payload_threshold;            /* messages of at least this size use payload_ops */
     const etcp_payload_ops *payload_ops; /* NULL: large messages stay in the session's buffer */
     void *payload_arg;

@@ -88,6 +88,7 @@ void etcp_session_free(etcp_session *s)
 {
     if (!s)
         return;
+    etcp_session_drop_unpacking(s);
     etcp_session_drop_incoming(s);
     etcp_negotiation_free(s->negotiation);
     if (s->adapt)
@@ -143,7 +144,9 @@ int etcp_session_clone(const etcp_session *s, etcp_session **out)
     if (!copy)
         return ETCP_ENOMEM;
     clone_facts(s, copy);
-    rc = clone_input(s, copy);
+    rc = s->unpacking ? 0 : clone_input(s, copy);
+    if (s->unpacking)
+        (void)etcp_error_set(&copy->error, ETCP_EDECODE, "A message was half decoded");
     if (rc == 0)
         rc = etcp_transform_clone(&s->transform, &copy->transform);
     if (rc == 0 && s->negotiation) {
@@ -178,7 +181,7 @@ int etcp_session_is_ready(const etcp_session *s)
 
 int etcp_session_is_at_rest(const etcp_session *s)
 {
-    return !s->input.data && !s->incoming && !s->decoded.data && !s->encoded.data &&
+    return !s->input.data && !s->incoming && !s->unpacking && !s->decoded.data && !s->encoded.data &&
            !s->output.data && !s->error.code;
 }
 

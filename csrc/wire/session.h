@@ -123,9 +123,11 @@ int etcp_session_clone(const etcp_session *s, etcp_session **out);
 /* Takes input from *input up to end and advances *input, until one event is there or the input is
  * used up. An incomplete packet is copied into the session, so the caller's memory need not outlive
  * the call that used it up. Call with *input == end to fetch an event that needs no new bytes
- * (after etcp_session_commit). Returns 1 (*event is filled), 0 (input used up, no event), or a
- * negative code, which is sticky: see etcp_session_error. Bytes to send may have been added to the
- * output in every case, failures too (a rejection the peer should hear). */
+ * (after etcp_session_commit). Returns 1 (*event is filled), 0 (input used up, no event),
+ * ETCP_AGAIN (decoding a large message takes some milliseconds more: others may be looked after
+ * before the next call), or another negative code, which is sticky: see etcp_session_error. Bytes to
+ * send may have been added to the output in every case, failures too (a rejection the peer should
+ * hear). */
 int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end,
                       etcp_event *event);
 
@@ -181,6 +183,12 @@ void etcp_session_set_path(etcp_session *s, etcp_path_fn fn, void *arg);
 
 /* Tells that the peer closed its sending side, so that an unfinished negotiation gets its error. */
 void etcp_session_end_of_input(etcp_session *s);
+
+/* Bytes that the session holds of messages that are not handed out yet, raw and decoded. */
+size_t etcp_session_held(const etcp_session *s);
+
+/* Frees them: nothing more will be taken from this session. */
+void etcp_session_drop_input(etcp_session *s);
 
 /* Predicates and facts. The configuration is borrowed. */
 etcp_config *etcp_session_config(const etcp_session *s);

@@ -17,6 +17,11 @@ enum {
     SEALED_OVERHEAD_MAX = 64 /* header and padding of the containers */
 };
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- packets in ----------------------------------------------------------------------------- */
 
 static int fail(etcp_session *s, int code)
@@ -83,7 +88,8 @@ static int cannot_decode(etcp_session *s, int code)
                           etcp_code_text(code));
 }
 
-/* Undoes what the packet's flags say, into s->decoded. *bytes and *len are replaced. */
+/* Undoes what the packet's flags say, into s->decoded. *bytes and *len are replaced. Errors are not
+ * recorded. */
 static int decode(etcp_session *s, unsigned flags, size_t max, const uint8_t **bytes, size_t *len)
 {
     etcp_buf opened;
@@ -104,19 +110,53 @@ static int decode(etcp_session *s, unsigned flags, size_t max, const uint8_t **b
         *len = etcp_buf_len(&s->decoded);
     }
     etcp_buf_wipe(&opened);
-    if (rc == 0 && *len > max)
-        rc = ETCP_ETOOBIG;
-    return rc < 0 ? cannot_decode(s, rc) : 0;
+    return rc == 0 && *len > max ? ETCP_ETOOBIG : rc;
+}
+
+/* Whether decrypting a packet of that size would keep others waiting. */
+static int is_slow_to_open(const etcp_session *s, unsigned flags, size_t len)
+{
+    if (!(flags & ETCP_FLAG_ENCRYPTED))
+        return 0;
+    return len > (s->transform.cipher->flags & ETCP_CIPHER_SYMMETRIC ? ETCP_OPEN_AT_ONCE
+                                                                     : ETCP_OPEN_SLOWLY);
+}
+
+/* Has a message decoded in steps, in memory of the session's own. */
+static int unpack(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
+                  etcp_event *event)
+{
+    const size_t kept = etcp_buf_len(&s->input);
+    size_t start = 0;
+    int rc;
+
+    if (kept && bytes >= etcp_buf_bytes(&s->input) && bytes < etcp_buf_bytes(&s->input) + kept)
+        start = (size_t)(bytes - s->input.data);
+    else if (etcp_buf_append(&s->input, bytes, len) < 0)
+        return fail(s, ETCP_ENOMEM);
+    s->spent = 1;
+    rc = etcp_session_unpack_later(s, flags, s->input.data + start, len);
+    return rc < 0 ? rc : etcp_session_unpack(s, event);
 }
 
 static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
                         etcp_event *event)
 {
     if (flags & (ETCP_FLAG_ENCRYPTED | ETCP_FLAG_COMPRESSED)) {
-        int rc = decode(s, flags, s->config->message_max, &bytes, &len);
+        size_t max = s->config->message_max;
+        const uint8_t *decoded = bytes;
+        size_t decoded_len = len;
+        int rc;
 
+        if (is_slow_to_open(s, flags, len))
+            return unpack(s, flags, bytes, len, event);
+        rc = decode(s, flags, smaller(max, ETCP_UNPACK_STEP), &decoded, &decoded_len);
+        if (rc == ETCP_ETOOBIG && max > ETCP_UNPACK_STEP)
+            return unpack(s, flags, bytes, len, event);
         if (rc < 0)
-            return rc;
+            return cannot_decode(s, rc);
+        bytes = decoded;
+        len = decoded_len;
     }
     event->type = ETCP_EVENT_MESSAGE;
     event->flags = flags & ETCP_FLAG_COMPLEX ? ETCP_MESSAGE_COMPLEX : 0;
@@ -145,7 +185,7 @@ static int take_command(etcp_session *s, unsigned flags, const uint8_t *bytes, s
         return etcp_error_set(&s->error, ETCP_EPROTO, "The negotiation does not end");
     rc = decode(s, flags, s->config->negotiation_packet_max, &bytes, &len);
     if (rc < 0)
-        return rc;
+        return cannot_decode(s, rc);
     etcp_fields_split(&fields, bytes, len);
     rc = s->config->role == ETCP_ROLE_SERVER ? etcp_server_take(s, &fields)
                                              : etcp_client_take(s, &fields);
@@ -174,13 +214,13 @@ static int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *
 
 /* ---- large payloads ------------------------------------------------------------------------- */
 
-/* Plain messages are what arrives; many ciphers can open one where it lies. */
+/* Plain messages are what arrives; ciphers can open one where it lies. */
 static int wants_own_memory(const etcp_session *s, const etcp_frame *frame)
 {
     if (!s->config->payload_ops || frame->len < s->config->payload_threshold ||
         !(frame->flags & ETCP_FLAG_REAL) || (frame->flags & ETCP_FLAG_COMPRESSED))
         return 0;
-    return !(frame->flags & ETCP_FLAG_ENCRYPTED) || s->transform.cipher->large;
+    return 1;
 }
 
 static int begin_incoming(etcp_session *s, const etcp_frame *frame, size_t available)
@@ -218,33 +258,15 @@ static int grow_incoming(etcp_session *s)
     return 0;
 }
 
-void etcp_session_drop_incoming(etcp_session *s)
-{
-    if (!s->incoming)
-        return;
-    if (s->incoming->handle)
-        s->config->payload_ops->destroy(s->config->payload_arg, s->incoming->handle);
-    etcp_free(s->incoming);
-    s->incoming = NULL;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Hands out the large payload, which is whole. */
 static int take_incoming(etcp_session *s, etcp_event *event)
 {
     etcp_incoming *in = s->incoming;
 
     if (in->flags & ETCP_FLAG_ENCRYPTED) {
-        int rc = etcp_transform_open_in_place(&s->transform, in->data, in->len, &in->len);
+        int rc = etcp_session_unpack_later(s, in->flags, in->data, in->len);
 
-        if (rc == 0 && in->len > s->config->message_max)
-            rc = ETCP_ETOOBIG;
-        if (rc < 0)
-            return cannot_decode(s, rc);
+        return rc < 0 ? rc : etcp_session_unpack(s, event);
     }
     (void)take_message(s, in->flags & ETCP_FLAG_COMPLEX, in->data, in->len, event);
     event->payload = in->handle;
@@ -278,7 +300,7 @@ static int feed_incoming(etcp_session *s, const uint8_t **input, const uint8_t *
 /* Drops the packet that was handed out last, and with it the memory. */
 static void drop_spent(etcp_session *s)
 {
-    if (!s->spent)
+    if (!s->spent || s->unpacking)
         return;
     etcp_buf_deinit(&s->input);
     s->spent = 0;
@@ -356,6 +378,8 @@ static int next_kept(etcp_session *s, const uint8_t **input, const uint8_t *end,
 static int next_packet(etcp_session *s, const uint8_t **input, const uint8_t *end,
                        etcp_event *event)
 {
+    if (s->unpacking)
+        return etcp_session_unpack(s, event);
     if (s->incoming)
         return feed_incoming(s, input, end, event);
     if (etcp_buf_len(&s->input) > 0)
@@ -426,7 +450,7 @@ size_t etcp_session_window(etcp_session *s, uint8_t **where)
     etcp_incoming *in = s->incoming;
     size_t missing;
 
-    if (s->error.code)
+    if (s->error.code || s->unpacking)
         return 0;
     if (in) {
         if (grow_incoming(s) < 0)
@@ -483,7 +507,7 @@ int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const u
 {
     size_t len = (size_t)(end - input);
 
-    if (s->error.code)
+    if (s->error.code || s->unpacking)
         return 1;
     if (s->incoming)
         return s->incoming->len - s->incoming->have <= len;
@@ -496,4 +520,23 @@ void etcp_session_end_of_input(etcp_session *s)
 {
     if (s->negotiation)
         (void)etcp_error_set(&s->error, ETCP_ECLOSED, "Socket closed when attempted reading");
+}
+
+/* ---- what is held ---------------------------------------------------------------------------- */
+
+size_t etcp_session_held(const etcp_session *s)
+{
+    size_t held = etcp_buf_len(&s->input) + etcp_buf_len(&s->decoded);
+
+    if (s->incoming)
+        held += s->incoming->have;
+    return s->unpacking ? held + s->unpacking->run.len : held;
+}
+
+void etcp_session_drop_input(etcp_session *s)
+{
+    etcp_session_drop_unpacking(s);
+    etcp_session_drop_incoming(s);
+    etcp_buf_deinit(&s->input);
+    s->spent = 0;
 }

@@ -30,6 +30,24 @@ typedef struct etcp_incoming {
     unsigned flags; /* of its packet */
 } etcp_incoming;
 
+enum {
+    ETCP_UNPACK_STEP = 1 << 20,   /* bytes that decompressing yields in one step */
+    ETCP_OPEN_AT_ONCE = 1 << 16,  /* sealed bytes that are opened in one step ... */
+    ETCP_OPEN_SLOWLY = 1 << 12    /* ... and those of Crypt::RSA */
+};
+
+/* A message that takes several steps to decrypt or decompress. */
+typedef struct etcp_unpacking {
+    unsigned flags; /* of its packet, without what is undone */
+    uint8_t *bytes; /* as it came, in the session's input or its large payload */
+    size_t len;
+    etcp_open_run open;
+    const etcp_compressor *row; /* NULL: nothing was decompressed yet */
+    etcp_unpack_run run;
+    size_t room;  /* at run.out, of which a step gets a part */
+    void *handle; /* of payload_ops: has run.out; NULL: the session's decoded has it */
+} etcp_unpacking;
+
 struct etcp_session {
     etcp_config *config;           /* a reference of ours */
     etcp_negotiation *negotiation; /* NULL once ready: an idle session is small */
@@ -43,6 +61,7 @@ struct etcp_session {
     etcp_path_fn ask_path; /* NULL: nobody can tell */
     void *ask_arg;
     etcp_incoming *incoming; /* NULL: no large payload is under way */
+    etcp_unpacking *unpacking; /* NULL: no message is being decoded in steps */
     uint32_t peer_version;   /* see ETCP_VERSION; 0: unknown */
     char peer_version_text[ETCP_VERSION_TEXT_MAX];
     uint16_t peer_can; /* what the peer can receive, ETCP_CAN_... */
@@ -94,7 +113,14 @@ static inline void etcp_session_note_sent(etcp_session *s, size_t wire)
 uint64_t etcp_session_start_timing(const etcp_session *s, size_t len);
 void etcp_session_end_timing(etcp_session *s, uint64_t since_us, size_t len);
 
-/* Frees the large payload that is under way, if there is one (session_input.c). */
+/* Frees the large payload that is under way, if there is one (session_unpack.c). */
 void etcp_session_drop_incoming(etcp_session *s);
+
+/* Notes that bytes[0..len), the session's own memory, is a message to be decoded in steps, by
+ * etcp_session_unpack: 1 (*event is filled), ETCP_AGAIN (call again), or a recorded error
+ * (session_unpack.c). */
+int etcp_session_unpack_later(etcp_session *s, unsigned flags, uint8_t *bytes, size_t len);
+int etcp_session_unpack(etcp_session *s, etcp_event *event);
+void etcp_session_drop_unpacking(etcp_session *s);
 
 #endif

@@ -185,13 +185,12 @@ int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etc
     return rc;
 }
 
-int etcp_transform_open_in_place(etcp_transform *t, uint8_t *bytes, size_t len, size_t *plain_len)
+int etcp_transform_open_step(etcp_transform *t, etcp_open_run *run, uint8_t *bytes, size_t len)
 {
-    etcp_cipher_style style = ETCP_STYLE_NONE;
-    int rc = t->cipher->large->open_in_place(t->open, bytes, len, plain_len, &style);
+    int rc = t->cipher->open_step(t->open, run, bytes, len);
 
     if (rc == 0)
-        t->style = style;
+        t->style = run->style;
     return rc;
 }
 
@@ -212,17 +211,27 @@ static const etcp_compressor *named_row(const etcp_transform *t, uint8_t key)
     return row && (t->takes >> (row - rows) & 1) ? row : NULL;
 }
 
+const etcp_compressor *etcp_transform_compressor_of(const etcp_transform *t, const uint8_t **bytes,
+                                                    size_t *len)
+{
+    const etcp_compressor *row;
+
+    if (!t->is_mixed)
+        return t->compressor;
+    row = *len ? named_row(t, **bytes) : NULL;
+    if (row) {
+        ++*bytes;
+        --*len;
+    }
+    return row;
+}
+
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out)
 {
-    const etcp_compressor *row = t->compressor;
+    const etcp_compressor *row = etcp_transform_compressor_of(t, &bytes, &len);
 
-    if (t->is_mixed) {
-        row = len ? named_row(t, bytes[0]) : NULL;
-        if (!row)
-            return ETCP_EDECODE;
-        bytes++;
-        len--;
-    }
+    if (!row)
+        return ETCP_EDECODE;
     return row->decompress(etcp_compressor_state_of(config, row), bytes, len, max, out);
 }

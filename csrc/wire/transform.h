@@ -62,14 +62,18 @@ int etcp_transform_seal_part(etcp_transform *t, const etcp_config *config, etcp_
  * or ETCP_ENOMEM; out unchanged on failure. */
 int etcp_transform_open(etcp_transform *t, const uint8_t *bytes, size_t len, etcp_buf *out);
 
-/* The same in place, for large messages of the ciphers that can: leaves what the message holds in
- * bytes[0..*plain_len). */
-int etcp_transform_open_in_place(etcp_transform *t, uint8_t *bytes, size_t len, size_t *plain_len);
+/* The same where the message is, in steps: see open_step of etcp_cipher. */
+int etcp_transform_open_step(etcp_transform *t, etcp_open_run *run, uint8_t *bytes, size_t len);
 
 /* Appends what the compressed message bytes[0..len) holds, at most max bytes, to out. Returns as
  * the compressor's own function. */
 int etcp_transform_decompress(etcp_transform *t, etcp_config *config, const uint8_t *bytes,
                               size_t len, size_t max, etcp_buf *out);
+
+/* The compressor of the message *bytes[0..*len), and what it compressed; NULL: it is none that was
+ * agreed. */
+const etcp_compressor *etcp_transform_compressor_of(const etcp_transform *t, const uint8_t **bytes,
+                                                    size_t *len);
 
 /* The working memory that config keeps for a compressor, as its functions want it. */
 etcp_compressor_state **etcp_compressor_state_of(etcp_config *config, const etcp_compressor *row);

@@ -549,6 +549,14 @@ kilobytes cannot become gigabytes. A connection that exceeds it is closed, and C
 exceeds it. The default is 1 GiB; a program that knows its messages should set less. Memory is taken for what
 has arrived, never for what a peer says will.
 
+=item maxbuffered
+
+How many bytes all connections of the object together may hold of messages that are not complete, are being
+decompressed, or were not fetched. The default is 1 GiB, or C<maxmessage> if that is more. When there are more,
+the connection that holds most is closed: C<Too many bytes are buffered>. One that holds less than 64 KiB never
+is. Not counted are messages that were fetched, and what waits to be sent (see C<highwater>). A message that
+takes long to decrypt or decompress is worked on by and by, so that a server looks after others meanwhile.
+
 =item raiseerror
 
 True: methods that would return C<undef> (or 0, for L</setcallback>) with a text in C<$@> die with this text and
@@ -1309,8 +1317,8 @@ before it is built. Values are tied to objects of allowed classes only. Regular 
 Unicode's properties, but none that the program defines, since these are subroutines of it. Names of classes
 have at most 255 bytes and 16 parts. Of classes that the program does not have, it gets at most 1000;
 what should be an object of one more is a plain array, hash or scalar, and otherwise as sent. A structure that
-would become larger than C<maxmessage> (64 bytes for each value in it, and its strings) is refused:
-C<Structure too large>.
+would become larger than C<maxmessage> (64 bytes for each value and each key of a hash in it, and its
+strings), or than what C<maxbuffered> leaves beside it, is refused: C<Structure too large>.
 
 If a C<STORABLE_thaw> or C<STORABLE_attach> dies, its connection ends, and everything made of the message is
 freed; objects of it that hooks have kept are left empty. An exception of a signal handler that runs

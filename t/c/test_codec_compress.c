@@ -38,6 +38,28 @@ static void fixture_deinit(fixture *f, const etcp_compressor *row)
     etcp_buf_deinit(&f->out);
 }
 
+/* Decompressing in steps, with so much more room for each, must give what rc and expected say. */
+static void check_steps(const etcp_compressor *row, const uint8_t *bytes, size_t len, size_t more,
+                        int rc, const uint8_t *expected, size_t expected_len)
+{
+    etcp_unpack_run run = {0};
+    int stepped;
+
+    do {
+        run.cap = run.len + more;
+        run.out = realloc(run.out, run.cap);
+        recorded_need(run.out != NULL, "out of memory");
+        stepped = row->decompress_step(&run, bytes, len);
+        recorded_need(run.len <= run.cap, "more than there is room for");
+    } while (stepped == ETCP_AGAIN);
+    row->end_steps(&run);
+    recorded_need(stepped == rc, "another result in steps");
+    recorded_need(rc != 0 || run.len == expected_len, "another length in steps");
+    recorded_need(rc != 0 || !run.len || memcmp(run.out, expected, run.len) == 0,
+                  "another content in steps");
+    free(run.out);
+}
+
 /* Decompresses from a heap block of exactly that size, so that a sanitizer sees one byte too far.
  */
 static int unpack(const etcp_compressor *row, etcp_compressor_state **state, const void *bytes,
@@ -48,7 +70,12 @@ static int unpack(const etcp_compressor *row, etcp_compressor_state **state, con
     recorded_need(exact != NULL, "out of memory");
     if (len)
         memcpy(exact, bytes, len);
+    const size_t before = etcp_buf_len(out);
     const int rc = row->decompress(state, len ? exact : exact + 1, len, max, out);
+
+    for (size_t more = 300; rc != ETCP_ETOOBIG && more <= 1 << 20; more *= 59)
+        check_steps(row, len ? exact : exact + 1, len, more, rc, etcp_buf_bytes(out) + before,
+                    etcp_buf_len(out) - before);
     free(exact);
     return rc;
 }

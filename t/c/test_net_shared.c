@@ -249,9 +249,11 @@ static void test_over_path(void)
     etcp_conn_unref(dial_path(&w));
     etcp_conn_unref(c);
     world_pump(&w);
+    (void)etcp_config_ref(w.client_config); /* for the last dial */
     world_stop(&w);
     tap_ok(access(path, F_OK) < 0, "its file goes with it");
     tap_ok(dial_path(&w) == NULL && world_error.sys_errno == ENOENT, "and so nobody can connect");
+    etcp_config_unref(w.client_config);
 }
 
 /* ---- adopting -------------------------------------------------------------------------------- */

@@ -156,6 +156,33 @@ static void check_round_trip(const pair *keys, size_t len, uint8_t last)
     etcp_buf_deinit(&out);
 }
 
+/* Opens a message of many blocks where it is. */
+static void check_steps(const pair *keys)
+{
+    uint8_t message[3000];
+    etcp_open_run run = {0};
+    etcp_buf sealed;
+    int steps = 0;
+    int rc;
+
+    memset(message, 'y', sizeof message);
+    etcp_buf_init(&sealed);
+    tap_is_int(etcp_rsa_seal(keys->public_key, ETCP_STYLE_NONE, etcp_random_bytes, NULL, message,
+                             sizeof message, &sealed),
+               0, "a message of many blocks seals");
+    do {
+        rc = etcp_rsa_open_step(keys->private_key, &run, sealed.data, etcp_buf_len(&sealed));
+        steps++;
+    } while (rc == ETCP_AGAIN);
+    tap_is_int(rc, 0, "and opens where it is");
+    tap_ok(steps > 1, "in more than one step");
+    tap_is_mem(sealed.data, run.len, message, sizeof message, "to the same");
+    memset(&run, 0, sizeof run);
+    tap_is_int(etcp_rsa_open_step(keys->private_key, &run, sealed.data, 63), ETCP_ECRYPT,
+               "half a block does not");
+    etcp_buf_deinit(&sealed);
+}
+
 /* The last block of "x" * 22q . "0" must not hold "0" alone: the module cannot read that. */
 static void check_lonely_zero(const pair *keys)
 {
@@ -262,6 +289,7 @@ static void check_own_keys(void)
         check_round_trip(&keys, 23, 'x');
         check_round_trip(&keys, 23, '0');
         check_round_trip(&keys, 200, '0');
+        check_steps(&keys);
         check_lonely_zero(&keys);
         check_refused(&keys);
         check_damage(&public_key, &keys, 0);
