@@ -6,6 +6,7 @@ use lib 't/lib';
 use EasyTCPTest;
 use OldPeer;
 use Net::EasyTCP;
+use Scalar::Util ();
 
 my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
 my @log;
@@ -252,6 +253,34 @@ foreach my $where (qw(connect data)) {
     is($got, 'waiting', 'a server without callbacks: data() finds the message');
     $peer->send('more');
     is($client->receive(30), 'more', 'and so does receive()');
+}
+
+# What a callback does to its argument is its own affair.
+{
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my (@refs, @got, $kept);
+    my @ways = (
+        sub { $_[0] = 'another' },
+        sub { undef $_[0] },
+        sub { Scalar::Util::weaken($_[0]) },
+        sub { $kept = \$_[0] },
+        sub { bless \$_[0], 'Other' },
+        sub { delete $_[0]{text}; @_ = () },
+        sub { },
+    );
+    $server->setcallback(data => sub {
+        push @refs, "$_[0]";
+        push @got, scalar $_[0]->data;
+        &{ $ways[$#got] };
+    });
+    my $sock = raw_negotiate(raw_connect($port), loop_of($server));
+    foreach my $i (0 .. $#ways) {
+        write_to($sock, packet(5, "message $i"));
+        run_until($server, sub { @got > $i });
+    }
+    is_deeply(\@got, [ map { "message $_" } 0 .. $#ways ], 'callbacks may assign to, weaken and keep their argument');
+    is_deeply([ grep { $_ ne $refs[0] } @refs ], [], 'and those that follow get the same object');
+    is("$$kept", $refs[0], 'a reference to it stays good');
 }
 
 done_testing();

@@ -72,15 +72,30 @@ static void call_with_all(pTHX_ SV *code, SV *const *arguments)
     PL_stack_sp = PL_stack_base;
 }
 
-/* Runs one callback of the server for a client. The reference passed is the one in the list of
- * clients, which saves making one for each message. It is read-only, and mortal so that it outlives
- * its place there. */
+/* The reference that callbacks get. Making one for each message would take long, so it is made anew
+ * only if a callback has assigned to it, weakened it or kept a reference to it, or is running still. */
+static SV *reference_of(pTHX_ etcp_object *o)
+{
+    SV *old = o->passed;
+    const U32 looked_at = SVf_ROK | SVprv_WEAKREF | SVf_READONLY | SVs_GMG | SVs_SMG | SVs_RMG;
+
+    if (old && (SvFLAGS(old) & looked_at) == SVf_ROK && SvRV(old) == (SV *)o->hash &&
+        SvREFCNT(old) == 1)
+        return old;
+    o->passed = newRV_inc((SV *)o->hash);
+    SvREFCNT_dec(old);
+    return o->passed;
+}
+
+/* Runs one callback of the server for a client. What it gets is mortal so that it outlives the table's
+ * interest. */
 static void call_back(pTHX_ SV *code, etcp_object *client)
 {
-    SV *self = client->held;
+    SV *self;
 
-    if (!code || !self)
+    if (!code || !client->held)
         return;
+    self = reference_of(aTHX_ client);
     SvREFCNT_inc_simple_void_NN(self);
     sv_2mortal(self);
     call_with(aTHX_ code, self);
@@ -106,7 +121,6 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
     server->srv->clients = o;
     o->held = newRV_noinc((SV *)hash);
     sv_bless(o->held, SvSTASH((SV *)server->hash));
-    SvREADONLY_on(o->held);
     etcp_conn_set_user(conn, o);
     etcp_object_slot(aTHX_ o, "_mode", newSVpvs("serverclient"));
     etcp_handle_offer(aTHX_ o);
@@ -250,7 +264,7 @@ static void client_left(pTHX_ etcp_object *server, etcp_conn *conn)
     if (!o || !o->held)
         return;
     etcp_object_protect(aTHX_ o);
-    arguments[0] = sv_2mortal(SvREFCNT_inc_simple_NN(o->held));
+    arguments[0] = sv_2mortal(newRV_inc((SV *)o->hash));
     arguments[1] = reason_of(aTHX_ conn, 1);
     if (server->srv->on_disconnect)
         call_with_all(aTHX_ server->srv->on_disconnect, arguments);
@@ -325,23 +339,43 @@ static int loop_failed(pTHX_ int rc)
     return 0;
 }
 
-/* One that a callback has kept a reference to, or tied, is the callback's for good. */
-static int is_reusable(const SV *topic)
+/* The $_ of callbacks, while users of it beside the server are others: one that a callback has kept a
+ * reference to, or tied, is the callback's for good. */
+static int is_reusable(const SV *topic, U32 others)
 {
-    return topic && SvREFCNT(topic) == 1 && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic);
+    return topic && SvREFCNT(topic) == 1 + others && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic);
+}
+
+static SV *empty_topic(pTHX_ etcp_server_part *srv, U32 others)
+{
+    if (!is_reusable(srv->topic, others)) {
+        SvREFCNT_dec(srv->topic);
+        srv->topic = newSV(0);
+    } else if (SvOK(srv->topic))
+        sv_setsv(srv->topic, &PL_sv_undef);
+    return srv->topic;
 }
 
 /* Gives callbacks a $_ of their own, as the loops of the original did: they may assign to it, or read
  * lines into it, wherever the program runs the loop. Ends with the scope. */
 static void localize_topic(pTHX_ etcp_server_part *srv)
 {
-    if (!is_reusable(srv->topic)) {
-        SvREFCNT_dec(srv->topic);
-        srv->topic = newSV(0);
-    } else if (SvOK(srv->topic))
-        sv_setsv(srv->topic, &PL_sv_undef);
+    SV *topic = empty_topic(aTHX_ srv, 0);
+
     SAVEGENERICSV(GvSV(PL_defgv));
-    GvSV(PL_defgv) = SvREFCNT_inc_simple_NN(srv->topic);
+    GvSV(PL_defgv) = SvREFCNT_inc_simple_NN(topic);
+}
+
+/* The next callbacks see nothing of what those before have left there. */
+static void renew_topic(pTHX_ etcp_server_part *srv)
+{
+    SV *was = GvSV(PL_defgv);
+    SV *topic = empty_topic(aTHX_ srv, was == srv->topic);
+
+    if (topic == was)
+        return;
+    GvSV(PL_defgv) = SvREFCNT_inc_simple_NN(topic);
+    SvREFCNT_dec(was);
 }
 
 /* Waits once, and calls back for all that happened. Leaves no temporary values. Returns 0 after an
@@ -360,7 +394,7 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     }
     if (rc < 0)
         return loop_failed(aTHX_ rc);
-    localize_topic(aTHX_ server->srv);
+    renew_topic(aTHX_ server->srv);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
         FREETMPS;
@@ -379,6 +413,7 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
 
     etcp_object_protect(aTHX_ server);
     enter_callbacks(aTHX_ server);
+    localize_topic(aTHX_ server->srv);
     ok = go_round(aTHX_ server, timeout_ms);
     leave_callbacks(aTHX);
     return ok;
@@ -387,8 +422,12 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
 static int go_on(pTHX_ etcp_object *server, SV *idle)
 {
     const I32 scope = PL_savestack_ix;
-    int ok = go_round(aTHX_ server, idle ? ETCP_TICK_MS : -1);
+    int ok;
 
+    if (idle) /* which gets the $_ of the program */
+        localize_topic(aTHX_ server->srv);
+    ok = go_round(aTHX_ server, idle ? ETCP_TICK_MS : -1);
+    LEAVE_SCOPE(scope);
     PERL_ASYNC_CHECK();
     if (ok && idle) {
         call_with(aTHX_ idle, sv_2mortal(newRV_inc((SV *)server->hash)));
@@ -411,6 +450,8 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
     enter_callbacks(aTHX_ server);
+    if (!idle)
+        localize_topic(aTHX_ srv);
     while (ok && !srv->stop_requested && !srv->is_finished)
         ok = go_on(aTHX_ server, idle);
     leave_callbacks(aTHX);

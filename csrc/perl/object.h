@@ -33,7 +33,8 @@ struct etcp_object {
     unsigned owed; /* messages in the bucket that the data callback was not called for yet */
     etcp_server_part *srv; /* server objects only */
     /* A serverclient while its server's table lists it: */
-    SV *held;            /* the table's counted reference to the hash */
+    SV *held;   /* the table's counted reference to the hash */
+    SV *passed; /* one that callbacks get, or NULL */
     etcp_object *server; /* the server object, NULL once it is gone */
     etcp_object *prev, *next;
 };

@@ -22,12 +22,13 @@ void etcp_server_part_unlist(etcp_object *o)
     if (o->next)
         o->next->prev = o->prev;
     o->prev = o->next = o->server = NULL;
-    o->held = NULL;
+    o->held = o->passed = NULL;
 }
 
 void etcp_server_part_forget(pTHX_ etcp_object *o)
 {
     SV *held = o->held;
+    SV *passed = o->passed;
 
     if (!held)
         return;
@@ -38,6 +39,7 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
     o->told = etcp_object_told(o);
     if (o->conn)
         etcp_conn_set_user(o->conn, NULL);
+    SvREFCNT_dec(passed);
     SvREFCNT_dec(held); /* may free o */
 }
 
@@ -57,7 +59,7 @@ static void let_held_ones_live(pTHX_ const etcp_server_part *srv)
     etcp_object *o;
 
     for (o = srv->clients; o && !PL_dirty; o = o->next)
-        if (SvREFCNT(o->hash) > 1)
+        if (SvREFCNT(o->hash) > (o->passed ? 2 : 1))
             etcp_conn_outlive_server(o->conn);
 }
 
@@ -69,7 +71,7 @@ static void drop_clients(pTHX_ etcp_server_part *srv)
             etcp_object *c = srv->clients;
             srv->clients = c->next;
             c->server = c->prev = c->next = NULL;
-            c->held = NULL;
+            c->held = c->passed = NULL;
         } else {
             etcp_server_part_forget(aTHX_ srv->clients);
         }
