@@ -23,7 +23,7 @@ my @COUNTS   = (200, 1200);    # messages
 my $PATIENCE = 120;            # seconds for one run
 
 # The server does without Crypt::RSA, as making a pair of its keys takes a different time each time.
-my @others = map { "Crypt::$_" } qw(RSA RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber);
+my @others = ('TLS', map { "Crypt::$_" } qw(RSA RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber));
 my @CASES = (
     {
         name    => 'plain',
