@@ -12,6 +12,7 @@
 #include "csrc/perl/object.h"
 #include "csrc/perl/policy.h"
 #include "csrc/perl/server_part.h"
+#include "csrc/perl/stats.h"
 #include "csrc/perl/storable.h"
 
 /* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
@@ -514,6 +515,17 @@ PPCODE:
     if (!self->conn)
         XSRETURN_UNDEF;
     XSRETURN_PV(etcp_conn_remote_ip(self->conn, ip, sizeof ip));
+
+void
+stats(self, ...)
+    etcp_object *self
+PPCODE:
+    if (self->kind == ETCP_KIND_SERVERCLIENT)
+        RETURN_FAILURE(self, "%s cannot use method stats()", etcp_object_mode(self));
+    if (self->kind == ETCP_KIND_CLIENT)
+        RETURN_SV(etcp_stats_of_client(aTHX_ self));
+    USABLE_SERVERS_ONLY(self, "stats");
+    RETURN_SV(etcp_stats_of_server(aTHX_ self));
 
 void
 proxyip(self, ...)

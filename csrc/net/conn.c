@@ -106,8 +106,21 @@ void etcp_conn_free(etcp_conn *c)
     if (c->proxy)
         etcp_free(c->proxy->header);
     etcp_free(c->proxy);
+    if (c->owns_traffic)
+        etcp_free(c->traffic);
     etcp_free(c->error);
     etcp_free(c);
+}
+
+void etcp_conn_count_alone(etcp_conn *c)
+{
+    c->traffic = etcp_zalloc(sizeof *c->traffic);
+    c->owns_traffic = c->traffic != NULL;
+}
+
+const etcp_traffic *etcp_conn_traffic(const etcp_conn *c)
+{
+    return c->owns_traffic ? c->traffic : NULL;
 }
 
 int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, etcp_conn **out)
@@ -129,6 +142,7 @@ int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, 
         return ETCP_ENOMEM;
     }
     c->sharing = 0; /* nobody knows who else has this socket */
+    etcp_conn_count_alone(c);
     etcp_socket_no_delay(fd);
     etcp_socket_peer(fd, &c->peer);
     *out = c;
@@ -142,6 +156,8 @@ static int copy_state(const etcp_conn *from, etcp_conn *to)
     size_t len = (size_t)(from->view_end - from->view);
 
     to->peer = from->peer;
+    if (from->owns_traffic)
+        etcp_conn_count_alone(to);
     to->serial = from->serial;
     to->sharing = 0;
     to->output_ended = from->output_ended || from->out.len > 0;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "net/traffic.h"
 #include "tls/channel.h"
 #include "wire/config.h"
 #include "wire/session.h"
@@ -146,6 +147,9 @@ unsigned etcp_conn_remote_port(const etcp_conn *c);
 
 /* The address of the proxy that told the peer's, the same way; NULL: the peer is connected itself. */
 const char *etcp_conn_proxy_ip(const etcp_conn *c, char *text, size_t size);
+
+/* What went over it; NULL for a server's client, which its server counts. */
+const etcp_traffic *etcp_conn_traffic(const etcp_conn *c);
 
 /* A pointer for the user of the connection, NULL at first; never touched by the core. */
 void etcp_conn_set_user(etcp_conn *c, void *user);

@@ -324,6 +324,7 @@ void etcp_conn_leave(etcp_conn *c)
     c->entry.loop = NULL;
     c->entry.interest = 0;
     c->brakes = 0;
+    c->traffic = NULL;
     if (!stays)
         etcp_conn_close(c);
     etcp_conn_unref(c);

@@ -38,6 +38,10 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event)
     } while (rc > 0 && event->type == ETCP_EVENT_SETTLED);
     if (rc > 0 && event->type == ETCP_EVENT_TLS)
         return etcp_conn_switch(c);
+    if (rc > 0 && c->traffic && event->type == ETCP_EVENT_MESSAGE) {
+        c->traffic->messages_in++;
+        c->traffic->payload_in += event->len;
+    }
     if (rc > 0) {
         /* The event may point into what the view is in: nothing is freed yet. */
         if (c->held)
@@ -69,6 +73,7 @@ static etcp_fill fill_plain(etcp_conn *c, uint8_t *bytes, size_t size)
         return etcp_conn_end_of_stream(c);
     if (n < 0)
         return etcp_conn_read_failed(c, errno);
+    etcp_conn_count_in(c, (size_t)n);
     if (window) {
         etcp_session_commit(c->session, (size_t)n);
     } else {

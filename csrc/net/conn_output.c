@@ -130,6 +130,7 @@ static int flush_queue(etcp_conn *c)
     written = etcp_output_flush(&c->out, c->entry.fd);
     if (written < 0)
         return write_failed(c, errno);
+    etcp_conn_count_out(c, (size_t)written);
     note_blocked(c, c->out.len);
     note_stall(c, written > 0);
     etcp_conn_watch(c);
@@ -270,6 +271,7 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, lender *l)
         if (n < 0)
             return write_failed(c, errno);
         done = (size_t)n;
+        etcp_conn_count_out(c, done);
         if (done == total)
             return 0;
         note_blocked(c, total - done);
@@ -449,6 +451,7 @@ int etcp_conn_push_session(etcp_conn *c)
         n = etcp_socket_write(c->entry.fd, &piece, 1);
         if (n < 0)
             return write_failed(c, errno);
+        etcp_conn_count_out(c, (size_t)n);
         etcp_buf_consume(from, (size_t)n);
         if (etcp_buf_len(from) == 0) {
             etcp_buf_deinit(from); /* it will not be needed for long, if ever */
@@ -503,6 +506,14 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     return rc < 0 ? rc : put_message(c, &packet, l);
 }
 
+static void count_message(etcp_conn *c, size_t len)
+{
+    if (!c->traffic)
+        return;
+    c->traffic->messages_out++;
+    c->traffic->payload_out += len;
+}
+
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner)
 {
@@ -515,6 +526,8 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     l.is_queued = 0;
     etcp_conn_check(c);
     rc = send_message(c, flags, payload, len, &l);
+    if (rc == 0)
+        count_message(c, len);
     release_finished(c);
     if (!release || l.is_queued)
         return rc;
@@ -543,6 +556,8 @@ int etcp_conn_send_parcel(etcp_conn *c, etcp_parcel *parcel)
         rc = put_message(c, &packet, &l);
     if (l.is_queued)
         (void)etcp_parcel_ref(parcel);
+    if (rc == 0)
+        count_message(c, parcel->len);
     release_finished(c);
     return rc;
 }

@@ -59,6 +59,7 @@ struct etcp_conn {
     size_t held;        /* bytes that the configuration counts as this connection's */
     size_t undelivered; /* of them, those that its user says */
 
+    etcp_traffic *traffic; /* where it is counted: of its server, or its own; NULL: nowhere */
     etcp_output out;
     size_t retry_at; /* while blocked: the length of the queue at which writing is tried anyway */
     uint64_t gap_since_ms;     /* 0, or when the client's EN left: see conn_output.c */
@@ -93,6 +94,7 @@ struct etcp_conn {
     unsigned selected : 1;     /* for a broadcast: see etcp_server_broadcast */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned is_counted : 1;   /* as one of the process's connections */
+    unsigned owns_traffic : 1; /* traffic is freed with it */
     unsigned is_tallied : 1;   /* as one of its address's, by its server */
 };
 
@@ -115,6 +117,21 @@ static inline etcp_conn *etcp_conn_of(etcp_entry *e)
  * stay the caller's. */
 etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limits *limits,
                             etcp_conn_state state);
+
+/* Has it count for itself, if there is memory. */
+void etcp_conn_count_alone(etcp_conn *c);
+
+static inline void etcp_conn_count_in(etcp_conn *c, size_t bytes)
+{
+    if (c->traffic)
+        c->traffic->bytes_in += bytes;
+}
+
+static inline void etcp_conn_count_out(etcp_conn *c, size_t bytes)
+{
+    if (c->traffic)
+        c->traffic->bytes_out += bytes;
+}
 
 /* Lets go of the descriptor and frees: for the last reference. */
 void etcp_conn_free(etcp_conn *c);

@@ -206,6 +206,7 @@ etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size)
         return etcp_conn_read_failed(c, errno);
     if (n == 0)
         etcp_channel_end_of_input(c->tunnel->channel);
+    etcp_conn_count_in(c, (size_t)n);
     memset(&s, 0, sizeof s);
     s.bytes = bytes;
     s.room = half;

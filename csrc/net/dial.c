@@ -206,6 +206,7 @@ static int make_conn(etcp_dial *d)
         etcp_security_unref(security);
         return ETCP_ENOMEM;
     }
+    etcp_conn_count_alone(d->conn);
     d->conn->peer = peer;
     d->conn->security = security;
     d->fd = -1;

@@ -152,6 +152,26 @@ void etcp_conn_select(etcp_conn *c, int is_selected);
  * took the message; those it failed for have their error. */
 size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any);
 
+/* Why connections are closed as soon as they come. */
+typedef enum etcp_refused {
+    ETCP_NOT_REFUSED,
+    ETCP_REFUSED_FULL,    /* max_clients */
+    ETCP_REFUSED_ADDRESS, /* not in the list */
+    ETCP_REFUSED_PER_IP,  /* max_clients_per_ip */
+    ETCP_REFUSALS
+} etcp_refused;
+
+typedef struct etcp_server_counts {
+    etcp_traffic traffic;
+    uint64_t accepted; /* connections that came, refused ones included */
+    uint64_t refused[ETCP_REFUSALS];
+    size_t clients, negotiating, closing; /* now */
+    size_t queued, queued_most;           /* bytes of output, of all and of one of them */
+} etcp_server_counts;
+
+/* Counts; what is now is found by looking at every connection. */
+void etcp_server_count(const etcp_server *s, etcp_server_counts *out);
+
 int etcp_server_fd(const etcp_server *s); /* the listening descriptor, -1: none */
 unsigned etcp_server_port(const etcp_server *s);
 

@@ -41,10 +41,15 @@ static int is_proxy(const etcp_server *s, const etcp_address *peer)
     return etcp_address_list_has(&s->listener.proxies, peer);
 }
 
-static int is_welcome(const etcp_server *s, const etcp_address *peer)
+static etcp_refused judge(const etcp_server *s, const etcp_address *peer)
 {
-    return !is_full(s) && (is_proxy(s, peer) ||
-                           (etcp_listener_allows(&s->listener, peer) && !has_too_many(s, peer)));
+    if (is_full(s))
+        return ETCP_REFUSED_FULL;
+    if (is_proxy(s, peer))
+        return ETCP_NOT_REFUSED;
+    if (!etcp_listener_allows(&s->listener, peer))
+        return ETCP_REFUSED_ADDRESS;
+    return has_too_many(s, peer) ? ETCP_REFUSED_PER_IP : ETCP_NOT_REFUSED;
 }
 
 /* Counts c with its address, if that is to be. Returns 0, or ETCP_ENOMEM. */
@@ -218,6 +223,7 @@ static etcp_conn *new_client(etcp_server *s, int fd)
         return NULL;
     }
     c->security = etcp_security_ref(s->security);
+    c->traffic = &s->traffic;
     c->entry.loop = s->loop;
     etcp_conn_watch(c);
     if (c->entry.interest)
@@ -265,6 +271,7 @@ static etcp_conn *take_in(etcp_server *s, int fd, const etcp_address *peer)
 /* *c stays NULL if there is nobody, or nobody who may come in. */
 static void accept_one(etcp_server *s, etcp_conn **c)
 {
+    etcp_refused refused;
     etcp_address peer;
     int fd;
 
@@ -279,7 +286,10 @@ static void accept_one(etcp_server *s, etcp_conn **c)
     }
     s->accept_left--;
     s->look_took++;
-    if (is_welcome(s, &peer)) {
+    s->accepted++;
+    refused = judge(s, &peer);
+    s->refused[refused]++;
+    if (!refused) {
         *c = take_in(s, fd, &peer);
         if (*c)
             return;
@@ -305,17 +315,18 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
-static const char *reason_to_refuse(const etcp_server *s, const etcp_address *peer)
+static const char *const refusals[ETCP_REFUSALS] = {
+    NULL, "there are maxclients clients", "its address may not connect",
+    "there are maxclientsperip clients from its address"};
+
+static const char *reason_to_refuse(etcp_server *s, const etcp_address *peer)
 {
-    if (is_full(s))
-        return "there are maxclients clients";
-    if (!is_proxy(s, peer) && !etcp_listener_allows(&s->listener, peer))
-        return "its address may not connect";
-    if (!is_proxy(s, peer) && has_too_many(s, peer))
-        return "there are maxclientsperip clients from its address";
-    if (is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms())
+    etcp_refused refused = judge(s, peer);
+
+    s->refused[refused]++;
+    if (!refused && is_crowded(s) && oldest_grace_ends(s) > etcp_clock_ms())
         return "too many clients are negotiating";
-    return NULL;
+    return refusals[refused];
 }
 
 int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *error)
@@ -330,6 +341,7 @@ int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *erro
     if (!etcp_socket_is_connected(fd))
         return etcp_error_set(error, ETCP_EINVAL, "handle is not a connected socket");
     etcp_socket_peer(fd, &peer);
+    s->accepted++;
     reason = reason_to_refuse(s, &peer);
     if (reason)
         return etcp_error_set(error, ETCP_EFULL, "%s", reason);
@@ -361,9 +373,15 @@ static int admit(etcp_server *s, etcp_conn *c)
         memcpy(c->peer.bytes, h->source, sizeof c->peer.bytes);
         etcp_address_unmap(&c->peer);
     }
-    if (!etcp_listener_allows(&s->listener, &c->peer))
+    if (!etcp_listener_allows(&s->listener, &c->peer)) {
+        s->refused[ETCP_REFUSED_ADDRESS]++;
         return 0;
-    return !h->family || (!has_too_many(s, &c->peer) && tally(s, c) == 0);
+    }
+    if (h->family && has_too_many(s, &c->peer)) {
+        s->refused[ETCP_REFUSED_PER_IP]++;
+        return 0;
+    }
+    return !h->family || tally(s, c) == 0;
 }
 
 /* Takes from the socket what belongs to the header, and leaves what follows to those whom it is
@@ -410,6 +428,7 @@ int etcp_server_take_header(etcp_server *s, etcp_conn *c)
 int etcp_server_promote(etcp_server *s, etcp_conn *c)
 {
     if (is_full(s)) {
+        s->refused[ETCP_REFUSED_FULL]++;
         etcp_conn_close(c);
         return 0;
     }

@@ -2,6 +2,7 @@
 #include "server_private.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "clock.h"
 
@@ -19,6 +20,36 @@ void etcp_server_each_client(etcp_server *s, void (*each)(etcp_conn *conn, void 
 void etcp_server_flush(etcp_server *s)
 {
     etcp_conn_flush_gathered(s->loop);
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static void count_queued(const etcp_server *s, etcp_list list, etcp_server_counts *out)
+{
+    etcp_deadline *d;
+
+    for (d = s->loop->lists[list].head; d; d = d->next) {
+        size_t queued = etcp_conn_queued(etcp_conn_of(etcp_entry_at(d)));
+
+        out->queued += queued;
+        if (queued > out->queued_most)
+            out->queued_most = queued;
+    }
+}
+
+void etcp_server_count(const etcp_server *s, etcp_server_counts *out)
+{
+    const etcp_deadline_list *lists = s->loop->lists;
+
+    memset(out, 0, sizeof *out);
+    out->traffic = s->traffic;
+    out->accepted = s->accepted;
+    memcpy(out->refused, s->refused, sizeof out->refused);
+    out->clients = lists[ETCP_LIST_CLIENTS].count;
+    out->negotiating = lists[ETCP_LIST_HALF_OPEN].count;
+    out->closing = lists[ETCP_LIST_DELIVERING].count + lists[ETCP_LIST_DISCARDING].count;
+    count_queued(s, ETCP_LIST_CLIENTS, out);
+    count_queued(s, ETCP_LIST_DELIVERING, out);
 }
 
 /* ---- the end of all ----------------------------------------------------------------------------

@@ -44,6 +44,9 @@ struct etcp_server {
     uint64_t look_at_ms;       /* not 0: looks away from a shared listener until then */
     int look_max;              /* how many it accepts at this look, */
     int look_took;             /* and how many it has */
+    etcp_traffic traffic;
+    uint64_t accepted;
+    uint64_t refused[ETCP_REFUSALS];
     etcp_address_count per_ip; /* connections, if they are limited */
 
     uint64_t finish_at_ms;  /* not 0: finishing, and when that should be over */

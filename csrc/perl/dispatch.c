@@ -246,7 +246,11 @@ static void tell_error(pTHX_ etcp_object *server, const etcp_conn *conn, SV *cli
     SV *arguments[6] = {NULL};
     char ip[64];
 
-    if (!server->srv->on_error || !kind)
+    if (!kind)
+        return;
+    if (etcp_stats_kind(kind) >= 0)
+        server->srv->failed[etcp_stats_kind(kind)]++;
+    if (!server->srv->on_error)
         return;
     arguments[0] = sv_2mortal(newRV_inc((SV *)server->hash));
     arguments[1] = reason_of(aTHX_ conn, client != NULL);

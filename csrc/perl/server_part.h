@@ -3,6 +3,7 @@
 #define ETCP_PERL_SERVER_PART_H
 
 #include "object.h"
+#include "stats.h"
 
 typedef enum etcp_running {
     ETCP_NEVER_STARTED, /* running() returns undef */
@@ -24,6 +25,7 @@ struct etcp_server_part {
     etcp_running running;
     int stop_requested;
     int is_finished;      /* what finish() began is over */
+    uint64_t failed[ETCP_STATS_KINDS]; /* how often the error callback was due, by kind */
     int owes; /* some client's data callback was put off */
     NV rsa_made_at;       /* when the Crypt::RSA pair was made, seconds */
     int uses_rsa;

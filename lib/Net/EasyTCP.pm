@@ -1008,6 +1008,33 @@ Runs the server until L</stop> is called, then returns true. C<idle>, if given, 
 after every loop, which is at least a hundred times a second. Without it, a server with nothing to do
 sleeps, five seconds at a time. A signal's handler runs at once; in rare cases up to five seconds late. The server's socket stays open: C<start> may be called again.
 
+=head2 stats
+
+    my $hash = $object->stats;    # [S][C]
+
+What has been counted so far, as a reference to a new hash of numbers. Counting costs nothing worth mentioning;
+asking a server looks at all its clients. C<examples/metrics.pl> shows it to Prometheus. Of servers and clients:
+
+    messages_in, messages_out    messages
+    payload_in, payload_out      their bytes, as they are without compression
+    bytes_in, bytes_out          bytes of the connections, with all that is around messages
+    queued                       bytes that are sent and wait for a peer to read
+
+Of servers only:
+
+    accepted                     connections that came
+    clients                      those that are clients now
+    negotiating                  those that may become clients
+    closing                      those that are closed, and are being delivered what was sent
+    queued_most                  bytes that wait for one of the clients, the one with most of them
+    refused_full, refused_address, refused_perip
+                                 connections closed because of maxclients, the list of addresses, and
+                                 maxclientsperip
+    failed_negotiation, failed_password, failed_decode, failed_toobig, failed_proxy, failed_timeout
+                                 how often the callback error was called, or would have been, by kind
+
+A process counts its own: the child of a fork begins with what its parent had counted.
+
 =head2 stop
 
     $server->stop;    # [S]
