@@ -189,6 +189,31 @@ PPCODE:
     XSRETURN_IV(self->srv->running == ETCP_RUNNING);
 
 void
+_rooms(self, method, mode)
+    etcp_object *self
+    const char *method
+    const char *mode
+PREINIT:
+    etcp_object *server;
+PPCODE:
+    server = self->kind == ETCP_KIND_SERVERCLIENT ? self->server : self;
+    if (strNE(etcp_object_mode(self), mode))
+        RETURN_FAILURE(self, "%s cannot use method %s()", etcp_object_mode(self), method);
+    if (!server)
+        RETURN_SV(sv_2mortal(newRV_noinc((SV *)newHV())));
+    if (!server->srv->rooms)
+        server->srv->rooms = newHV();
+    RETURN_SV(sv_2mortal(newRV_inc((SV *)server->srv->rooms)));
+
+void
+_is_listed(self)
+    etcp_object *self
+PPCODE:
+    if (self->server && self->conn && etcp_conn_is_open(self->conn))
+        XSRETURN_YES;
+    XSRETURN_NO;
+
+void
 clients(self, ...)
     etcp_object *self
 PREINIT:
@@ -333,6 +358,7 @@ broadcast(self, data = &PL_sv_undef, ...)
     SV *data
 PREINIT:
     SV *to = NULL;
+    SV *room = NULL;
     SV *except = NULL;
     I32 i;
     IV count;
@@ -344,9 +370,15 @@ PPCODE:
         const char *name = SvPV_nolen_const(ST(i));
         if (strEQ(name, "to"))
             to = ST(i + 1);
+        else if (strEQ(name, "room"))
+            room = ST(i + 1);
         else if (strEQ(name, "except"))
             except = ST(i + 1);
     }
+    if (room && to)
+        RETURN_FAILURE(self, "Error sending data: room and to contradict each other");
+    if (room)
+        to = etcp_server_part_room(aTHX_ self, room);
     count = etcp_message_broadcast(aTHX_ self, data, to, except);
     if (count < 0)
         XSRETURN_UNDEF;

@@ -92,7 +92,8 @@ my %calls = (
         [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1', '127.0.0.2' ],
         [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ receive => 1 ],
         [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
-        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ], [ adopt => 999 ], [ finish => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ], [ room => 'r' ], [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ],
+        [ broadcast => 'x', room => 'r' ], [ adopt => 999 ], [ finish => 1 ],
     ],
     client => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],

@@ -275,11 +275,26 @@ static void client_left(pTHX_ etcp_object *server, etcp_conn *conn)
     tell_error(aTHX_ server, conn, arguments[0]);
 }
 
+/* Nobody stays in a room without being a client. */
+static void leave_rooms(pTHX_ const etcp_object *server, const etcp_object *client)
+{
+    dSP;
+
+    if (!server->srv->rooms)
+        return;
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newRV_inc((SV *)server->srv->rooms)));
+    XPUSHs(sv_2mortal(newSViv(client->serial)));
+    PUTBACK;
+    call_pv("Net::EasyTCP::Rooms::left", G_VOID | G_DISCARD);
+}
+
 static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(conn);
 
     if (o) {
+        leave_rooms(aTHX_ server, o);
         etcp_handle_close(aTHX_ o);
         etcp_server_part_forget(aTHX_ o);
     } else if (etcp_conn_has_heard(conn)) { /* unlike scanners of ports, which send nothing */

@@ -99,6 +99,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->pollhandle);
         SvREFCNT_dec(srv->on_error);
         SvREFCNT_dec(srv->on_finished);
+        SvREFCNT_dec((SV *)srv->rooms);
     }
     Safefree(srv);
 }
@@ -161,6 +162,25 @@ void etcp_server_part_finish(pTHX_ etcp_object *server, unsigned spread_ms)
     etcp_server_finish(server->srv->core, spread_ms);
 }
 
+SV *etcp_server_part_room(pTHX_ const etcp_object *server, SV *name)
+{
+    AV *list = newAV();
+    SV *result = sv_2mortal(newRV_noinc((SV *)list));
+    I32 count;
+    dSP;
+
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newRV_inc((SV *)server->hash)));
+    XPUSHs(name);
+    PUTBACK;
+    count = call_pv("Net::EasyTCP::room", G_LIST);
+    SPAGAIN;
+    while (count-- > 0)
+        av_push(list, newSVsv(POPs));
+    PUTBACK;
+    return result;
+}
+
 #ifdef USE_ITHREADS
 etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLONE_PARAMS *param)
 {
@@ -169,6 +189,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     Newx(copy, 1, etcp_server_part);
     *copy = *old;
     copy->clients = NULL;
+    copy->rooms = NULL;
     copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;

@@ -22,6 +22,7 @@ struct etcp_server_part {
     SV *topic;            /* the $_ of callbacks while none runs, or NULL */
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
+    HV *rooms;            /* what Rooms.pm knows, or NULL */
     etcp_running running;
     int stop_requested;
     int is_finished;      /* what finish() began is over */
@@ -60,6 +61,9 @@ int etcp_server_part_adopt(pTHX_ etcp_object *server, int fd);
 
 /* Begins to end the server, within so many milliseconds. */
 void etcp_server_part_finish(pTHX_ etcp_object *server, unsigned spread_ms);
+
+/* A mortal reference to a list of the clients in a room. Runs Perl code. */
+SV *etcp_server_part_room(pTHX_ const etcp_object *server, SV *name);
 
 #ifdef USE_ITHREADS
 /* The part of a server's copy in a new thread: without clients, on a duplicated descriptor. */

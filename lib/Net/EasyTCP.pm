@@ -228,6 +228,29 @@ sub _warn_once {
     return;
 }
 
+sub joinroom {
+    require Net::EasyTCP::Rooms;
+    return Net::EasyTCP::Rooms::join_rooms(@_);
+}
+
+sub leaveroom {
+    require Net::EasyTCP::Rooms;
+    return Net::EasyTCP::Rooms::leave_rooms(@_);
+}
+
+# Lists, and their numbers in scalar context.
+sub rooms {
+    require Net::EasyTCP::Rooms;
+    my @names = Net::EasyTCP::Rooms::rooms_of(@_);
+    return @names;
+}
+
+sub room {
+    require Net::EasyTCP::Rooms;
+    my @clients = Net::EasyTCP::Rooms::members(@_);
+    return @clients;
+}
+
 sub attach {
     require Net::EasyTCP::Attach;
     return Net::EasyTCP::Attach::attach(@_);
@@ -751,7 +774,7 @@ be loaded: ...", "Already attached".
         or die "cannot send: $@";
 
 Sends a message to every client, or to those that the options name: C<to>, a client or a reference to an array
-of clients; C<except>, the same, to leave out. It is frozen once, and compressed once for each way of
+of clients; C<room>, those in a room (L</joinroom, leaveroom>), in place of C<to>; C<except>, the same, to leave out. It is frozen once, and compressed once for each way of
 compressing that is in use among them, so that to many clients it costs a fraction of a loop of L</send>; only
 encryption is done for each. It never waits: clients that are closing, and those for whom more than C<highwater>
 is queued, are left out (C<whenfull> may close the latter). Names that are not clients of this server do not count, options of other names are
@@ -862,6 +885,16 @@ be handled; who never stops sending is cut off one second after the time. C<disc
 When none is left, the callback C<finished> is called, L</start> returns, and L</running> is 0. Good for
 C<$SIG{TERM}>. Returns true.
 
+=head2 joinroom, leaveroom
+
+    $client->joinroom(@names) or die $@;    # [H]
+    $client->leaveroom(@names);
+
+Enters the client into rooms of its server, or takes it out of them. A room is a name for a set of clients, which
+C<broadcast> with C<room> sends to; it is there while somebody is in it. Clients leave all of them when they are
+forgotten. Nothing of it is on the wire, and clients do not hear of it: who may join what is for the program to
+decide. Return true; C<joinroom> undef for a client that is not connected.
+
 =head2 mode
 
     my $mode = $object->mode;    # [S][C][H]
@@ -946,6 +979,19 @@ has passed for example, it takes what is here already, and does not wait.
     my $number = $client->remoteport;
 
 The peer's address and port. Valid after C<close> too.
+
+=head2 room
+
+    my @clients = $server->room($name);    # [S]
+    my $number  = $server->room($name);
+
+The clients in a room, in no particular order.
+
+=head2 rooms
+
+    my @names = $client->rooms;    # [H]
+
+The names of the rooms that the client is in, sorted.
 
 =head2 running
 
