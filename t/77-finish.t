@@ -42,6 +42,21 @@ my %bare = (donotencrypt => 1, donotcompress => 1);
     $child->wait;
 }
 
+# Nobody is there, and nothing wakes the loop: it must not wait for more.
+{
+    my $child = spawn(sub {
+        my $me = shift;
+        my ($server) = new_server(%bare);
+        local $SIG{TERM} = sub { $server->finish(1) };
+        $me->report('ready');
+        $me->report($server->start ? 'finished' : $@);
+    });
+    $child->line;
+    kill 'TERM', $child->pid;
+    is($child->line, 'finished', 'a server without clients');
+    $child->wait;
+}
+
 # What was queued is delivered first.
 {
     my ($server, $port) = new_server(%bare);

@@ -458,6 +458,8 @@ static int note_work(etcp_server *s, uint64_t until)
     rc = etcp_loop_wait(s->loop, wake_at(s, until));
     if (rc <= 0 && (noted = noted_work(s)) > 0)
         return noted;
+    if (rc == 0 && s->finish_at_ms && etcp_server_goodbye_at(s) <= etcp_clock_ms())
+        return 1; /* there are clients to close, or none are left */
     return rc;
 }
 
