@@ -1234,7 +1234,7 @@ A process uses one processor. Several can serve one port: each makes a server of
         exit;
     }
 
-Who started them (Server::Starter, Parallel::Prefork, systemd) starts them anew when they end; C<inherit> takes the
+L<Net::EasyTCP::Scaling> has more of it. Who started them (Server::Starter, Parallel::Prefork, systemd) starts them anew when they end; C<inherit> takes the
 socket from it. A server whose listener is shared, by C<handle>, C<inherit> or a fork, accepts one connection and
 then leaves the next one to the others for two milliseconds. So each gets about the same number. Where
 connections come faster it takes up to eight at a time.
