@@ -71,7 +71,9 @@ sub long_sentences {
     my @long;
     foreach my $paragraph (@_) {
         (my $line = $paragraph) =~ s/\s+/ /g;
-        push @long, grep { my @words = grep { $_ ne 'X' } /[\w'-]+/g; @words > $LONGEST } split /(?<=[.!?])["')]*\s+(?=[("']?[A-Z0-9])/, $line;
+        # What a colon introduces, a list for example, is read by itself.
+        my @sentences = split /(?<=[.!?])["')]*\s+(?=[("']?[A-Z0-9])|: /, $line;
+        push @long, grep { my @words = grep { $_ ne 'X' } /[\w'-]+/g; @words > $LONGEST } @sentences;
     }
     return @long;
 }
