@@ -40,6 +40,8 @@ static int say(side *from, side *to, const uint8_t *bytes, size_t len)
         abort();
     while ((rc = etcp_session_next(to->session, &bytes, end, &event)) > 0)
         continue;
+    if (rc == 0 && etcp_session_wants_proof(to->session))
+        rc = etcp_session_prove(to->session);
     return rc;
 }
 

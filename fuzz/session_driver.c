@@ -125,6 +125,8 @@ static int feed(etcp_session *s, const uint8_t *piece, const uint8_t *end)
     }
     if (piece != end && rc == 0)
         abort(); /* input left over without an error */
+    if (rc == 0 && etcp_session_wants_proof(s))
+        rc = etcp_session_prove(s);
     etcp_buf_clear(etcp_session_output(s));
     return rc == 0;
 }

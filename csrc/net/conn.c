@@ -328,6 +328,8 @@ static unsigned wanted(const etcp_conn *c)
 {
     switch ((etcp_conn_state)c->state) {
     case ETCP_CONN_NEGOTIATING:
+        if (c->is_withheld)
+            return 0;
         /* A peer that does not read its commands is not read either: it cannot make us pile up
          * more. */
         return c->out.len ? ETCP_POLL_WRITE : ETCP_POLL_READ;

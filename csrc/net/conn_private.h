@@ -93,6 +93,8 @@ struct etcp_conn {
     unsigned was_blocked : 1;  /* and has been since the session asked */
     unsigned selected : 1;     /* for a broadcast: see etcp_server_broadcast */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
+    unsigned has_guessed : 1;  /* the password, which was counted */
+    unsigned is_withheld : 1;  /* the answer to that waits; nothing is read meanwhile */
     unsigned is_counted : 1;   /* as one of the process's connections */
     unsigned owns_traffic : 1; /* traffic is freed with it */
     unsigned is_tallied : 1;   /* as one of its address's, by its server */

@@ -44,7 +44,9 @@ struct etcp_entry {
 
 /* What entries wait for. */
 typedef enum etcp_list {
-    ETCP_LIST_HALF_OPEN,  /* the end of a negotiation */
+    ETCP_LIST_HALF_OPEN, /* the end of a negotiation */
+    ETCP_LIST_WITHHELD,  /* an answer that is delayed: a list for each delay, up to */
+    ETCP_LIST_WITHHELD_LAST = ETCP_LIST_WITHHELD + 7,
     ETCP_LIST_CLIENTS,    /* input */
     ETCP_LIST_DELIVERING, /* a peer that takes the rest of the output of a closed connection */
     ETCP_LIST_DISCARDING, /* a peer that closes, too */

@@ -23,10 +23,14 @@ void etcp_server_options_default(etcp_server_options *options)
 static etcp_loop *new_loop(const etcp_server_options *options)
 {
     etcp_loop *l = etcp_loop_new();
+    unsigned step;
 
     if (!l)
         return NULL;
     etcp_loop_set_timeout(l, ETCP_LIST_HALF_OPEN, options->negotiation_timeout_ms);
+    for (step = 1; step <= ETCP_GUESSES_STEPS; step++)
+        etcp_loop_set_timeout(l, (etcp_list)(ETCP_LIST_WITHHELD + step - 1),
+                              etcp_guesses_delay_ms(step));
     etcp_loop_set_timeout(l, ETCP_LIST_CLIENTS, options->idle_timeout_ms);
     l->stalled.timeout_ms = options->limits.send_timeout_ms;
     etcp_loop_set_timeout(l, ETCP_LIST_DELIVERING, options->limits.linger_ms);
@@ -139,6 +143,7 @@ void etcp_server_free(etcp_server *s)
             etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));
     drop_notes(s);
     etcp_loop_free(s->loop);
+    etcp_guesses_deinit(&s->guesses);
     etcp_security_unref(s->security);
     etcp_config_unref(s->config);
     etcp_free(s);
@@ -153,7 +158,7 @@ size_t etcp_server_client_count(const etcp_server *s)
 
 size_t etcp_server_half_open(const etcp_server *s)
 {
-    return s->loop->lists[ETCP_LIST_HALF_OPEN].count;
+    return etcp_server_negotiating(s);
 }
 
 int etcp_server_allow(etcp_server *s, const char *ip)

@@ -104,17 +104,74 @@ static void resume(etcp_server *s)
  * it must make room. */
 static int is_crowded(const etcp_server *s)
 {
-    return s->options.max_half_open && count(s, ETCP_LIST_HALF_OPEN) >= s->options.max_half_open;
+    return s->options.max_half_open && etcp_server_negotiating(s) >= s->options.max_half_open;
 }
 
+size_t etcp_server_negotiating(const etcp_server *s)
+{
+    size_t sum = count(s, ETCP_LIST_HALF_OPEN);
+    unsigned i;
+
+    for (i = 0; i < ETCP_GUESSES_STEPS; i++)
+        sum += count(s, (etcp_list)(ETCP_LIST_WITHHELD + i));
+    return sum;
+}
+
+/* NULL: all wait for an answer that is delayed, and are not to blame. */
 static etcp_conn *oldest_half_open(const etcp_server *s)
 {
-    return etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_HALF_OPEN].head));
+    etcp_deadline *head = s->loop->lists[ETCP_LIST_HALF_OPEN].head;
+
+    return head ? etcp_conn_of(etcp_entry_at(head)) : NULL;
 }
 
 static uint64_t oldest_grace_ends(const etcp_server *s)
 {
-    return oldest_half_open(s)->entry.place.since_ms + ETCP_HALF_OPEN_GRACE_MS;
+    etcp_conn *oldest = oldest_half_open(s);
+
+    return oldest ? oldest->entry.place.since_ms + ETCP_HALF_OPEN_GRACE_MS
+                  : etcp_clock_ms() + ETCP_ACCEPT_PAUSE_MS;
+}
+
+/* ---- passwords ------------------------------------------------------------------------------- */
+
+static int prove(etcp_conn *c)
+{
+    int rc = etcp_session_prove(c->session);
+
+    if (rc == 0)
+        return 0;
+    (void)etcp_conn_set_error(c, rc, etcp_session_error(c->session)->text);
+    return etcp_conn_end_input(c, rc);
+}
+
+/* The answer lets the client test one guess, even if it leaves without another word: it counts as a
+ * failure until the client has proved that it was right. */
+int etcp_server_answer_guess(etcp_server *s, etcp_conn *c)
+{
+    uint64_t now = etcp_clock_ms();
+    unsigned step;
+
+    if (c->is_withheld)
+        return 0;
+    c->has_guessed = 1;
+    step = etcp_guesses_count(&s->guesses, &c->peer, now);
+    if (!step)
+        return prove(c);
+    c->is_withheld = 1;
+    etcp_loop_await(&c->entry, (etcp_list)(ETCP_LIST_WITHHELD + step - 1), now);
+    etcp_conn_watch(c);
+    return 0;
+}
+
+void etcp_server_answer_late(etcp_server *s, etcp_conn *c)
+{
+    c->is_withheld = 0;
+    etcp_loop_await(&c->entry, ETCP_LIST_HALF_OPEN, etcp_clock_ms());
+    (void)prove(c);
+    (void)etcp_conn_push_session(c);
+    etcp_conn_watch(c);
+    etcp_server_start_turn(s, c, ETCP_READ_BUDGET);
 }
 
 /* ---- sharing a listener with other processes ------------------------------------------------- */
@@ -432,6 +489,8 @@ int etcp_server_promote(etcp_server *s, etcp_conn *c)
         etcp_conn_close(c);
         return 0;
     }
+    if (c->has_guessed && etcp_session_is_authenticated(c->session))
+        etcp_guesses_take_back(&s->guesses, &c->peer, etcp_clock_ms());
     etcp_security_unref(c->security);
     c->security = NULL;
     c->state = ETCP_CONN_OPEN;

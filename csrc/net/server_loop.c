@@ -133,7 +133,7 @@ static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 
 static int may_read(const etcp_conn *c)
 {
-    return c->budget > 0 && (c->state == ETCP_CONN_OPEN || c->out.len == 0);
+    return c->budget > 0 && !c->is_withheld && (c->state == ETCP_CONN_OPEN || c->out.len == 0);
 }
 
 static void read_some(etcp_conn *c)
@@ -148,19 +148,8 @@ static void read_some(etcp_conn *c)
     }
 }
 
-/* Proves to the client that we know the password, which lets it test one guess. */
-static int prove(etcp_conn *c)
-{
-    int rc = etcp_session_prove(c->session);
-
-    if (rc == 0)
-        return 0;
-    (void)etcp_conn_set_error(c, rc, etcp_session_error(c->session)->text);
-    return etcp_conn_end_input(c, rc);
-}
-
 /* Parses what there is and sends what the session answers. Returns as etcp_conn_parse. */
-static int advance(etcp_conn *c, etcp_event *event)
+static int advance(etcp_server *s, etcp_conn *c, etcp_event *event)
 {
     int rc = 0;
     int sent;
@@ -169,8 +158,8 @@ static int advance(etcp_conn *c, etcp_event *event)
         rc = etcp_conn_parse(c, event);
     if (rc > 0 && event->type == ETCP_EVENT_MESSAGE)
         return rc; /* the session spoke last when it became ready */
-    if (rc == 0 && c->tunnel && etcp_session_wants_proof(c->session))
-        rc = prove(c);
+    if (rc == 0 && c->state == ETCP_CONN_NEGOTIATING && etcp_session_wants_proof(c->session))
+        rc = etcp_server_answer_guess(s, c);
     sent = etcp_conn_push_session(c);
     if (sent < 0)
         (void)etcp_conn_end_input(c, sent);
@@ -214,7 +203,7 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     if (etcp_conn_awaits_header(c) && !etcp_server_take_header(s, c))
         return 0;
     for (;;) {
-        int rc = is_at_rest(c) ? 0 : advance(c, &event->message);
+        int rc = is_at_rest(c) ? 0 : advance(s, c, &event->message);
 
         if (rc > 0)
             return tell_event(s, c, event);
@@ -325,7 +314,13 @@ static int next_deadline(etcp_server *s)
     e = etcp_loop_expired(s->loop, now, &list);
     if (!e)
         return 1;
+    if (list >= ETCP_LIST_WITHHELD && list <= ETCP_LIST_WITHHELD_LAST) {
+        etcp_server_answer_late(s, etcp_conn_of(e));
+        return 1;
+    }
     switch (list) {
+    case ETCP_LIST_WITHHELD: /* see above */
+    case ETCP_LIST_WITHHELD_LAST: break;
     case ETCP_LIST_HALF_OPEN: expire_half_open(etcp_conn_of(e)); break;
     case ETCP_LIST_CLIENTS: expire_idle(s, etcp_conn_of(e), now); break;
     case ETCP_LIST_DELIVERING:

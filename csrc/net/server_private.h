@@ -3,6 +3,8 @@
  * Every connection sits in exactly one list of the server's loop:
  *
  *     HALF_OPEN --READY--> CLIENTS --close, see conn_close.c--> DELIVERING, DISCARDING, GONE
+ *      |     ^
+ *     WITHHELD, while an answer that tells whether the password is right is delayed
  *
  * and the server holds one reference to it until FORGOTTEN was taken. Work that was noted and not
  * done yet is in the loop and here (ending, forgotten, accept_left), never on the C stack: user
@@ -12,6 +14,7 @@
 
 #include "address_count.h"
 #include "conn_private.h"
+#include "guesses.h"
 #include "listener.h"
 #include "server.h"
 
@@ -34,6 +37,7 @@ struct etcp_server {
     etcp_loop *loop;
     etcp_listener listener;
     etcp_security *security; /* NULL: no TLS */
+    etcp_guesses guesses;    /* of the password */
 
     int unfinished;       /* the event told last left something to be done by the next call */
     etcp_conn *ending;    /* DISCONNECT was taken: closed by the next call; counted */
@@ -99,6 +103,16 @@ uint64_t etcp_server_pause_end(const etcp_server *s);
 
 /* c is about to be forgotten. */
 void etcp_server_discount(etcp_server *s, etcp_conn *c);
+
+/* How many negotiations are under way. */
+size_t etcp_server_negotiating(const etcp_server *s);
+
+/* Answers a client that says that it knows the password, or has that wait. Returns 0 or a negative
+ * code, recorded. */
+int etcp_server_answer_guess(etcp_server *s, etcp_conn *c);
+
+/* It waited for long enough. */
+void etcp_server_answer_late(etcp_server *s, etcp_conn *c);
 
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);

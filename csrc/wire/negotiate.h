@@ -80,6 +80,13 @@ typedef enum etcp_step {
     ETCP_STEP_DONE
 } etcp_step;
 
+/* What a server makes of a client's hash. */
+typedef enum etcp_verdict {
+    ETCP_VERDICT_NONE, /* nothing was said, or the answer is out */
+    ETCP_VERDICT_WRONG,
+    ETCP_VERDICT_RIGHT
+} etcp_verdict;
+
 /* Characters of the key string in an offer: 200 bits of chance, more than any cipher uses. */
 enum { ETCP_OFFERED_KEY = 32 };
 
@@ -103,6 +110,7 @@ typedef struct etcp_negotiation {
     uint8_t salt[2];
     int has_salt;
     char hash[ETCP_CRYPT3_SIZE]; /* what the client has to say to this salt */
+    etcp_verdict verdict;        /* on what it said, kept until etcp_session_prove */
     int offered;                 /* the welcome packet carried an offer: see capability.h */
     uint8_t offered_key[ETCP_OFFERED_KEY];
 
@@ -178,6 +186,10 @@ enum { ETCP_TAKEN_TLS = 2, ETCP_TAKEN_LATE = 3 };
  * goes on inside TLS), ETCP_TAKEN_LATE (it is over, which was said already), or a negative code,
  * recorded as the session's error. */
 int etcp_server_take(etcp_session *s, const etcp_fields *fields);
+
+/* Answers a client whose hash was taken. Returns 0, or ETCP_EREJECTED or another code, recorded. */
+int etcp_server_judge(etcp_session *s);
+
 int etcp_client_take(etcp_session *s, const etcp_fields *fields);
 
 #endif

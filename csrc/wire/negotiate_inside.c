@@ -181,13 +181,7 @@ static int take_hello(etcp_session *s, const etcp_fields *f)
     return rc < 0 ? rc : etcp_negotiation_finish(s);
 }
 
-int etcp_session_wants_proof(const etcp_session *s)
-{
-    return s->negotiation && s->negotiation->inside &&
-           s->negotiation->inside->state == ETCP_INSIDE_WITHHELD;
-}
-
-int etcp_session_prove(etcp_session *s)
+int etcp_inside_prove(etcp_session *s)
 {
     etcp_inside *inside = s->negotiation->inside;
     uint8_t share[ETCP_SPAKE2_SHARE];
@@ -196,8 +190,6 @@ int etcp_session_prove(etcp_session *s)
     etcp_command c;
     int rc;
 
-    if (s->error.code)
-        return s->error.code;
     rc = make_share(s, ETCP_SPAKE2_B, &run, share);
     if (rc == 0)
         rc = make_proofs(s, run, inside->share, &proofs);

@@ -34,6 +34,9 @@ struct etcp_inside {
 /* Queues the client's HI. Returns 0 or a negative code, recorded. */
 int etcp_inside_begin(etcp_session *s);
 
+/* Queues the server's EN, in state ETCP_INSIDE_WITHHELD. Returns 0 or a negative code, recorded. */
+int etcp_inside_prove(etcp_session *s);
+
 /* Act on one packet. Return as etcp_server_take. */
 int etcp_inside_server_take(etcp_session *s, const etcp_fields *fields);
 int etcp_inside_client_take(etcp_session *s, const etcp_fields *fields);

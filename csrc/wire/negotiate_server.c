@@ -343,21 +343,34 @@ static int reject_password(etcp_session *s)
                   : etcp_error_set(&s->error, ETCP_EREJECTED, "The client gave a wrong password");
 }
 
+/* Keeps what is to be said about this hash: etcp_server_judge says it. */
+static int withhold(etcp_session *s, const uint8_t *hash, size_t len)
+{
+    etcp_negotiation *n = s->negotiation;
+    const char *want = n->hash;
+
+    n->verdict = etcp_password_equal(hash, len, (const uint8_t *)want, strlen(want))
+                     ? ETCP_VERDICT_RIGHT
+                     : ETCP_VERDICT_WRONG;
+    return ETCP_AGAIN;
+}
+
+static int miss_password(etcp_session *s)
+{
+    return withhold(s, NULL, 0);
+}
+
 static int take_password(etcp_session *s, const etcp_fields *f)
 {
-    const char *want = s->negotiation->hash;
     uint8_t got[ETCP_CRYPT3_SIZE];
     size_t len = f->at[1].len;
 
     if (len > sizeof got)
-        return reject_password(s);
+        return miss_password(s);
     memcpy(got, f->at[1].bytes, len);
     if (etcp_munge_wants_keys(s->peer_version))
         etcp_munge(got, len);
-    if (!etcp_password_equal(got, len, (const uint8_t *)want, strlen(want)))
-        return reject_password(s);
-    s->authenticated = 1;
-    return 0;
+    return withhold(s, got, len);
 }
 
 /* The one word by which releases from 0.20 on tell their users why. */
@@ -376,7 +389,6 @@ static int refuse_clear(etcp_session *s)
 static int take_welcome(etcp_session *s, const etcp_fields *f)
 {
     etcp_negotiation *n = s->negotiation;
-    const char *want = n->hash;
     const etcp_field *hash;
     int rc = etcp_capability_take(s, f, &hash);
 
@@ -384,14 +396,11 @@ static int take_welcome(etcp_session *s, const etcp_fields *f)
         return refuse_clear(s);
     if (rc <= 0 || rc == ETCP_TAKEN_TLS)
         return rc;
-    if (s->config->password) {
-        etcp_negotiation_hash(s, n->salt, n->hash);
-        if (!etcp_password_equal(hash->bytes, hash->len, (const uint8_t *)want, strlen(want)))
-            return reject_password(s);
-        s->authenticated = 1;
-    }
     n->step = ETCP_STEP_CS;
-    return 0;
+    if (!s->config->password)
+        return 0;
+    etcp_negotiation_hash(s, n->salt, n->hash);
+    return withhold(s, hash->bytes, hash->len);
 }
 
 /* Any answer is one, for originals. */
@@ -447,7 +456,7 @@ static const struct step_row {
     [ETCP_STEP_CA] = {"CU", ask_compressor, take_compressor, NULL},
     [ETCP_STEP_CU] = {"CU", ask_compressor_use, take_compressor_use, decline_compressor},
     [ETCP_STEP_CM] = {NULL, ask_forget_compressor, NULL, forget_compressor},
-    [ETCP_STEP_CS] = {"CP", ask_password, take_password, reject_password},
+    [ETCP_STEP_CS] = {"CP", ask_password, take_password, miss_password},
     [ETCP_STEP_EN] = {"EN", ask_end, take_end, miss_end},
 };
 
@@ -476,6 +485,10 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
     const struct step_row *row = &steps[s->negotiation->step];
     int rc = 0;
 
+    /* Nobody goes on before the answer, least of all with a second guess: whatever the first was
+     * worth, this tells nothing. */
+    if (s->negotiation->verdict != ETCP_VERDICT_NONE)
+        return reject_password(s);
     if (s->negotiation->inside)
         return etcp_inside_server_take(s, f);
     if (etcp_fields_have_no_tag(f))
@@ -487,4 +500,16 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
     if (rc == ETCP_AGAIN)
         return 0;
     return rc == 0 ? ask_from(s, s->negotiation->step + 1) : rc;
+}
+
+int etcp_server_judge(etcp_session *s)
+{
+    etcp_negotiation *n = s->negotiation;
+    const etcp_verdict verdict = n->verdict;
+
+    n->verdict = ETCP_VERDICT_NONE;
+    if (verdict == ETCP_VERDICT_WRONG)
+        return reject_password(s);
+    s->authenticated = 1;
+    return ask_from(s, n->step + 1);
 }

@@ -169,6 +169,25 @@ etcp_config *etcp_session_config(const etcp_session *s)
     return s->config;
 }
 
+static int is_withheld_inside(const etcp_negotiation *n)
+{
+    return n->inside && n->inside->state == ETCP_INSIDE_WITHHELD;
+}
+
+int etcp_session_wants_proof(const etcp_session *s)
+{
+    const etcp_negotiation *n = s->negotiation;
+
+    return n && !s->error.code && (n->verdict != ETCP_VERDICT_NONE || is_withheld_inside(n));
+}
+
+int etcp_session_prove(etcp_session *s)
+{
+    if (s->error.code)
+        return s->error.code;
+    return is_withheld_inside(s->negotiation) ? etcp_inside_prove(s) : etcp_server_judge(s);
+}
+
 int etcp_session_is_early(const etcp_session *s)
 {
     return s->negotiation && s->negotiation->is_early;

@@ -105,8 +105,8 @@ int etcp_session_new_inside(etcp_config *config, const etcp_inside_facts *facts,
  * recorded. */
 int etcp_session_bind(etcp_session *s, unsigned flags, const uint8_t binding[ETCP_INSIDE_BINDING]);
 
-/* Whether a server's inside session waits for etcp_session_prove: the client wants to prove that it
- * knows the password, and the answer lets it test one guess. */
+/* Whether a server's session waits for etcp_session_prove: the client says that it knows the
+ * password, and the answer tells it whether it guessed right. */
 int etcp_session_wants_proof(const etcp_session *s);
 
 /* Queues that answer. Returns 0 or a negative code, recorded. */

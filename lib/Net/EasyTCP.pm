@@ -1302,8 +1302,10 @@ says what holds against somebody in the middle, who may change, hold back and an
 
 B<With a password, set C<< requireencryption => 'TLS' >> at both ends as soon as both are 1.10.> It is proven by SPAKE2
 (RFC 9382): each connection is worth one guess, all characters count, nothing that crosses the network can be
-tested against guesses, and a proof is good for one connection only. Guesses are limited by nothing else, so it
-should not be a word. Without C<requireencryption> old peers are spoken to, and whoever plays an old server, or
+tested against guesses, and a proof is good for one connection only. Whoever guesses waits: for each IPv4 address
+or IPv6 network (/64) eight guesses are free, then the answer to each comes later, by 100 milliseconds at first,
+twice as long every time, and ten seconds in the end. One is forgiven every ten seconds, and right ones are not
+counted. Others at the same address wait, too, but nobody is refused. Without C<requireencryption> old peers are spoken to, and whoever plays an old server, or
 takes the offer of TLS away, gets a hash of the first eight characters. Between two new peers that is found out: a
 server that offers TLS marks the salt of that hash, and a client that sees the mark without the offer gives up before
 it hashes. (A release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again

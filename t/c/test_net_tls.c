@@ -8,6 +8,7 @@
 #include "alloc.h"
 #include "net/clock.h"
 #include "net/dial.h"
+#include "net/guesses.h"
 #include "net_world.h"
 #include "tap.h"
 #include "wire/session.h"
@@ -288,6 +289,50 @@ static void test_passwords(void)
     }
 }
 
+/* ---- guesses --------------------------------------------------------------------------------- */
+
+/* Whoever guesses waits ever longer, even if he leaves before the verdict; who knows the password
+ * waits as long and gets in. */
+static void test_guesses(int is_tls_spoken)
+{
+    const char *name = is_tls_spoken ? "TLS" : "the old hash";
+    uint64_t begin;
+    unsigned refused = 0;
+    unsigned i;
+    etcp_conn *c;
+    world w;
+
+    start(&w, "secret", "wrong");
+    if (!is_tls_spoken)
+        w.client_config->flags &= ~(unsigned)ETCP_ALLOW_TLS;
+    begin = etcp_clock_ms();
+    for (i = 0; i < 8; i++)
+        refused += world_dial(&w) == NULL;
+    tap_ok(refused == 8 && etcp_clock_ms() == begin, "%s: eight wrong ones at once", name);
+    for (i = 0; i < 12; i++)
+        refused += world_dial(&w) == NULL;
+    tap_ok(refused == 20 && etcp_clock_ms() - begin < 100000, "%s: twelve that wait", name);
+    set_password(w.client_config, "secret");
+    begin = etcp_clock_ms();
+    c = world_dial(&w);
+    if (!tap_ok(c && passes(c, 10), "%s: the right one is taken", name))
+        tap_note("%s", world_error.text);
+    tap_ok(etcp_clock_ms() - begin >= 1600, "%s: later", name);
+    etcp_conn_unref(c);
+    for (i = 0; i < 8; i++) {
+        world_pass(ETCP_GUESSES_FORGIVE_MS);
+        world_pump(&w);
+    }
+    for (i = 0; i < 30; i++) {
+        begin = etcp_clock_ms();
+        c = world_dial(&w);
+        refused += !c || etcp_clock_ms() != begin;
+        etcp_conn_unref(c);
+    }
+    tap_is_int((int)refused, 20, "%s: right ones never wait when some were forgiven", name);
+    world_stop(&w);
+}
+
 /* ---- forks ----------------------------------------------------------------------------------- */
 
 static int ends_with(pid_t child)
@@ -402,6 +447,8 @@ int main(void)
     test_closing();
     test_last_words();
     test_passwords();
+    test_guesses(1);
+    test_guesses(0);
     test_forks();
     etcp_tls_unref(server_tls);
     etcp_tls_unref(client_tls);

@@ -20,11 +20,13 @@ typedef struct peer {
     size_t left;       /* of what was fed when the last of them came */
     etcp_buf data;     /* of all messages, one after the other */
     unsigned flags;    /* of the last message */
+    int answers;       /* whether guesses of the password are answered at once */
 } peer;
 
 static inline int peer_init(peer *p, etcp_config *config)
 {
     memset(p, 0, sizeof *p);
+    p->answers = 1;
     etcp_buf_init(&p->data);
     return etcp_session_new(config, &p->s);
 }
@@ -62,6 +64,8 @@ static inline int peer_feed(peer *p, const uint8_t *bytes, size_t len)
             break;
     }
     free(block);
+    if (p->rc >= 0 && p->answers && etcp_session_wants_proof(p->s))
+        p->rc = etcp_session_prove(p->s);
     return p->rc;
 }
 
