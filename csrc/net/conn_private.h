@@ -302,6 +302,14 @@ int etcp_conn_discard(etcp_conn *c);
 
 /* ---- TLS (conn_tunnel.c) --------------------------------------------------------------------- */
 
+/* Makes the first session of a connection that begins with TLS if security says so, and with a
+ * negotiation in clear otherwise (security may be NULL). Returns 0 or a negative code. */
+int etcp_conn_first_session(etcp_config *config, const etcp_security *security, etcp_session **out);
+
+/* Begins with TLS where that is to be: c->security is set. Returns 0 or a negative code, recorded.
+ */
+int etcp_conn_begin(etcp_conn *c);
+
 /* ETCP_EVENT_TLS came: replaces the session by one for the inside, and begins. Returns 0 or a
  * negative code, recorded. */
 int etcp_conn_switch(etcp_conn *c);

@@ -35,6 +35,11 @@ static int replace_session(etcp_conn *c)
     return 0;
 }
 
+static int is_direct(const etcp_security *security)
+{
+    return security && etcp_tls_is_direct(security->tls);
+}
+
 /* The answer in clear is the first thing to be sent, with a client's first words of TLS behind it,
  * in one piece. */
 static int begin(etcp_conn *c)
@@ -47,7 +52,23 @@ static int begin(etcp_conn *c)
     if (rc == 0)
         rc = (int)etcp_channel_open(t->channel, &at, c->view_end, NULL, 0, &t->cipher);
     etcp_conn_drop_view(c);
-    return rc < 0 ? rc : replace_session(c);
+    return rc < 0 || is_direct(c->security) ? rc : replace_session(c);
+}
+
+int etcp_conn_first_session(etcp_config *config, const etcp_security *security, etcp_session **out)
+{
+    etcp_inside_facts facts;
+    int rc;
+
+    if (!is_direct(security))
+        return etcp_session_new(config, out);
+    rc = etcp_session_direct(&facts);
+    return rc < 0 ? rc : etcp_session_new_inside(config, &facts, out);
+}
+
+int etcp_conn_begin(etcp_conn *c)
+{
+    return is_direct(c->security) ? etcp_conn_switch(c) : 0;
 }
 
 int etcp_conn_switch(etcp_conn *c)
@@ -70,6 +91,20 @@ int etcp_conn_switch(etcp_conn *c)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
+/* Something else than the peer ends TLS: what follows is the negotiation of old, inside. */
+static int go_on_tunnelled(etcp_conn *c)
+{
+    etcp_trust trust = etcp_channel_trust(c->tunnel->channel);
+    int is_proved = trust == ETCP_TRUST_FINGERPRINT || trust == ETCP_TRUST_CA;
+    etcp_session *session;
+    int rc = etcp_session_new_tunnelled(etcp_session_config(c->session), is_proved, &session);
+
+    if (rc < 0)
+        return rc;
+    etcp_conn_use_session(c, session);
+    return etcp_conn_push_session(c); /* the server speaks first */
+}
+
 static int bind_when_established(etcp_conn *c)
 {
     etcp_tunnel *t = c->tunnel;
@@ -78,12 +113,14 @@ static int bind_when_established(etcp_conn *c)
 
     if (t->is_bound || !etcp_channel_is_established(t->channel))
         return 0;
+    t->is_bound = 1;
+    if (!etcp_channel_is_easytcp(t->channel))
+        return go_on_tunnelled(c);
     rc = etcp_channel_binding(t->channel, binding);
     if (rc == 0)
         rc = etcp_session_bind(
             c->session, etcp_channel_was_asked(t->channel) ? ETCP_INSIDE_CERTIFICATE : 0u, binding);
     etcp_wipe(binding, sizeof binding);
-    t->is_bound = 1;
     return rc;
 }
 

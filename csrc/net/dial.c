@@ -195,7 +195,7 @@ static int make_conn(etcp_dial *d)
     etcp_socket_peer(d->fd, &peer);
     rc = make_security(d, &peer, &security);
     if (rc == 0)
-        rc = etcp_session_new(d->config, &session);
+        rc = etcp_conn_first_session(d->config, security, &session);
     if (rc < 0) {
         etcp_security_unref(security);
         return rc;
@@ -210,7 +210,10 @@ static int make_conn(etcp_dial *d)
     d->conn->peer = peer;
     d->conn->security = security;
     d->fd = -1;
-    return 0;
+    rc = etcp_conn_begin(d->conn);
+    if (rc < 0)
+        d->error = *etcp_conn_error(d->conn);
+    return rc;
 }
 
 static int start_negotiation(etcp_dial *d)
@@ -220,7 +223,7 @@ static int start_negotiation(etcp_dial *d)
     etcp_socket_blocking(d->fd); /* as users of the handle expect; we never rely on the mode */
     rc = make_conn(d);
     if (rc < 0)
-        return etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
+        return d->error.code ? rc : etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
     d->until_ms = UINT64_MAX;
     if (d->negotiation_timeout_ms)
         d->until_ms = etcp_clock_ms() + d->negotiation_timeout_ms;

@@ -272,7 +272,7 @@ static etcp_conn *new_client(etcp_server *s, int fd)
     etcp_session *session;
     etcp_conn *c;
 
-    if (etcp_session_new(s->config, &session) < 0)
+    if (etcp_conn_first_session(s->config, s->security, &session) < 0)
         return NULL;
     c = etcp_conn_create(fd, session, &s->options.limits, ETCP_CONN_NEGOTIATING);
     if (!c) {
@@ -364,6 +364,7 @@ int etcp_server_accept(etcp_server *s, etcp_server_event *event)
         end_look(s);
     if (!c)
         return 0;
+    (void)etcp_conn_begin(c); /* a failure shows in its turn */
     etcp_server_start_turn(s, c, 0);
     event->type = ETCP_SERVER_ACCEPTED;
     event->conn = c;

@@ -67,7 +67,7 @@ static int is_anybody_left(const etcp_server *s)
 /* So that all have left when the time is over. */
 static void plan_next(etcp_server *s, uint64_t now)
 {
-    size_t left = count(s, ETCP_LIST_CLIENTS) + count(s, ETCP_LIST_HALF_OPEN);
+    size_t left = count(s, ETCP_LIST_CLIENTS) + etcp_server_negotiating(s);
     uint64_t time = s->finish_at_ms > now ? s->finish_at_ms - now : 0;
 
     if (!left)
@@ -80,9 +80,11 @@ static void plan_next(etcp_server *s, uint64_t now)
 
 static void close_half_open(etcp_server *s)
 {
-    while (s->loop->lists[ETCP_LIST_HALF_OPEN].head)
-        etcp_conn_finish_closing(
-            etcp_conn_of(etcp_entry_at(s->loop->lists[ETCP_LIST_HALF_OPEN].head)));
+    int list;
+
+    for (list = ETCP_LIST_HALF_OPEN; list <= ETCP_LIST_WITHHELD_LAST; list++)
+        while (s->loop->lists[list].head)
+            etcp_conn_finish_closing(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));
 }
 
 /* Closes those whose time has come. */

@@ -87,6 +87,7 @@ static const option option_table[] = {
     {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
     {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
     {"raiseerror", SWITCH, ETCP_FOR_BOTH, FIELD(raises), 0, 0},
+    {"tls", TEXT, ETCP_FOR_BOTH, FIELD(tls), 0, 0},
     {"tlscert", TEXT, ETCP_FOR_BOTH, FIELD(tls_cert), 0, 0},
     {"tlskey", TEXT, ETCP_FOR_BOTH, FIELD(tls_key), 0, 0},
     {"tlsca", TEXT, ETCP_FOR_BOTH, FIELD(tls_ca), 0, 0},

@@ -33,6 +33,7 @@ typedef struct etcp_options {
     unsigned cleared;          /* what of flags was given as false */
     int requires_tls;          /* requireencryption names TLS and nothing else */
     int forbids_tls;           /* it names others only, or donotencryptwith names TLS */
+    SV *tls;                   /* how TLS begins, or NULL */
     SV *tls_cert;              /* names of files and the like, or NULL */
     SV *tls_key;
     SV *tls_ca;

@@ -21,9 +21,20 @@ static int judges_server(const etcp_options *options, const etcp_config *config)
            (options->tls_fingerprints || options->tls_ca || options->tls_known_hosts);
 }
 
+/* Whether TLS begins with the first byte; -1: tls is neither that nor the default. */
+static int is_direct(pTHX_ const etcp_options *options)
+{
+    const char *how = options->tls ? SvPV_nolen_const(options->tls) : "upgrade";
+
+    if (strEQ(how, "direct"))
+        return 1;
+    return strEQ(how, "upgrade") ? 0 : -1;
+}
+
 static unsigned tls_flags(pTHX_ const etcp_options *options, const etcp_config *config)
 {
-    int is_required = options->requires_tls || judges_server(options, config);
+    int is_required =
+        options->requires_tls || judges_server(options, config) || is_direct(aTHX_ options) > 0;
 
     if (options->forbids_tls || (config->flags & ETCP_DONOT_ENCRYPT))
         return is_required ? ETCP_REQUIRE_TLS : 0;
@@ -56,6 +67,8 @@ static void tls_options_of(pTHX_ const etcp_options *options, etcp_role role, et
 
     Zero(&o, 1, etcp_tls_options);
     o.flags = role == ETCP_ROLE_SERVER ? ETCP_TLS_SERVER : 0;
+    if (is_direct(aTHX_ options))
+        o.flags |= ETCP_TLS_DIRECT;
     o.cert_file = text_or_null(aTHX_ options->tls_cert);
     o.key_file = text_or_null(aTHX_ options->tls_key);
     o.ca_file = text_or_null(aTHX_ options->tls_ca);
@@ -100,6 +113,14 @@ int etcp_security_apply(pTHX_ const etcp_options *options, etcp_config *config, 
     unsigned flags = tls_flags(aTHX_ options, config);
 
     *tls = NULL;
+    if (is_direct(aTHX_ options) < 0) {
+        etcp_fail(aTHX_ "tls must be 'upgrade' or 'direct'");
+        return 0;
+    }
+    if (is_direct(aTHX_ options) && !(flags & ETCP_ALLOW_TLS)) {
+        etcp_fail(aTHX_ "tls and donotencrypt contradict each other");
+        return 0;
+    }
     if ((flags & ETCP_REQUIRE_TLS) && !(flags & ETCP_ALLOW_TLS)) {
         etcp_fail(aTHX_ "TLS is both required and forbidden");
         return 0;

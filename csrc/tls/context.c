@@ -320,6 +320,11 @@ void etcp_tls_unref(etcp_tls *tls)
     etcp_free(tls);
 }
 
+int etcp_tls_is_direct(const etcp_tls *tls)
+{
+    return (tls->flags & ETCP_TLS_DIRECT) != 0;
+}
+
 const char *etcp_tls_fingerprint(const etcp_tls *tls)
 {
     return tls->fingerprint;

@@ -46,6 +46,9 @@ etcp_tls *etcp_tls_clone(const etcp_tls *tls);
 etcp_tls *etcp_tls_ref(etcp_tls *tls);
 void etcp_tls_unref(etcp_tls *tls);
 
+/* Whether TLS begins with the first byte: ETCP_TLS_DIRECT. */
+int etcp_tls_is_direct(const etcp_tls *tls);
+
 /* "SHA256:" and 64 hex digits of our own key, or "" when there is none: a client without one. */
 const char *etcp_tls_fingerprint(const etcp_tls *tls);
 

@@ -46,7 +46,7 @@ static int we_are_new(const etcp_session *s)
 
 static int requires_tls(const etcp_session *s)
 {
-    return (s->config->flags & (ETCP_REQUIRE_TLS | ETCP_SPOKE_TLS)) != 0;
+    return (etcp_session_flags(s) & (ETCP_REQUIRE_TLS | ETCP_SPOKE_TLS)) != 0;
 }
 
 static int is_key_string(const etcp_buf *key)
@@ -76,7 +76,8 @@ static unsigned what_we_mix(const etcp_session *s)
     const etcp_offer allowed = etcp_offer_allowed(s, ETCP_MODULE_COMPRESSOR);
     unsigned set = ETCP_CAN_MIX;
 
-    if (!(s->config->flags & ETCP_MIX_COMPRESSORS) || (s->config->flags & ETCP_DONOT_COMPRESS))
+    if (!(etcp_session_flags(s) & ETCP_MIX_COMPRESSORS) ||
+        (etcp_session_flags(s) & ETCP_DONOT_COMPRESS))
         return 0;
     for (size_t i = 0; i < sizeof mixable / sizeof *mixable; i++)
         if (etcp_offer_compressor(allowed, mixable[i].key))
@@ -160,10 +161,20 @@ int etcp_capability_record(etcp_session *s, const uint8_t *bytes, size_t len)
 {
     etcp_buf *prologue = &s->negotiation->prologue;
 
-    if (s->negotiation->inside || !(s->config->flags & ETCP_ALLOW_TLS) ||
+    if (s->negotiation->inside || !(etcp_session_flags(s) & ETCP_ALLOW_TLS) ||
         etcp_buf_append(prologue, bytes, len) == 0)
         return 0;
     return etcp_error_set(&s->error, ETCP_ENOMEM, "%s", etcp_code_text(ETCP_ENOMEM));
+}
+
+int etcp_session_direct(etcp_inside_facts *facts)
+{
+    static const char text[] = "EasyTCP direct";
+
+    memset(facts, 0, sizeof *facts);
+    return EVP_Digest(text, sizeof text - 1, facts->prologue, NULL, EVP_sha256(), NULL) == 1
+               ? 0
+               : ETCP_ENOMEM;
 }
 
 int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts)
@@ -192,11 +203,11 @@ int etcp_capability_look(etcp_session *s, const etcp_fields *f)
         n->asked = (offer & ETCP_TLS_ASKS) != 0;
         return 0;
     }
-    if (s->config->flags & ETCP_SPOKE_TLS)
+    if (etcp_session_flags(s) & ETCP_SPOKE_TLS)
         return etcp_error_set(
             &s->error, ETCP_EPOLICY,
             "The server spoke TLS before and offers none now: somebody may be in between");
-    if (s->config->flags & ETCP_REQUIRE_TLS)
+    if (etcp_session_flags(s) & ETCP_REQUIRE_TLS)
         return etcp_error_set(&s->error, ETCP_EPOLICY, "The server offers no TLS");
     return 0;
 }
@@ -228,7 +239,7 @@ void etcp_capability_offer(etcp_session *s, etcp_command *welcome)
 
     if (!we_are_new(s))
         return;
-    n->tls_offered = (config->flags & ETCP_ALLOW_TLS) != 0;
+    n->tls_offered = (etcp_session_flags(s) & ETCP_ALLOW_TLS) != 0;
     etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR), compressors);
     if (!requires_tls(s))
         etcp_offer_ranked(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), ciphers);
@@ -410,7 +421,7 @@ int etcp_capability_answer(etcp_session *s, const etcp_fields *f)
     choice chosen;
     int rc;
 
-    if (s->negotiation->tls_offered && (s->config->flags & ETCP_ALLOW_TLS))
+    if (s->negotiation->tls_offered && (etcp_session_flags(s) & ETCP_ALLOW_TLS))
         return answer_tls(s);
     if (!is_offer(s, f))
         return 0;

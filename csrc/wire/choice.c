@@ -53,7 +53,7 @@ static int is_refused(const etcp_session *s, etcp_module kind)
 {
     unsigned flag = kind == ETCP_MODULE_CIPHER ? ETCP_DONOT_ENCRYPT : ETCP_DONOT_COMPRESS;
 
-    return (s->config->flags & flag) != 0;
+    return (etcp_session_flags(s) & flag) != 0;
 }
 
 etcp_offer etcp_offer_allowed(const etcp_session *s, etcp_module kind)

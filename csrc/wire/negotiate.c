@@ -350,6 +350,10 @@ int etcp_negotiation_salt_is_marked(const uint8_t salt[2])
 
 int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2])
 {
+    if (s->keeps_password && s->config->password_len)
+        return etcp_error_set(&s->error, ETCP_EPOLICY,
+                              "The server's TLS ends before the server, and nothing proves whose "
+                              "it is: the password is kept");
     if (s->negotiation->tls_offered || !etcp_negotiation_salt_is_marked(salt))
         return 0;
     return etcp_error_set(
@@ -365,20 +369,19 @@ void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],
 
 int etcp_negotiation_check(etcp_session *s)
 {
-    const etcp_config *config = s->config;
+    const unsigned flags = etcp_session_flags(s);
 
     /* A cipher that was chosen but never got its keys is none. */
     if (!s->transform.seal || !s->transform.open)
         etcp_transform_drop_cipher(&s->transform);
-    if ((config->flags & ETCP_REQUIRE_ENCRYPTION) && !s->transform.cipher) {
+    if ((flags & ETCP_REQUIRE_ENCRYPTION) && !s->transform.cipher) {
         const char *refusal = etcp_provider_refusal();
 
         return etcp_error_set(&s->error, ETCP_EPOLICY,
                               "Encryption is required, but none could be agreed on%s%s%s",
                               refusal[0] ? " (" : "", refusal, refusal[0] ? ")" : "");
     }
-    if ((config->flags & ETCP_REQUIRE_PASSWORD) && config->role == ETCP_ROLE_CLIENT &&
-        !s->authenticated)
+    if ((flags & ETCP_REQUIRE_PASSWORD) && s->config->role == ETCP_ROLE_CLIENT && !s->authenticated)
         return etcp_error_set(&s->error, ETCP_EPOLICY,
                               "A password is required, but the server asked for none");
     return 0;

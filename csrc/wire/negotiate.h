@@ -159,8 +159,8 @@ int etcp_negotiation_make_salt(etcp_session *s);
 void etcp_negotiation_mark_salt(uint8_t salt[2]);
 int etcp_negotiation_salt_is_marked(const uint8_t salt[2]);
 
-/* Before a client uses a salt: 0, or ETCP_EPOLICY, recorded: it is marked, and TLS was not offered.
- */
+/* Before a client uses a salt: 0, or ETCP_EPOLICY, recorded: it is marked, and TLS was not offered;
+ * or the hash would go to whoever stands before the server. */
 int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2]);
 
 /* Computes into hash what CP says for this salt (not munged) and the configuration's password, an

@@ -392,7 +392,7 @@ static int take_welcome(etcp_session *s, const etcp_fields *f)
     const etcp_field *hash;
     int rc = etcp_capability_take(s, f, &hash);
 
-    if (rc == 0 && (s->config->flags & ETCP_REQUIRE_TLS))
+    if (rc == 0 && (etcp_session_flags(s) & ETCP_REQUIRE_TLS))
         return refuse_clear(s);
     if (rc <= 0 || rc == ETCP_TAKEN_TLS)
         return rc;
@@ -406,7 +406,7 @@ static int take_welcome(etcp_session *s, const etcp_fields *f)
 /* Any answer is one, for originals. */
 static int miss_welcome(etcp_session *s)
 {
-    return s->config->flags & ETCP_REQUIRE_TLS ? refuse_clear(s) : 0;
+    return etcp_session_flags(s) & ETCP_REQUIRE_TLS ? refuse_clear(s) : 0;
 }
 
 /* ---- end ------------------------------------------------------------------------------------ */

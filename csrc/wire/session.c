@@ -26,9 +26,9 @@ static etcp_session *new_session(etcp_config *config)
     return s;
 }
 
-int etcp_session_new(etcp_config *config, etcp_session **out)
+/* Frees the session if it fails. */
+static int begin(etcp_session *s, etcp_session **out)
 {
-    etcp_session *s = new_session(config);
     int rc = 0;
 
     if (!s)
@@ -36,7 +36,7 @@ int etcp_session_new(etcp_config *config, etcp_session **out)
     s->negotiation = etcp_negotiation_new();
     if (!s->negotiation)
         rc = ETCP_ENOMEM;
-    else if (config->role == ETCP_ROLE_SERVER)
+    else if (s->config->role == ETCP_ROLE_SERVER)
         rc = etcp_server_begin(s);
     if (rc < 0) {
         etcp_session_free(s);
@@ -44,6 +44,22 @@ int etcp_session_new(etcp_config *config, etcp_session **out)
     }
     *out = s;
     return 0;
+}
+
+int etcp_session_new(etcp_config *config, etcp_session **out)
+{
+    return begin(new_session(config), out);
+}
+
+int etcp_session_new_tunnelled(etcp_config *config, int is_proved, etcp_session **out)
+{
+    etcp_session *s = new_session(config);
+
+    if (s) {
+        s->in_tunnel = 1;
+        s->keeps_password = config->role == ETCP_ROLE_CLIENT && !is_proved;
+    }
+    return begin(s, out);
 }
 
 int etcp_session_new_ready(etcp_config *config, etcp_session **out)

@@ -95,6 +95,14 @@ typedef struct etcp_inside_facts {
  */
 int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts);
 
+/* The facts of a channel without anything in clear before it. Returns 0 or ETCP_ENOMEM. */
+int etcp_session_direct(etcp_inside_facts *facts);
+
+/* Makes a session for a channel whose other end is not the peer: something that speaks TLS for it
+ * stands in between. It negotiates as ever, without ciphers and TLS. A password is told only if
+ * is_proved says that it is known whose TLS that is. Returns as etcp_session_new. */
+int etcp_session_new_tunnelled(etcp_config *config, int is_proved, etcp_session **out);
+
 /* Makes a session for the inside of a channel, which must not be fed before etcp_session_bind.
  * Returns as etcp_session_new. */
 int etcp_session_new_inside(etcp_config *config, const etcp_inside_facts *facts,

@@ -67,8 +67,10 @@ struct etcp_session {
     uint16_t peer_can; /* what the peer can receive, ETCP_CAN_... */
     uint16_t told;     /* what the peer was told that we can */
     uint8_t authenticated;
-    uint8_t spent; /* input holds a packet that was handed out already */
-    uint8_t gap;   /* see etcp_session_wants_gap */
+    uint8_t in_tunnel;      /* all of it goes through TLS that the peer itself knows nothing of */
+    uint8_t keeps_password; /* and nothing proved whose TLS that is */
+    uint8_t spent;          /* input holds a packet that was handed out already */
+    uint8_t gap;            /* see etcp_session_wants_gap */
     etcp_error error;
 };
 
@@ -77,6 +79,21 @@ struct etcp_session {
 static inline int etcp_session_may_send(const etcp_session *s)
 {
     return !s->negotiation || s->negotiation->is_early;
+}
+
+/* The options of the user that count for this session. Inside TLS there is no other TLS, and no
+ * cipher is needed. */
+static inline unsigned etcp_session_flags(const etcp_session *s)
+{
+    unsigned flags = s->config->flags;
+
+    if (!s->in_tunnel)
+        return flags;
+    if (flags & ETCP_REQUIRE_PASSWORD_IN_TLS)
+        flags |= ETCP_REQUIRE_PASSWORD;
+    flags &=
+        ~(unsigned)(ETCP_ALLOW_TLS | ETCP_REQUIRE_TLS | ETCP_SPOKE_TLS | ETCP_REQUIRE_ENCRYPTION);
+    return flags | ETCP_DONOT_ENCRYPT;
 }
 
 static inline int etcp_session_peer_is_old(const etcp_session *s)

@@ -543,6 +543,15 @@ encrypted. C<TLS>, the name of a cipher, or a reference to an array of names: it
 not speak TLS are refused where it is the only one. Anything else that is true is an error, names that are not listed
 in L</COMPRESSION AND ENCRYPTION> included.
 
+=item tls
+
+C<upgrade>, the default: TLS begins where both ends say in their first packets that they speak it. C<direct>: it begins
+with the first byte, and nothing else is spoken, so that stunnel, HAProxy and the like may end it for a server, or
+begin it for a client. Both ends must be told: a C<direct> client finds no TLS at another server, and another client
+waits in vain for the welcome of a C<direct> server. Where such a program stands in between, a client tells its
+password only to a server that C<tlsca> or C<tlsfingerprint> proves; what is behind the program is clear text, and
+server and client see only each other's options there.
+
 =item tlscert, tlskey
 
 Files with a certificate (a chain, the own one first) and its key, in PEM. C<tlskey> alone: the key is made if the
@@ -1305,10 +1314,10 @@ B<With a password, set C<< requireencryption => 'TLS' >> at both ends as soon as
 tested against guesses, and a proof is good for one connection only. Whoever guesses waits: for each IPv4 address
 or IPv6 network (/64) eight guesses are free, then the answer to each comes later, by 100 milliseconds at first,
 twice as long every time, and ten seconds in the end. One is forgiven every ten seconds, and right ones are not
-counted. Others at the same address wait, too, but nobody is refused. Without C<requireencryption> old peers are spoken to, and whoever plays an old server, or
-takes the offer of TLS away, gets a hash of the first eight characters. Between two new peers that is found out: a
-server that offers TLS marks the salt of that hash, and a client that sees the mark without the offer gives up before
-it hashes. (A release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again
+counted. Others at the same address wait, too, but nobody is refused. Without C<requireencryption> old peers are
+spoken to, and whoever plays an old server, or takes the offer of TLS away, gets a hash of the first eight characters.
+Between two new peers that is found out: a server that offers TLS marks the salt of that hash, and a client that sees
+the mark without the offer gives up before it hashes. (A release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again
 helps.) A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
 
 A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns that off.
