@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PASSWORD = 1, PIECES = 6 << 2, CONSTANT_KEYS = 32, CLIENT_RSA = 128 };
+enum { PASSWORD = 1, PIECES = 6 << 2, CONSTANT_KEYS = 32, CLIENT_RSA = 128, SERVER_TLS = 128 };
 
 typedef struct side {
     etcp_session *session;
     etcp_buf said;
+    int switches; /* TLS begins */
 } side;
 
 /* Leaves one row each; NULL: none at all. */
@@ -39,7 +40,7 @@ static int say(side *from, side *to, const uint8_t *bytes, size_t len)
     if (etcp_buf_append(&from->said, bytes, len) < 0)
         abort();
     while ((rc = etcp_session_next(to->session, &bytes, end, &event)) > 0)
-        continue;
+        to->switches |= event.type == ETCP_EVENT_TLS;
     if (rc == 0 && etcp_session_wants_proof(to->session))
         rc = etcp_session_prove(to->session);
     return rc;
@@ -96,6 +97,7 @@ static void write_seed(const char *directory, const char *name, unsigned choice,
 
 static void begin(side *x, etcp_config *config)
 {
+    x->switches = 0;
     etcp_buf_init(&x->said);
     if (etcp_session_new(config, &x->session) < 0)
         abort();
@@ -112,7 +114,7 @@ static void record(etcp_role role, const char *directory, const char *version, u
                    const etcp_cipher *cipher, const etcp_compressor *compressor)
 {
     etcp_config *client_config = session_driver_config(ETCP_ROLE_CLIENT, choice | CLIENT_RSA);
-    etcp_config *server_config = session_driver_config(ETCP_ROLE_SERVER, choice);
+    etcp_config *server_config = session_driver_config(ETCP_ROLE_SERVER, choice & ~CLIENT_RSA);
     etcp_config *recorded = role == ETCP_ROLE_SERVER ? server_config : client_config;
     side client;
     side server;
@@ -130,7 +132,40 @@ static void record(etcp_role role, const char *directory, const char *version, u
         send_messages(&client, &server);
     snprintf(name, sizeof name, "%s-%c%c%s", version, cipher ? cipher->key : '-',
              compressor ? compressor->key : '-', choice & PASSWORD ? "-password" : "");
+    if (role == ETCP_ROLE_CLIENT)
+        choice &= ~CLIENT_RSA; /* at the server that it is for this would mean TLS */
     write_seed(directory, name, choice, role == ETCP_ROLE_SERVER ? &server.said : &client.said);
+    end(&client);
+    end(&server);
+    etcp_config_unref(client_config);
+    etcp_config_unref(server_config);
+}
+
+/* What the connection above says, over TLS that encrypts nothing. */
+static void record_tls(char *const directories[2], unsigned choice)
+{
+    etcp_config *client_config = session_driver_config(ETCP_ROLE_CLIENT, choice);
+    etcp_config *server_config = session_driver_config(ETCP_ROLE_SERVER, choice | SERVER_TLS);
+    const char *name = choice & PASSWORD ? "tls-password" : "tls";
+    side client;
+    side server;
+    int round;
+
+    begin(&client, client_config);
+    begin(&server, server_config);
+    for (round = 0; round < 6; round++) {
+        (void)pass_output(&server, &client);
+        (void)pass_output(&client, &server);
+        if (client.switches)
+            session_driver_switch(&client.session, client_config);
+        if (server.switches)
+            session_driver_switch(&server.session, server_config);
+        client.switches = server.switches = 0;
+    }
+    send_messages(&server, &client);
+    send_messages(&client, &server);
+    write_seed(directories[0], name, choice, &server.said);
+    write_seed(directories[1], name, choice | SERVER_TLS, &client.said);
     end(&client);
     end(&server);
     etcp_config_unref(client_config);
@@ -171,5 +206,7 @@ int main(int argc, char **argv)
         for (j = 0; j < compressor_count; j++)
             record_all(argv + 1, versions[i], NULL, &compressors[j]);
     }
+    record_tls(argv + 1, PIECES | CONSTANT_KEYS);
+    record_tls(argv + 1, PIECES | CONSTANT_KEYS | PASSWORD);
     return 0;
 }

@@ -79,6 +79,8 @@ etcp_config *session_driver_config(etcp_role role, unsigned choice)
         abort();
     if (choice & 2)
         config->flags |= ETCP_REQUIRE_ENCRYPTION | ETCP_REFUSE_PLAINTEXT;
+    if (role == ETCP_ROLE_CLIENT || (choice & 128))
+        config->flags |= ETCP_ALLOW_TLS;
     if (choice & 32)
         config->random = constant_bytes;
     if (choice & 4) {
@@ -110,13 +112,32 @@ static void use_message(etcp_session *s, const etcp_event *event)
         abort();
 }
 
-/* Takes all that piece..end gives. Returns 0 when the session has ended. */
-static int feed(etcp_session *s, const uint8_t *piece, const uint8_t *end)
+void session_driver_switch(etcp_session **s, etcp_config *config)
 {
+    static const uint8_t binding[ETCP_INSIDE_BINDING];
+    etcp_inside_facts facts;
+
+    if (etcp_session_switch(*s, &facts) < 0)
+        abort();
+    memset(facts.prologue, 0, sizeof facts.prologue);
+    etcp_session_free(*s);
+    if (etcp_session_new_inside(config, &facts, s) < 0 || etcp_session_bind(*s, 0, binding) < 0)
+        abort();
+}
+
+/* Takes all that piece..end gives. Returns 0 when the session has ended. */
+static int feed(etcp_session **session, etcp_config *config, const uint8_t *piece, const uint8_t *end)
+{
+    etcp_session *s = *session;
     etcp_event event;
     int rc;
 
     while ((rc = etcp_session_next(s, &piece, end, &event)) > 0) {
+        if (event.type == ETCP_EVENT_TLS) {
+            session_driver_switch(session, config);
+            s = *session;
+            continue;
+        }
         if (event.type != ETCP_EVENT_MESSAGE)
             continue;
         use_message(s, &event);
@@ -134,8 +155,9 @@ static int feed(etcp_session *s, const uint8_t *piece, const uint8_t *end)
 /* Hands over up to len bytes as a connection reads them: into the session's window if it has one,
  * otherwise from memory of their own, so that reading past them is noticed. Returns how many were
  * taken, 0 when the session has ended. */
-static size_t hand_over(etcp_session *s, const uint8_t *bytes, size_t len)
+static size_t hand_over(etcp_session **session, etcp_config *config, const uint8_t *bytes, size_t len)
 {
+    etcp_session *s = *session;
     uint8_t *where = NULL;
     size_t window = etcp_session_window(s, &where);
     int go_on;
@@ -144,7 +166,7 @@ static size_t hand_over(etcp_session *s, const uint8_t *bytes, size_t len)
         len = len < window ? len : window;
         memcpy(where, bytes, len);
         etcp_session_commit(s, len);
-        return feed(s, bytes, bytes) ? len : 0;
+        return feed(session, config, bytes, bytes) ? len : 0;
     }
     where = malloc(len);
     if (!where)
@@ -152,7 +174,7 @@ static size_t hand_over(etcp_session *s, const uint8_t *bytes, size_t len)
     memcpy(where, bytes, len);
     if (etcp_session_has_packet(s, where, where + len) < 0)
         abort();
-    go_on = feed(s, where, where + len);
+    go_on = feed(session, config, where, where + len);
     free(where);
     return go_on ? len : 0;
 }
@@ -168,7 +190,7 @@ void drive_session(etcp_role role, unsigned choice, const uint8_t *stream, size_
     if (etcp_session_new(config, &s) < 0)
         abort();
     for (; done < len && taken; done += taken)
-        taken = hand_over(s, stream + done, len - done < piece ? len - done : piece);
+        taken = hand_over(&s, config, stream + done, len - done < piece ? len - done : piece);
     etcp_session_end_of_input(s);
     etcp_session_free(s);
     etcp_config_unref(config);
