@@ -91,6 +91,8 @@ static int fill_config(pTHX_ etcp_config *config, const parts *p)
     config->ciphers &= options->ciphers;
     config->compressors &= options->compressors;
     set_storable(aTHX_ config);
+    if (options->passes_images)
+        config->capabilities = 0; /* whoever gets them in the end may be old */
     if (etcp_config_set_class_name(config, SvPV_nolen_const(p->class_name)) < 0 ||
         (welcome && etcp_config_set_welcome(config, welcome) < 0)) {
         etcp_fail(aTHX_ "Invalid welcome");
@@ -106,6 +108,7 @@ static etcp_policy *policy_from(pTHX_ const etcp_options *options)
 
     policy->rule.max_size = options->message_max;
     policy->rule.max_depth = 2 * options->max_depth; /* an image has references and referents */
+    policy->passes_images = options->passes_images;
     return policy;
 }
 

@@ -136,7 +136,11 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
     etcp_message m;
 
     m.size = event->len + ETCP_MESSAGE_OVERHEAD;
-    if (event->flags & ETCP_MESSAGE_COMPLEX) {
+    if ((event->flags & ETCP_MESSAGE_COMPLEX) && o->policy->passes_images) {
+        m.sv = sv_bless(newRV_noinc(bytes_of_event(aTHX_ event)),
+                        gv_stashpvs(ETCP_IMAGE_CLASS, GV_ADD));
+        m.state = ETCP_MESSAGE_READY;
+    } else if (event->flags & ETCP_MESSAGE_COMPLEX) {
         int rc = thaw_into_bucket(aTHX_ o, event->data, event->len, 0, &m);
         if (rc >= 0 && event->payload)
             SvREFCNT_dec((SV *)event->payload);
@@ -360,6 +364,9 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     }
     if (!SvROK(data))
         return send_scalar(aTHX_ o, data);
+    if (o->policy->passes_images && sv_isa(data, ETCP_IMAGE_CLASS) && SvPOK(SvRV(data)))
+        return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, (const U8 *)SvPVX_const(SvRV(data)),
+                          SvCUR(SvRV(data)), NULL);
     etcp_perl_freeze(aTHX_ data, etcp_object_peer_can(o), &image, &len);
     return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
 }

@@ -27,6 +27,10 @@ int etcp_message_prepare(pTHX_ etcp_object *o);
  * damaged, and $@ says why (*failed is set to 1 then). */
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
 
+/* With the private option _passimages structures arrive as references that are blessed into this class,
+ * to their Storable images, and go out again when they are sent, both unread: for gateways. */
+#define ETCP_IMAGE_CLASS "Net::EasyTCP::_Image"
+
 /* Over TLS a client may send before the server's last word of the negotiation came: waits for it. */
 void etcp_message_settle(pTHX_ etcp_object *o);
 

@@ -86,6 +86,7 @@ static const option option_table[] = {
      45, 0},
     {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
     {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
+    {"_passimages", SWITCH, ETCP_FOR_BOTH, FIELD(passes_images), 0, 0},
     {"raiseerror", SWITCH, ETCP_FOR_BOTH, FIELD(raises), 0, 0},
     {"tls", TEXT, ETCP_FOR_BOTH, FIELD(tls), 0, 0},
     {"tlscert", TEXT, ETCP_FOR_BOTH, FIELD(tls_cert), 0, 0},

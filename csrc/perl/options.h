@@ -28,6 +28,7 @@ typedef struct etcp_options {
     etcp_thaw_mode class_mode; /* allowclasses, */
     AV *classes;               /* and the names if they are listed */
     AV *proxies;          /* proxyfrom: addresses, or NULL */
+    int passes_images;         /* structures arrive unread, to be sent on */
     int raises;                /* methods die where they would fail */
     size_t max_depth;          /* 0: the default */
     unsigned cleared;          /* what of flags was given as false */

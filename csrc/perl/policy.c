@@ -56,6 +56,7 @@ etcp_policy *etcp_policy_clone(pTHX_ const etcp_policy *old, CLONE_PARAMS *param
         return NULL;
     Newxz(copy, 1, etcp_policy);
     copy->references = 1;
+    copy->passes_images = old->passes_images;
     copy->rule = old->rule;
     copy->rule.classes = (HV *)sv_dup_inc((SV *)old->rule.classes, param);
     return copy;

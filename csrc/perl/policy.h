@@ -10,6 +10,7 @@
 typedef struct etcp_policy {
     unsigned references;
     etcp_thaw_policy rule;
+    int passes_images; /* structures are not read at all: see message.h */
 } etcp_policy;
 
 /* Makes a policy with one reference; classes are the names for ETCP_THAW_LISTED (NULL:
