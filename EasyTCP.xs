@@ -2,6 +2,7 @@
 #include "csrc/perl/bridge.h"
 
 #include "csrc/perl/arguments.h"
+#include "csrc/perl/async.h"
 #include "csrc/perl/codecs.h"
 #include "csrc/perl/construct.h"
 #include "csrc/perl/dispatch.h"
@@ -22,6 +23,14 @@
 #define CONNECTIONS_ONLY(o, name)                                                                  \
     if ((o)->kind == ETCP_KIND_SERVER)                                                             \
         RETURN_FAILURE(o, "%s cannot use method " name "()", etcp_object_mode(o))
+/* What servers and async clients can. */
+#define LOOPS_ONLY(o, name)                                                                        \
+    if (!(o)->srv)                                                                                 \
+    RETURN_FAILURE(o, "%s cannot use method " name "()", etcp_object_mode(o))
+/* What is done to the loop that an object is in: loop becomes the object whose it is. */
+#define FIND_LOOP(o, loop)                                                                         \
+    if (!((loop) = etcp_server_part_loop(aTHX_ o)))                                                \
+    RETURN_SV(etcp_object_failed(aTHX_ o))
 /* A server's copy in a thread may lack what it needs. */
 #define USABLE_SERVERS_ONLY(o, name)                                                               \
     SERVERS_ONLY(o, name);                                                                         \
@@ -80,7 +89,7 @@ setcallback(self, ...)
 PREINIT:
     I32 i;
 PPCODE:
-    SERVERS_ONLY(self, "setcallback");
+    LOOPS_ONLY(self, "setcallback");
     etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
@@ -95,15 +104,18 @@ void
 start(self, idle = NULL, ...)
     etcp_object *self
     SV *idle
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "start");
+    LOOPS_ONLY(self, "start");
     etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     if (idle)
         SvGETMAGIC(idle);
     if (idle && !(SvROK(idle) && !SvOBJECT(SvRV(idle)) && SvTYPE(SvRV(idle)) == SVt_PVCV))
         idle = NULL;
-    if (!etcp_dispatch_start(aTHX_ self, idle ? sv_2mortal(newRV_inc(SvRV(idle))) : NULL))
+    FIND_LOOP(self, loop);
+    if (!etcp_dispatch_start(aTHX_ loop, idle ? sv_2mortal(newRV_inc(SvRV(idle))) : NULL))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
@@ -112,13 +124,15 @@ do_one_loop(self, seconds = NULL, ...)
     etcp_object *self
     SV *seconds
 PREINIT:
+    etcp_object *loop;
     int wait_ms;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "do_one_loop");
+    LOOPS_ONLY(self, "do_one_loop");
     etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : ETCP_TICK_MS;
-    if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
+    FIND_LOOP(self, loop);
+    if (!etcp_dispatch_loop(aTHX_ loop, wait_ms))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
@@ -127,36 +141,47 @@ process(self, seconds = NULL, ...)
     etcp_object *self
     SV *seconds
 PREINIT:
+    etcp_object *loop;
     int wait_ms;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "process");
+    LOOPS_ONLY(self, "process");
     etcp_arguments_hold(aTHX_ self, ax, items);
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : 0;
-    if (!etcp_dispatch_loop(aTHX_ self, wait_ms))
+    FIND_LOOP(self, loop);
+    if (!etcp_dispatch_loop(aTHX_ loop, wait_ms))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
 pollfd(self, ...)
     etcp_object *self
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "pollfd");
-    RETURN_SV(etcp_embed_pollfd(aTHX_ self));
+    LOOPS_ONLY(self, "pollfd");
+    FIND_LOOP(self, loop);
+    RETURN_SV(etcp_embed_pollfd(aTHX_ loop));
 
 void
 pollhandle(self, ...)
     etcp_object *self
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "pollhandle");
-    RETURN_SV(etcp_embed_pollhandle(aTHX_ self));
+    LOOPS_ONLY(self, "pollhandle");
+    FIND_LOOP(self, loop);
+    RETURN_SV(etcp_embed_pollhandle(aTHX_ loop));
 
 void
 polltimeout(self, ...)
     etcp_object *self
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    USABLE_SERVERS_ONLY(self, "polltimeout");
-    RETURN_SV(etcp_embed_polltimeout(aTHX_ self));
+    LOOPS_ONLY(self, "polltimeout");
+    FIND_LOOP(self, loop);
+    RETURN_SV(etcp_embed_polltimeout(aTHX_ loop));
 
 void
 _attachment(self, method, attachment = &PL_sv_undef)
@@ -164,29 +189,45 @@ _attachment(self, method, attachment = &PL_sv_undef)
     const char *method
     SV *attachment
 PPCODE:
-    if (self->kind != ETCP_KIND_SERVER)
+    if (!self->srv)
         RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %s()", etcp_object_mode(self), method));
     if (items > 2)
         etcp_embed_set_attachment(aTHX_ self, attachment);
     RETURN_SV(etcp_embed_attachment(self) ? sv_mortalcopy(etcp_embed_attachment(self)) : &PL_sv_no);
 
 void
+_loop(self)
+    etcp_object *self
+PREINIT:
+    etcp_object *loop;
+PPCODE:
+    loop = self->srv ? etcp_server_part_loop(aTHX_ self) : self;
+    RETURN_SV(loop ? sv_2mortal(newRV_inc((SV *)loop->hash)) : &PL_sv_undef);
+
+void
 stop(self, ...)
     etcp_object *self
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    if (self->kind != ETCP_KIND_SERVER)
+    if (!self->srv)
         RETURN_FAILURE(self, "%s cannot call method stop()", etcp_object_mode(self));
-    self->srv->stop_requested = 1;
+    loop = self->kind == ETCP_KIND_SERVER ? self : self->server;
+    if (loop)
+        loop->srv->stop_requested = 1;
     XSRETURN_IV(1);
 
 void
 running(self, ...)
     etcp_object *self
+PREINIT:
+    etcp_object *loop;
 PPCODE:
-    SERVERS_ONLY(self, "running");
-    if (self->srv->running == ETCP_NEVER_STARTED)
+    LOOPS_ONLY(self, "running");
+    loop = self->kind == ETCP_KIND_SERVER ? self : self->server;
+    if (!loop || loop->srv->running == ETCP_NEVER_STARTED)
         XSRETURN_UNDEF;
-    XSRETURN_IV(self->srv->running == ETCP_RUNNING);
+    XSRETURN_IV(loop->srv->running == ETCP_RUNNING);
 
 void
 _rooms(self, method, mode)
@@ -429,6 +470,36 @@ PPCODE:
     XSRETURN_IV(0);
 
 void
+request(self, data = &PL_sv_undef, code = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *data
+    SV *code
+PREINIT:
+    NV seconds = 0;
+    I32 i;
+PPCODE:
+    if (!self->async)
+        RETURN_FAILURE(self, "%s cannot use method request()", etcp_object_mode(self));
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    for (i = 3; i + 1 < items; i += 2) {
+        if (strEQ(SvPV_nolen_const(ST(i)), "timeout"))
+            seconds = SvNV(ST(i + 1));
+    }
+    if (!etcp_dispatch_request(aTHX_ self, data, code, seconds))
+        RETURN_SV(etcp_object_failed(aTHX_ self));
+    XSRETURN_YES;
+
+void
+queued(self, ...)
+    etcp_object *self
+PPCODE:
+    CONNECTIONS_ONLY(self, "queued");
+    if (self->async)
+        XSRETURN_UV((UV)etcp_async_queued(self));
+    XSRETURN_UV(self->conn ? (UV)etcp_conn_queued(self->conn) : 0);
+
+void
 close(self, ...)
     etcp_object *self
 ALIAS:
@@ -439,6 +510,8 @@ PPCODE:
     PUTBACK;
     etcp_object_protect(aTHX_ self);
     etcp_lifetime_close(aTHX_ self);
+    if (self->async)
+        etcp_dispatch_closed(aTHX_ self);
     XSRETURN_YES;
 
 void

@@ -179,4 +179,22 @@ sub run_limited {
 
 $client->close;
 $echo->kill('TERM');
+# A client with callbacks belongs to the thread that made it.
+{
+    my $got  = '';
+    my $echo = spawn_server();
+    my $async = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, async => 1) or die $@;
+    $async->setcallback(data => sub { $got = $_[0]->data });
+    $async->send('before');
+    $async->process(10) until $got;
+    is(threads->create(sub { return defined $async->send('x') ? 'sent' : $@ })->join,
+        'Error sending data: Socket handle not supplied', 'a copy of a client with callbacks is closed');
+    is(threads->create(sub { return defined $async->process ? 'done' : $@ })->join,
+        'The loop of this client is gone', 'and has no loop');
+    $got = '';
+    $async->send('after');
+    $async->process(10) until $got;
+    is($got, 'after', 'the client itself goes on');
+}
+
 done_testing();

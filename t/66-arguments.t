@@ -92,18 +92,41 @@ my %calls = (
         [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1', '127.0.0.2' ],
         [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ receive => 1 ],
         [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
-        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ], [ room => 'r' ], [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ],
-        [ broadcast => 'x', room => 'r' ], [ adopt => 999 ], [ finish => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ], [ room => 'r' ],
+        [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ], [ broadcast => 'x', room => 'r' ], [ adopt => 999 ], [ finish => 1 ],
+        [ process => 0.001 ], [ pollfd => 1 ], [ pollhandle => 1 ], [ polltimeout => 1 ], [ attach => 'Libevil' ],
+        [ detach => 1 ], [ queued => 1 ], [ clientlist => 1 ], [ client => 1 ], [ port => 1 ], [ localip => 1 ],
+    ],
+    async => [
+        [ setcallback => 'data', $code ], [ callback => 'drain', $code ], [ start => sub { $_[0]->stop } ],
+        [ do_one_loop => 0.001 ], [ process => 0.001 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ],
+        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
+        [ pending => 1 ], [ queued => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ pollfd => 1 ], [ pollhandle => 1 ],
+        [ polltimeout => 1 ], [ attach => 'Libevil' ], [ detach => 1 ],
+        [ request => 'x', $code, timeout => 10 ],
     ],
     client => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],
         [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1' ], [ deleteclientip => '127.0.0.1' ],
         [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
         [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ], [ encryption => 1 ],
-        [ remoteip => 1 ], [ remoteport => 1 ], [ _handle => \*STDIN ],
+        [ remoteip => 1 ], [ remoteport => 1 ], [ _handle => \*STDIN ], [ queued => 1 ], [ process => 1 ],
     ],
 );
+# Calls go to clients that are connected, and to those that are not yet.
+my $made = 0;
+sub async {
+    my $client = Net::EasyTCP->new(%to, async => 1) || die $@;
+    return $client if $made++ % 2;
+    my $connected;
+    $client->setcallback(connect => sub { $connected = 1 });
+    $client->process(10) until $connected;
+    return $client;
+}
+
 my %make = (
+    async => \&async,
     server => sub { return (new_server(donotencrypt => 1))[0] },
     client => \&client,
 );
@@ -113,7 +136,7 @@ sub try_call {
     my ($type, $call, $place, $kind, $action) = @_;
     @plain = @$call[ 1 .. $#$call ];
     # Objects are no code: start would run for ever.
-    return 1 if $call->[0] eq 'start' && $type eq 'server' && $kind =~ /object/;
+    return 1 if $call->[0] eq 'start' && $type ne 'client' && $kind =~ /object/;
     $victim ||= $make{$type}->();
     $method = $call->[0];
     $Reads::Action = undef;
@@ -169,7 +192,7 @@ foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ]
         requireencryption => 0, welcome => 'hello', localaddr => '127.0.0.1', maxclients => 5, maxhalfopen => 5,
         idletimeout => 50, coalesce => 1, path => '/nowhere', pathmode => '0600', reuseport => 0, maxclientsperip => 5,
         proxyfrom => '127.0.0.9',
-        listen => 1,
+        listen => 1, whenfull => 'fail', keepalive => 30, async => 1, loop => 'x', handle => 'x', reconnect => 1,
     );
     foreach my $mode (qw(client server)) {
         my @wrong;

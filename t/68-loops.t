@@ -1,4 +1,4 @@
-# A server attached to each event loop that is installed here. Each is run in a process of its own, as
+# Servers and async clients attached to each event loop that is installed here. Each is run in a process of its own, as
 # several loops in one would get in each other's way.
 use strict;
 use warnings;
@@ -206,10 +206,157 @@ sub daemon {
     return $served eq $daemon->pid . ' served' && $told eq $daemon->pid . ' who' ? '' : "$told, $served";
 }
 
+# ---- clients -----------------------------------------------------------------------------------
+
+my ($echo, %peer, @originals);
+
+# Servers of other releases: our stand-in for them, and those that EASYTCP_PEER_LIB names.
+sub start_servers {
+    $echo = spawn_server();
+    foreach my $version (qw(0.19 0.26)) {
+        $peer{"the stand-in for $version"} = spawn_peer(
+            sub {
+                my ($me, $peer) = @_;
+                while (defined(my $message = $peer->receive)) { $peer->send($message) or last }
+            },
+            version => $version
+        )->{port};
+    }
+    foreach my $lib (grep { length } split /:/, $ENV{EASYTCP_PEER_LIB} || '') {
+        my $child = spawn_original($lib, 'server');
+        my $line  = $child->line;
+        ($peer{"the original in $lib"}) = defined $line && $line =~ /^PORT (\d+)/ or die "no server in $lib";
+        push @originals, $child;
+    }
+    return;
+}
+
+sub new_client {
+    my ($name, $port, %o) = @_;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1, %o) or die $@;
+    $client->attach($name) or die $@;
+    return $client;
+}
+
+sub client_of {
+    my ($name, $port) = @_;
+    my (@seen, @events);
+    my $client = new_client($name, $port);
+    $client->setcallback(
+        connect => sub { push @events, 'connect'; $_[0]->send('x1') },
+        data    => sub { push @seen, scalar $_[0]->data; $_[0]->send('x' . (1 + @seen)) if @seen < 20 },
+        error   => sub { push @events, $_[1] },
+    );
+    run_loop($name, sub { @seen == 20 || @events > 1 });
+    return "@events: @seen" if "@events @seen" ne join ' ', 'connect', map { "x$_" } 1 .. 20;
+    return '';
+}
+
+sub clients {
+    my ($name) = @_;
+    return client_of($name, $echo->{port});
+}
+
+sub clients_of_old_servers {
+    my ($name) = @_;
+    foreach my $server (sort keys %peer) {
+        my $why = client_of($name, $peer{$server});
+        return "$server: $why" if $why ne '';
+    }
+    return '';
+}
+
+sub refused {
+    my ($name) = @_;
+    my @seen;
+    my $client = new_client($name, free_port());
+    $client->setcallback(error => sub { push @seen, $_[1] });
+    run_loop($name, sub { @seen });
+    return "@seen" =~ /Connection refused\z/ ? '' : "@seen";
+}
+
+sub reconnects {
+    my ($name) = @_;
+    my @seen;
+    my $server = spawn_server();
+    my $client = new_client($name, $server->{port}, reconnect => [ 0.01, 0.1 ]);
+    $client->setcallback(
+        connect    => sub { push @seen, 'connect' },
+        disconnect => sub { push @seen, 'disconnect'; $_[0]->send('kept') },
+        data       => sub { push @seen, scalar $_[0]->data },
+    );
+    run_loop($name, sub { @seen }) or return 'no connection';
+    $server->kill('KILL');
+    $server->wait;
+    run_loop($name, sub { @seen == 2 }) or return "@seen";
+    my $again = spawn(sub {
+        my $restarted = Net::EasyTCP->new(mode => 'server', port => $server->{port}) or die $@;
+        $restarted->setcallback(data => sub { $_[0]->send(scalar $_[0]->data) });
+        $restarted->start;
+    });
+    run_loop($name, sub { @seen == 4 });
+    $again->kill('KILL');
+    $again->wait;
+    return "@seen" eq 'connect disconnect connect kept' ? '' : "@seen";
+}
+
+# Ten thousand messages to one who reads slowly, and nothing before there is no room for more.
+sub drains {
+    my ($name) = @_;
+    my $reader = spawn_server(
+        donotcompress => 1, donotencrypt => 1,
+        callbacks => { connect => sub { $EasyTCPTest::Me->hear }, data => do { my $n = 0; sub {
+            my $message = $_[0]->data;
+            select undef, undef, undef, 0.001 if ++$n % 100 == 0;
+            $_[0]->send($n) if $n == 10_000;
+        } } },
+    );
+    my ($sent, $waited, $answer) = (0, 0);
+    my $client = new_client($name, $reader->{port}, donotcompress => 1, donotencrypt => 1, highwater => 100_000);
+    my $more = sub {
+        $sent++ while $sent < 10_000 && $_[0]->send('m' x 5000);
+        $reader->tell('read') if $sent < 10_000 && !$waited;
+        return;
+    };
+    $client->setcallback(connect => $more, drain => sub { $waited++; $more->($_[0]) }, data => sub { $answer = $_[0]->data });
+    run_loop($name, sub { defined $answer });
+    $reader->kill('KILL');
+    $reader->wait;
+    return defined $answer && $answer == 10_000 && $waited ? '' : "sent $sent, waited $waited";
+}
+
+# A client whose process becomes a daemon before it has connected, or afterwards.
+sub client_daemon {
+    my ($name) = @_;
+    foreach my $when (qw(before after)) {
+        my ($connected, $rounds) = (0, 0);
+        my $client = new_client($name, $echo->{port});
+        $client->setcallback(connect => sub { $connected = 1 });
+        run_loop($name, sub { $connected }) if $when eq 'after';
+        my $daemon = spawn(sub {
+            my $me = shift;
+            my $answer;
+            EV::default_loop()->loop_fork if $INC{'EV.pm'};
+            POE::Kernel->has_forked if $INC{'POE/Kernel.pm'};
+            $client->setcallback(data => sub { $answer = $_[0]->data });
+            $client->send('from a daemon');
+            run_loop($name, sub { defined $answer });
+            $me->report(defined $answer ? $answer : 'nothing');
+        });
+        my $line = $daemon->line;
+        return "$when: $line" if $line ne 'from a daemon';
+    }
+    return '';
+}
+
 my @tests = (
     [ echo => \&echo ], [ die => \&dies ], [ 'close from outside' => \&closed_from_outside ],
     [ idletimeout => \&idles ], [ drop => \&dropped ], [ daemon => \&daemon ],
+    [ client => \&clients ], [ 'old servers' => \&clients_of_old_servers ], [ refused => \&refused ],
+    [ reconnect => \&reconnects ], [ drain => \&drains ], [ 'daemon with a client' => \&client_daemon ],
 );
+
+start_servers();
 
 for my $name (sort keys %RUN) {
     my $child = spawn(sub {

@@ -15,6 +15,7 @@ void etcp_conn_limits_default(etcp_conn_limits *limits)
     limits->high_water = ETCP_HIGH_WATER;
     limits->when_full = ETCP_FULL_WAIT;
     limits->send_timeout_ms = ETCP_SEND_TIMEOUT_MS;
+    limits->keep_alive_s = 0;
     limits->linger_ms = ETCP_LINGER_MS;
 }
 
@@ -81,6 +82,8 @@ etcp_conn *etcp_conn_create(int fd, etcp_session *session, const etcp_conn_limit
     c->is_counted = 1;
     etcp_output_init(&c->out);
     etcp_conn_drop_view(c);
+    if (limits->keep_alive_s)
+        etcp_socket_keep_alive(fd, limits->keep_alive_s);
     return c;
 }
 
@@ -247,10 +250,15 @@ int etcp_conn_end_input(etcp_conn *c, int code)
 
 void etcp_conn_fail(etcp_conn *c)
 {
+    etcp_conn_fail_with(c, ETCP_EDECODE, etcp_code_text(ETCP_EDECODE));
+}
+
+void etcp_conn_fail_with(etcp_conn *c, int code, const char *text)
+{
     if (c->state != ETCP_CONN_OPEN)
         return;
-    (void)etcp_conn_set_error(c, ETCP_EDECODE, etcp_code_text(ETCP_EDECODE));
-    (void)etcp_conn_end_input(c, ETCP_EDECODE);
+    (void)etcp_conn_set_error(c, code, text);
+    (void)etcp_conn_end_input(c, code);
     etcp_conn_drop_view(c);
     etcp_conn_watch(c);
     etcp_conn_pend(c);
@@ -460,6 +468,11 @@ int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPR
     *trust = etcp_channel_trust(c->tunnel->channel);
     etcp_channel_peer_fingerprint(c->tunnel->channel, text);
     return 1;
+}
+
+int etcp_conn_is_live(const etcp_conn *c)
+{
+    return c->state == ETCP_CONN_OPEN && !c->end_code && !c->output_ended;
 }
 
 int etcp_conn_fd(const etcp_conn *c)

@@ -23,13 +23,14 @@ typedef enum etcp_when_full {
     ETCP_FULL_CLOSE /* it is refused, and the connection ends */
 } etcp_when_full;
 
-/* Limits of a connection. Times in milliseconds; 0 = none. */
+/* Limits of a connection. Times in milliseconds where nothing else is said; 0 = none. */
 typedef struct etcp_conn_limits {
     size_t high_water;        /* output bytes queued at which a sender must wait */
     etcp_when_full when_full; /* or must not */
     unsigned send_timeout_ms; /* how long a sender waits: a client for a peer that reads nothing, a
                                  server's client in all; a queue that has not shrunk for so long
                                  ends the connection */
+    unsigned keep_alive_s;    /* seconds after which the system asks a silent peer for a sign */
     unsigned linger_ms;       /* how long a closed connection may take to deliver its queue */
 } etcp_conn_limits;
 
@@ -78,6 +79,12 @@ int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since);
  * belongs to no server and has any queue at all. mark to drain to in *mark. */
 int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
 
+/* Whether more than high_water is queued for a connection that has a loop. */
+int etcp_conn_is_full(const etcp_conn *c);
+
+/* Has the loop that c has tell when its queue is empty, which may be now: also if little was queued. */
+void etcp_conn_tell_drained(etcp_conn *c);
+
 /* Takes the next message: buffered ones first, then what the kernel has, then waiting. timeout_ms
  * is inactivity: every byte starts it anew; 0 does not wait. *waited_since as for etcp_conn_drain.
  * Returns 1 (*event filled, as etcp_session_next), ETCP_EINTR (call again), ETCP_ETIMEOUT,
@@ -117,6 +124,9 @@ int etcp_conn_linger(etcp_conn *c);
  * DISCONNECT, then FORGOTTEN. */
 void etcp_conn_fail(etcp_conn *c);
 
+/* The same for another reason. */
+void etcp_conn_fail_with(etcp_conn *c, int code, const char *text);
+
 /* Lets a server's client, if it is open then, go on alone when its server is freed. */
 void etcp_conn_outlive_server(etcp_conn *c);
 
@@ -132,6 +142,9 @@ int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPR
 void etcp_conn_hand_over_fd(etcp_conn *c, void (*on_close)(void *owner), void *owner);
 
 int etcp_conn_is_open(const etcp_conn *c);
+
+/* Whether an open connection can be sent to: neither its input nor its output has ended. */
+int etcp_conn_is_live(const etcp_conn *c);
 int etcp_conn_fd(const etcp_conn *c); /* -1 when closed */
 size_t etcp_conn_queued(const etcp_conn *c);
 etcp_session *etcp_conn_session(etcp_conn *c); /* NULL for a server's client after FORGOTTEN */

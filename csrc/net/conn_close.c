@@ -324,7 +324,8 @@ void etcp_conn_leave(etcp_conn *c)
     c->entry.loop = NULL;
     c->entry.interest = 0;
     c->brakes = 0;
-    c->traffic = NULL;
+    if (!c->owns_traffic)
+        c->traffic = NULL;
     if (!stays)
         etcp_conn_close(c);
     etcp_conn_unref(c);

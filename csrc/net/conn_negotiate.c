@@ -21,7 +21,14 @@ static int parse_and_answer(etcp_conn *c)
     return 0;
 }
 
-/* Reads once and works on it; what follows READY in the same read is kept. */
+/* Whether nothing is left to be read. */
+static int is_agreed(const etcp_conn *c)
+{
+    return etcp_session_is_ready(c->session) &&
+           !(c->waits_for_answer && etcp_session_is_early(c->session));
+}
+
+/* Reads once and works on it; what follows the end of the negotiation in the same read is kept. */
 static int read_and_answer(etcp_conn *c)
 {
     uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
@@ -29,15 +36,17 @@ static int read_and_answer(etcp_conn *c)
 
     if (etcp_conn_fill(c, bytes, sizeof bytes) == ETCP_FILL_ENDED)
         return c->end_code;
-    rc = parse_and_answer(c);
-    if (rc == 0 && c->end_code && !etcp_session_is_ready(c->session))
+    do {
+        rc = parse_and_answer(c);
+    } while (rc == 0 && etcp_conn_has_view(c) && !is_agreed(c));
+    if (rc == 0 && c->end_code && !is_agreed(c))
         return c->end_code; /* it was said behind what was parsed */
     return rc < 0 ? rc : etcp_conn_keep_view(c);
 }
 
 static int is_over(const etcp_conn *c)
 {
-    return etcp_session_is_ready(c->session) && c->out.len == 0;
+    return is_agreed(c) && c->out.len == 0;
 }
 
 int etcp_conn_negotiate(etcp_conn *c)
@@ -46,7 +55,7 @@ int etcp_conn_negotiate(etcp_conn *c)
 
     if (c->out.len)
         (void)etcp_conn_flush(c);
-    else if (!etcp_session_is_ready(c->session))
+    else if (!is_agreed(c))
         rc = read_and_answer(c);
     if (rc < 0)
         return rc;
@@ -69,5 +78,5 @@ int etcp_conn_negotiate(etcp_conn *c)
 unsigned etcp_conn_negotiation_wants(const etcp_conn *c)
 {
     return (c->out.len ? (unsigned)ETCP_POLL_WRITE : 0u) |
-           (etcp_session_is_ready(c->session) ? 0u : (unsigned)ETCP_POLL_READ);
+           (is_agreed(c) ? 0u : (unsigned)ETCP_POLL_READ);
 }

@@ -10,6 +10,7 @@
 
 enum {
     RETRY_STEP = 256 << 10, /* while blocked, writing is tried anyway after so many more bytes */
+    LONG_QUEUE = 64 << 10,  /* from here on, or from the high-water mark, its end is told */
     GATHER_MAX = 64 << 10,  /* gathered at most */
     BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
     GAP_MIN_MS = 5,
@@ -38,6 +39,11 @@ static void release_finished(etcp_conn *c)
         return;
     etcp_output_release(&c->out);
     errno = saved;
+}
+
+int etcp_conn_is_full(const etcp_conn *c)
+{
+    return c->entry.loop && c->limits.high_water && c->out.len > c->limits.high_water;
 }
 
 /* Keeps the time since when output does not get on, where there is a loop to watch it. */
@@ -113,6 +119,21 @@ static int prepare_tunnel(etcp_conn *c)
     return etcp_conn_may_use_tunnel(c) ? seal_gathered(c) : ETCP_ECLOSED;
 }
 
+static void note_drained(etcp_conn *c)
+{
+    if (c->out.len > 0 || !c->was_long)
+        return;
+    c->was_long = 0;
+    c->drained = 1;
+    etcp_conn_pend(c);
+}
+
+void etcp_conn_tell_drained(etcp_conn *c)
+{
+    c->was_long = 1;
+    note_drained(c);
+}
+
 static int flush_queue(etcp_conn *c)
 {
     ptrdiff_t written;
@@ -133,6 +154,7 @@ static int flush_queue(etcp_conn *c)
     etcp_conn_count_out(c, (size_t)written);
     note_blocked(c, c->out.len);
     note_stall(c, written > 0);
+    note_drained(c);
     etcp_conn_watch(c);
     if (c->braked && !etcp_conn_is_braked(c)) {
         c->braked = 0;
@@ -189,19 +211,29 @@ void etcp_conn_gather(etcp_conn *c)
  * milliseconds have passed, in which the server reads it. Bytes from the server prove that it went
  * on. The wait is here and not at the end of dialling, so that programs that listen first do not
  * pay for it. */
+unsigned etcp_conn_gap_left(etcp_conn *c)
+{
+    uint64_t passed;
+
+    if (!c->gap_since_ms)
+        return 0;
+    passed = etcp_clock_ms() - c->gap_since_ms;
+    if (passed < GAP_MAX_MS && etcp_sys->unread(c->entry.fd) == 0) {
+        if (passed < GAP_MIN_MS)
+            return (unsigned)(GAP_MIN_MS - passed);
+        if (etcp_sys->unacked(c->entry.fd) > 0)
+            return 1;
+    }
+    c->gap_since_ms = 0;
+    return 0;
+}
+
 static void wait_for_gap(etcp_conn *c)
 {
     int round;
 
-    for (round = 0; c->gap_since_ms && round < GAP_MAX_MS; round++) {
-        uint64_t passed = etcp_clock_ms() - c->gap_since_ms;
-
-        if (passed >= GAP_MAX_MS || etcp_sys->unread(c->entry.fd) > 0)
-            break;
-        if (passed >= GAP_MIN_MS && etcp_sys->unacked(c->entry.fd) == 0)
-            break;
+    for (round = 0; round < GAP_MAX_MS && etcp_conn_gap_left(c); round++)
         (void)etcp_sys->poll(NULL, 0, 1);
-    }
     c->gap_since_ms = 0;
 }
 
@@ -248,6 +280,8 @@ static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, lend
 
 static int after_queueing(etcp_conn *c)
 {
+    if (c->entry.loop && (c->out.len >= LONG_QUEUE || etcp_conn_is_full(c)))
+        c->was_long = 1;
     if (c->gathering && c->out.len < GATHER_MAX)
         return 0;
     if (c->blocked && c->out.len < c->retry_at) {
@@ -306,11 +340,6 @@ static int put_rest(etcp_conn *c, etcp_packet *packet)
             rc = put_encoded(c, packet);
     }
     return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
-}
-
-static int is_full(const etcp_conn *c)
-{
-    return c->entry.loop && c->limits.high_water && c->out.len > c->limits.high_water;
 }
 
 static int refuse_to_queue(etcp_conn *c)
@@ -477,7 +506,7 @@ static int check_output(etcp_conn *c)
         return ETCP_ECLOSED;
     if (c->output_ended)
         return send_error(c);
-    if (c->limits.when_full != ETCP_FULL_WAIT && is_full(c))
+    if (c->limits.when_full != ETCP_FULL_WAIT && etcp_conn_is_full(c))
         return refuse_to_queue(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
@@ -570,7 +599,7 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
 
     if (c->entry.loop) {
         *mark = high / 2; /* not just below: the next message would wait again */
-        return is_full(c) && c->limits.when_full == ETCP_FULL_WAIT;
+        return etcp_conn_is_full(c) && c->limits.when_full == ETCP_FULL_WAIT;
     }
     *mark = 0;
     return c->out.len > 0;

@@ -70,6 +70,7 @@ struct etcp_conn {
     etcp_address peer;
     etcp_proxy *proxy; /* of a server's client: the proxy in between, NULL: none */
 
+    etcp_entry *origin; /* the dialer that made it and is to hear of its end; NULL: none */
     void *user;
     long serial;
     void (*on_close)(void *owner); /* set: the descriptor belongs to owner */
@@ -92,6 +93,9 @@ struct etcp_conn {
     unsigned braked : 1;       /* work was left because of that */
     unsigned was_blocked : 1;  /* and has been since the session asked */
     unsigned selected : 1;     /* for a broadcast: see etcp_server_broadcast */
+    unsigned was_long : 1;     /* much output was queued, and has not all left */
+    unsigned drained : 1;      /* then all left, which nobody was told yet */
+    unsigned waits_for_answer : 1; /* negotiates until the session is no longer early */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned has_guessed : 1;  /* the password, which was counted */
     unsigned is_withheld : 1;  /* the answer to that waits; nothing is read meanwhile */
@@ -272,6 +276,10 @@ void etcp_conn_gather(etcp_conn *c);
 
 /* Writes out what was gathered, if anything was. A failure is noted for the loop. */
 void etcp_conn_flush_gathered(etcp_loop *l);
+
+/* How many milliseconds the first message to an old server should still be kept back (conn_output.c
+ * says why), at most; 0: it should not. */
+unsigned etcp_conn_gap_left(etcp_conn *c);
 
 /* The queue has not shrunk for too long: input and output end. Returns ETCP_ETIMEOUT. */
 int etcp_conn_give_up(etcp_conn *c);

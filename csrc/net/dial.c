@@ -12,6 +12,7 @@
 
 typedef enum dial_step {
     STEP_BEGIN,
+    STEP_GIVEN, /* a connected socket */
     STEP_CONNECT,
     STEP_AWAIT,
     STEP_NEGOTIATE,
@@ -28,6 +29,7 @@ struct etcp_dial {
     etcp_conn_limits limits;
     etcp_tls *tls;  /* NULL: none */
     char *tls_name; /* NULL: host */
+    int waits_for_answer;
 
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
@@ -42,25 +44,59 @@ struct etcp_dial {
     etcp_error error;
 };
 
-int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_ms,
-                  unsigned negotiation_timeout_ms, etcp_config *config,
-                  const etcp_conn_limits *limits, etcp_dial **out)
+static etcp_dial *create(const char *host, const char *port, unsigned negotiation_timeout_ms,
+                         etcp_config *config, const etcp_conn_limits *limits)
 {
     etcp_dial *d = etcp_zalloc(sizeof *d);
 
     if (!d)
-        return ETCP_ENOMEM;
+        return NULL;
     d->fd = -1;
     d->host = host ? etcp_memdup(host, strlen(host)) : NULL;
     d->port = etcp_memdup(port, strlen(port));
     if ((host && !d->host) || !d->port) {
         etcp_dial_free(d);
-        return ETCP_ENOMEM;
+        return NULL;
     }
-    d->connect_timeout_ms = connect_timeout_ms;
     d->negotiation_timeout_ms = negotiation_timeout_ms;
     d->config = etcp_config_ref(config);
     d->limits = *limits;
+    return d;
+}
+
+int etcp_dial_new(const char *host, const char *port, unsigned connect_timeout_ms,
+                  unsigned negotiation_timeout_ms, etcp_config *config,
+                  const etcp_conn_limits *limits, etcp_dial **out)
+{
+    etcp_dial *d = create(host, port, negotiation_timeout_ms, config, limits);
+
+    if (!d)
+        return ETCP_ENOMEM;
+    d->connect_timeout_ms = connect_timeout_ms;
+    *out = d;
+    return 0;
+}
+
+int etcp_dial_new_on(int fd, unsigned negotiation_timeout_ms, etcp_config *config,
+                     const etcp_conn_limits *limits, etcp_dial **out)
+{
+    etcp_address peer;
+    char host[64];
+    etcp_dial *d;
+
+    if (!etcp_socket_is_connected(fd))
+        return ETCP_EINVAL;
+    etcp_socket_peer(fd, &peer);
+    d = create(etcp_address_text(&peer, host, sizeof host), "", negotiation_timeout_ms, config,
+               limits);
+    if (!d)
+        return ETCP_ENOMEM;
+    d->fd = etcp_socket_dup(fd);
+    if (d->fd < 0) {
+        etcp_dial_free(d);
+        return ETCP_ESYSTEM;
+    }
+    etcp_socket_no_delay(d->fd);
     *out = d;
     return 0;
 }
@@ -70,6 +106,11 @@ int etcp_dial_secure(etcp_dial *d, etcp_tls *tls, const char *name)
     d->tls_name = name ? etcp_memdup(name, strlen(name)) : NULL;
     d->tls = etcp_tls_ref(tls);
     return name && !d->tls_name ? ETCP_ENOMEM : 0;
+}
+
+void etcp_dial_wait_for_answer(etcp_dial *d)
+{
+    d->waits_for_answer = 1;
 }
 
 static void drop_socket(etcp_dial *d)
@@ -209,6 +250,7 @@ static int make_conn(etcp_dial *d)
     etcp_conn_count_alone(d->conn);
     d->conn->peer = peer;
     d->conn->security = security;
+    d->conn->waits_for_answer = d->waits_for_answer != 0;
     d->fd = -1;
     rc = etcp_conn_begin(d->conn);
     if (rc < 0)
@@ -220,7 +262,8 @@ static int start_negotiation(etcp_dial *d)
 {
     int rc;
 
-    etcp_socket_blocking(d->fd); /* as users of the handle expect; we never rely on the mode */
+    if (d->step != STEP_GIVEN)
+        etcp_socket_blocking(d->fd); /* as users of the handle expect; we never rely on the mode */
     rc = make_conn(d);
     if (rc < 0)
         return d->error.code ? rc : etcp_error_set(&d->error, rc, "%s", etcp_code_text(rc));
@@ -278,12 +321,17 @@ static int not_resolved(etcp_dial *d, int code)
     return ETCP_EINVAL;
 }
 
+static const struct addrinfo *first_address(const etcp_dial *d)
+{
+    return d->local_info.ai_addrlen ? &d->local_info : d->addresses;
+}
+
 static int find_path(etcp_dial *d)
 {
     d->local_info.ai_family = AF_UNIX;
     d->local_info.ai_addrlen = etcp_local_socket_address(d->port, &d->local);
     d->local_info.ai_addr = (struct sockaddr *)(void *)&d->local;
-    d->address = &d->local_info;
+    d->address = first_address(d);
     if (d->local_info.ai_addrlen)
         return 0;
     d->step = STEP_OVER;
@@ -296,14 +344,19 @@ static int find_host(etcp_dial *d)
 
     if (code != 0)
         return not_resolved(d, code);
-    d->address = d->addresses;
+    d->address = first_address(d);
     return 0;
 }
 
 int etcp_dial_begin(etcp_dial *d)
 {
-    int rc = d->host ? find_host(d) : find_path(d);
+    int rc;
 
+    if (d->fd >= 0) {
+        d->step = STEP_GIVEN;
+        return 0;
+    }
+    rc = d->host ? find_host(d) : find_path(d);
     if (rc < 0)
         return rc;
     d->started_ms = etcp_clock_ms();
@@ -317,6 +370,7 @@ int etcp_dial_continue(etcp_dial *d, etcp_conn **out)
 
     while (rc == 0) {
         switch (d->step) {
+        case STEP_GIVEN: rc = start_negotiation(d); break;
         case STEP_CONNECT: rc = start_connect(d); break;
         case STEP_AWAIT: rc = check_connect(d); break;
         case STEP_NEGOTIATE: rc = negotiate(d); break;
@@ -332,6 +386,31 @@ int etcp_dial_continue(etcp_dial *d, etcp_conn **out)
     *out = d->conn;
     d->conn = NULL;
     return 0;
+}
+
+int etcp_dial_give_up(etcp_dial *d, int error)
+{
+    d->step = STEP_OVER;
+    return etcp_error_set_errno(&d->error, error, "poll");
+}
+
+void etcp_dial_close(etcp_dial *d)
+{
+    drop_socket(d);
+    if (d->conn)
+        etcp_conn_abandon(d->conn); /* which never waits */
+}
+
+void etcp_dial_again(etcp_dial *d)
+{
+    etcp_dial_close(d);
+    etcp_conn_unref(d->conn);
+    d->conn = NULL;
+    memset(&d->error, 0, sizeof d->error);
+    d->last_errno = 0;
+    d->address = first_address(d);
+    d->started_ms = etcp_clock_ms();
+    d->step = d->address ? STEP_CONNECT : STEP_OVER;
 }
 
 etcp_dial_want etcp_dial_wants(const etcp_dial *d)
@@ -358,10 +437,7 @@ static int await(etcp_dial *d)
     }
     if (etcp_socket_wait(want.fd, events, timeout) >= 0)
         return 0;
-    if (errno == EINTR)
-        return ETCP_EINTR;
-    d->step = STEP_OVER;
-    return etcp_error_set_errno(&d->error, errno, "poll");
+    return errno == EINTR ? ETCP_EINTR : etcp_dial_give_up(d, errno);
 }
 
 int etcp_dial_step(etcp_dial *d, etcp_conn **out)

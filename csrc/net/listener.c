@@ -9,6 +9,7 @@ static void init(etcp_listener *l, int fd)
 {
     memset(l, 0, sizeof *l);
     l->entry.fd = fd;
+    l->entry.kind = ETCP_ENTRY_LISTENER;
     l->generation = etcp_process_generation();
     if (fd >= 0)
         etcp_socket_local(fd, &l->address);

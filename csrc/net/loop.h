@@ -28,6 +28,9 @@ enum { ETCP_POLL_LOST = 4 };
 typedef struct etcp_loop etcp_loop;
 typedef struct etcp_entry etcp_entry;
 
+/* For the loop's user, what an entry is part of. */
+typedef enum etcp_entry_kind { ETCP_ENTRY_CONN, ETCP_ENTRY_LISTENER, ETCP_ENTRY_DIALER } etcp_entry_kind;
+
 /* Must be the first member of what it stands for. */
 struct etcp_entry {
     etcp_deadline place; /* in one of the loop's lists; must be first */
@@ -36,6 +39,7 @@ struct etcp_entry {
     etcp_entry *next_pending;
     int fd; /* -1: none */
     unsigned references;
+    uint8_t kind;     /* an etcp_entry_kind */
     uint8_t interest; /* ETCP_POLL_...: what the poller watches */
     uint8_t wanted;   /* what it should watch */
     uint8_t is_pending;
@@ -48,8 +52,10 @@ typedef enum etcp_list {
     ETCP_LIST_WITHHELD,  /* an answer that is delayed: a list for each delay, up to */
     ETCP_LIST_WITHHELD_LAST = ETCP_LIST_WITHHELD + 7,
     ETCP_LIST_CLIENTS,    /* input */
+    ETCP_LIST_DIALED,     /* input, of a connection that we made */
     ETCP_LIST_DELIVERING, /* a peer that takes the rest of the output of a closed connection */
     ETCP_LIST_DISCARDING, /* a peer that closes, too */
+    ETCP_LIST_DIALERS,    /* whatever each of them says: this list never expires */
     ETCP_LIST_GONE,       /* nothing: closed, which nobody was told yet */
     ETCP_LISTS
 } etcp_list;

@@ -54,7 +54,8 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
     s->loop = new_loop(options);
     s->listener = *listener;
     s->listener.entry.loop = s->loop;
-    s->listener.entry.wanted = ETCP_POLL_READ;
+    s->listener.entry.wanted = listener->entry.fd < 0 ? 0 : ETCP_POLL_READ;
+    s->dialers_due_ms = UINT64_MAX;
     if (!s->loop || (options->tls && !s->security) ||
         etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0) {
         etcp_security_unref(s->security);
@@ -122,8 +123,8 @@ static void drop_notes(etcp_server *s)
 
     while ((e = etcp_loop_take_pending(s->loop, &events)) != NULL ||
            (e = etcp_loop_take_ready(s->loop, &events)) != NULL)
-        if (e != &s->listener.entry)
-            etcp_conn_unref(etcp_conn_of(e));
+        etcp_server_unref_entry(e);
+    etcp_server_forget_news(s);
     etcp_conn_unref(s->ending);
     etcp_conn_unref(s->forgotten);
 }
@@ -138,6 +139,8 @@ void etcp_server_free(etcp_server *s)
     etcp_loop_stop(s->loop);
     etcp_listener_close(&s->listener);
     etcp_address_count_clear(&s->per_ip);
+    while (s->loop->lists[ETCP_LIST_DIALERS].head)
+        etcp_dialer_leave(etcp_dialer_of(etcp_entry_at(s->loop->lists[ETCP_LIST_DIALERS].head)));
     for (list = 0; list < ETCP_LISTS; list++)
         while (s->loop->lists[list].head)
             etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));

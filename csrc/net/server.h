@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "net/conn.h"
+#include "net/dialer.h"
 #include "tls/context.h"
 #include "wire/parcel.h"
 
@@ -66,13 +67,21 @@ typedef enum etcp_server_event_type {
     /* A connection left the table: the user pointer may be released. Comes exactly once per
      * ACCEPTED, last; also after close by the caller. */
     ETCP_SERVER_FORGOTTEN,
-    /* What etcp_server_finish began is over: no connection is left. conn is NULL. */
-    ETCP_SERVER_FINISHED
+    /* What etcp_server_finish began is over: no client is left. conn is NULL. */
+    ETCP_SERVER_FINISHED,
+    /* All output of a connection has left, after much of it was queued (conn only). */
+    ETCP_SERVER_DRAINED,
+    /* A dialer has made its connection (conn and dialer). MESSAGE, DISCONNECT and FORGOTTEN follow
+     * as for accepted ones. */
+    ETCP_SERVER_DIALED,
+    ETCP_SERVER_DIAL_FAILED, /* an attempt of a dialer failed (dialer only) */
+    ETCP_SERVER_WOKEN        /* the time that etcp_server_wake was given is over (dialer only) */
 } etcp_server_event_type;
 
 typedef struct etcp_server_event {
     etcp_server_event_type type;
     etcp_conn *conn;    /* borrowed: take a reference to keep it */
+    etcp_dialer *dialer; /* borrowed until the next call on the server */
     etcp_event message; /* for MESSAGE; borrowed until the next call on the server or on any of its
                            connections */
 } etcp_server_event;
@@ -105,7 +114,22 @@ int etcp_server_copy_descriptor(etcp_server *s);
 
 /* Milliseconds until poll and next have something to do even if no descriptor becomes ready. 0:
  * now; negative: never. */
-int64_t etcp_server_due_in(const etcp_server *s);
+int64_t etcp_server_due_in(etcp_server *s);
+
+/* Has the loop make connections: takes a reference on d, which is in no loop. It leaves by
+ * etcp_server_undial, or when the server is freed. */
+void etcp_server_dial(etcp_server *s, etcp_dialer *d);
+
+/* Ends the attempts of d, which stays in the loop for the sake of its connection. Does nothing when it
+ * is in no loop. */
+void etcp_server_stop_dialing(etcp_dialer *d);
+
+/* Has WOKEN told for d, which is in the loop, at that moment (etcp_clock_ms), or at an earlier one that
+ * it was called for before. */
+void etcp_server_wake(etcp_server *s, etcp_dialer *d, uint64_t at_ms);
+
+/* Takes d out of the loop. Its connection is left alone, and nothing is told of d any more. */
+void etcp_server_undial(etcp_server *s, etcp_dialer *d);
 
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);

@@ -57,12 +57,12 @@ void etcp_server_count(const etcp_server *s, etcp_server_counts *out)
 
 enum { WAITED_FOR_MAX = 64 };
 
-static void close_clients(etcp_server *s)
+static void close_all(const etcp_deadline_list *list)
 {
     etcp_deadline *next;
     etcp_deadline *d;
 
-    for (d = s->loop->lists[ETCP_LIST_CLIENTS].head; d; d = next) {
+    for (d = list->head; d; d = next) {
         etcp_conn *c = etcp_conn_of(etcp_entry_at(d));
 
         next = d->next;
@@ -122,7 +122,8 @@ int etcp_server_linger(etcp_server *s, uint64_t *waited_since)
     if (!*waited_since) {
         *waited_since = etcp_clock_ms();
         etcp_server_flush(s);
-        close_clients(s);
+        close_all(&s->loop->lists[ETCP_LIST_CLIENTS]);
+        close_all(&s->loop->lists[ETCP_LIST_DIALED]);
     }
     count = go_on(&s->loop->lists[ETCP_LIST_CLIENTS], behind, 0);
     count = go_on(&s->loop->lists[ETCP_LIST_DELIVERING], behind, count);

@@ -6,9 +6,10 @@
 
 #include "clock.h"
 
-/* Clients before 0.26 hand out one message for each read: of two that arrive together, the second
- * waits for more traffic (Protocol.pod, "Old peers"). Replies to them leave one by one. */
-static const uint32_t first_coalescing_version = ETCP_VERSION(0, 26);
+/* Clients before 0.26 hand out one message for each read, and servers before 1.00 half of them: the
+ * others wait for more traffic (Protocol.pod, "Old peers"). Replies to them leave one by one. */
+static const uint32_t first_coalescing_client = ETCP_VERSION(0, 26);
+static const uint32_t first_coalescing_server = ETCP_VERSION(1, 0);
 
 enum { FAST_CALLBACK_US = 100 };
 
@@ -38,6 +39,7 @@ static void drop_ended(etcp_server *s)
         s->ending = NULL;
         if (c->entry.loop == s->loop)
             etcp_conn_close(c);
+        etcp_server_end_dialed(s, c);
         etcp_conn_unref(c);
     }
     if ((c = s->forgotten) != NULL) {
@@ -78,6 +80,7 @@ static int tell_forgotten(etcp_server *s, etcp_server_event *event)
     c->entry.loop = NULL;
     s->unfinished = 1;
     s->forgotten = c; /* with the reference of the list */
+    etcp_server_end_dialed(s, c);
     return tell(event, ETCP_SERVER_FORGOTTEN, c);
 }
 
@@ -101,7 +104,8 @@ static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
         s->unfinished = 1;
         if (!s->loop->gatherer)
             s->given_us = s->now_us ? s->now_us : etcp_clock_us();
-        if (s->fast && etcp_session_peer_version(c->session) >= first_coalescing_version)
+        if (s->fast && etcp_session_peer_version(c->session) >=
+                           (c->origin ? first_coalescing_server : first_coalescing_client))
             gather(s, c);
     }
     return tell(event, ETCP_SERVER_MESSAGE, c);
@@ -172,6 +176,12 @@ static int is_at_rest(const etcp_conn *c)
     return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
 }
 
+static int tell_drained(etcp_conn *c, etcp_server_event *event)
+{
+    c->drained = 0;
+    return tell(event, ETCP_SERVER_DRAINED, c);
+}
+
 /* However much a client sends, and however long the callbacks take, others wait for a part of it
  * only. */
 static int is_turn_over(const etcp_server *s)
@@ -203,8 +213,11 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     if (etcp_conn_awaits_header(c) && !etcp_server_take_header(s, c))
         return 0;
     for (;;) {
-        int rc = is_at_rest(c) ? 0 : advance(s, c, &event->message);
+        int rc;
 
+        if (c->drained)
+            return tell_drained(c, event);
+        rc = is_at_rest(c) ? 0 : advance(s, c, &event->message);
         if (rc > 0)
             return tell_event(s, c, event);
         if (c->end_code)
@@ -236,6 +249,10 @@ static int next_pending(etcp_server *s)
 
     if (!e)
         return 0;
+    if (e->kind == ETCP_ENTRY_DIALER) {
+        etcp_server_work_dialer(s, etcp_dialer_of(e), events);
+        return 1;
+    }
     c = etcp_conn_of(e); /* nobody pends the listener */
     if (e->loop == s->loop && events == ETCP_POLL_LOST)
         etcp_conn_lost(c);
@@ -273,12 +290,14 @@ static int next_ready(etcp_server *s)
 
     if (!e)
         return 0;
-    if (e == &s->listener.entry) {
-        etcp_server_note_waiting(s);
-        return 1;
+    switch ((etcp_entry_kind)e->kind) {
+    case ETCP_ENTRY_LISTENER: etcp_server_note_waiting(s); break;
+    case ETCP_ENTRY_DIALER: etcp_server_work_dialer(s, etcp_dialer_of(e), events); break;
+    case ETCP_ENTRY_CONN:
+        handle_ready(s, etcp_conn_of(e), events);
+        etcp_conn_unref(etcp_conn_of(e));
+        break;
     }
-    handle_ready(s, etcp_conn_of(e), events);
-    etcp_conn_unref(etcp_conn_of(e));
     return 1;
 }
 
@@ -303,6 +322,10 @@ static int next_deadline(etcp_server *s)
     etcp_entry *e;
     uint64_t now;
 
+    if (s->dialers_are_due) {
+        etcp_server_pend_due_dialers(s);
+        return 1;
+    }
     if (!s->loop->deadlines_due)
         return 0;
     now = etcp_clock_ms();
@@ -325,6 +348,8 @@ static int next_deadline(etcp_server *s)
     case ETCP_LIST_CLIENTS: expire_idle(s, etcp_conn_of(e), now); break;
     case ETCP_LIST_DELIVERING:
     case ETCP_LIST_DISCARDING: etcp_conn_closing_expired(etcp_conn_of(e), now); break;
+    case ETCP_LIST_DIALED:
+    case ETCP_LIST_DIALERS:
     case ETCP_LIST_GONE:
     case ETCP_LISTS: break; /* never expire */
     }
@@ -333,7 +358,7 @@ static int next_deadline(etcp_server *s)
 
 static int noted_work(const etcp_server *s)
 {
-    return etcp_loop_noted(s->loop) + (s->accept_left > 0);
+    return etcp_loop_noted(s->loop) + (s->accept_left > 0) + s->dialers_are_due;
 }
 
 /* A round ends when nothing is left to do, or when it was long enough. */
@@ -390,7 +415,7 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
 {
     finish_event(s);
     for (;;) {
-        if (tell_forgotten(s, event))
+        if (tell_forgotten(s, event) || etcp_server_tell_news(s, event))
             return 1;
         if (s->loop->current) {
             if (take_turn(s, etcp_conn_of(s->loop->current), event))
@@ -417,6 +442,7 @@ static int renew_loop(etcp_server *s)
     if (etcp_loop_is_current(s->loop))
         return 0;
     etcp_conn_revise_all(s->loop);
+    etcp_server_revise_dialers(s);
     return etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0 ? -1 : 1;
 }
 
@@ -425,8 +451,9 @@ static uint64_t own_deadline(const etcp_server *s)
 {
     uint64_t pause_end = etcp_server_pause_end(s);
     uint64_t goodbye = etcp_server_goodbye_at(s);
+    uint64_t first = pause_end < goodbye ? pause_end : goodbye;
 
-    return pause_end < goodbye ? pause_end : goodbye;
+    return first < s->dialers_due_ms ? first : s->dialers_due_ms;
 }
 
 /* Until when poll may sleep: not at all when there is work. What is noted from before must not keep
@@ -451,6 +478,7 @@ static int note_work(etcp_server *s, uint64_t until)
     if (renew_loop(s) < 0)
         return ETCP_ESYSTEM;
     rc = etcp_loop_wait(s->loop, wake_at(s, until));
+    etcp_server_note_due_dialers(s);
     if (rc <= 0 && (noted = noted_work(s)) > 0)
         return noted;
     if (rc == 0 && s->finish_at_ms && etcp_server_goodbye_at(s) <= etcp_clock_ms())
@@ -513,11 +541,14 @@ int etcp_server_copy_descriptor(etcp_server *s)
     return etcp_server_descriptor(s) < 0 ? -1 : etcp_alarm_copy(s->loop->alarm);
 }
 
-int64_t etcp_server_due_in(const etcp_server *s)
+int64_t etcp_server_due_in(etcp_server *s)
 {
     uint64_t deadline = etcp_loop_deadline(s->loop);
-    uint64_t at = due_at(s);
+    uint64_t at;
     uint64_t now;
+
+    etcp_server_revise_due(s, 0);
+    at = due_at(s);
 
     if (!etcp_loop_is_current(s->loop))
         return 0;

@@ -14,6 +14,7 @@
 
 #include "address_count.h"
 #include "conn_private.h"
+#include "dialer_private.h"
 #include "guesses.h"
 #include "listener.h"
 #include "server.h"
@@ -42,6 +43,10 @@ struct etcp_server {
     int unfinished;       /* the event told last left something to be done by the next call */
     etcp_conn *ending;    /* DISCONNECT was taken: closed by the next call; counted */
     etcp_conn *forgotten; /* FORGOTTEN was taken: dropped by the next call; counted */
+    etcp_dialer *news; /* what happened to it is told next; counted */
+    etcp_server_event_type news_type;
+    uint64_t dialers_due_ms; /* the first of them is due, or sooner than that; UINT64_MAX: none is */
+    int dialers_are_due;
     int accept_left;
     uint64_t accept_resume_ms; /* not 0: accepting pauses until then, or */
     size_t closed_at_pause;    /* until the loop has closed more than these */
@@ -116,6 +121,31 @@ void etcp_server_answer_late(etcp_server *s, etcp_conn *c);
 
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);
+
+/* ---- dialing (server_dial.c) ----------------------------------------------------------------- */
+
+/* Drops the reference of a note. */
+void etcp_server_unref_entry(etcp_entry *e);
+
+/* Has a dialer go on, whose note was taken. What comes of it is told next. */
+void etcp_server_work_dialer(etcp_server *s, etcp_dialer *d, unsigned events);
+
+/* Tells what happened to a dialer. Returns 1, or 0: nothing did. */
+int etcp_server_tell_news(etcp_server *s, etcp_server_event *event);
+void etcp_server_forget_news(etcp_server *s);
+
+/* Notes that time has come for some dialers, if it has; then notes work for them. */
+void etcp_server_note_due_dialers(etcp_server *s);
+void etcp_server_pend_due_dialers(etcp_server *s);
+
+/* Looks up when the first dialer is due after now_ms: what is noted may be too soon. */
+void etcp_server_revise_due(etcp_server *s, uint64_t now_ms);
+
+/* Brings dialers up to date with their process, before etcp_loop_renew. */
+void etcp_server_revise_dialers(etcp_server *s);
+
+/* A connection ended: its dialer, if it has one, hears of it. */
+void etcp_server_end_dialed(etcp_server *s, etcp_conn *c);
 
 /* Reads c's proxy header. Returns 1 when it is complete and its client may come in, or 0: not yet, or
  * c is closed. */

@@ -486,6 +486,34 @@ void etcp_socket_no_delay(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+static void set_tcp(int fd, int option, unsigned value)
+{
+    int number = (int)value;
+
+    (void)setsockopt(fd, IPPROTO_TCP, option, &number, sizeof number);
+}
+
+void etcp_socket_keep_alive(int fd, unsigned seconds)
+{
+    unsigned interval = seconds < 3 ? 1 : seconds / 3;
+    int on = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#if defined(TCP_KEEPIDLE)
+    set_tcp(fd, TCP_KEEPIDLE, seconds);
+#elif defined(TCP_KEEPALIVE) /* macOS */
+    set_tcp(fd, TCP_KEEPALIVE, seconds);
+#endif
+#if defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+    set_tcp(fd, TCP_KEEPINTVL, interval);
+    set_tcp(fd, TCP_KEEPCNT, 3);
+#endif
+#ifdef TCP_USER_TIMEOUT /* the same for what was sent and is not acknowledged */
+    set_tcp(fd, TCP_USER_TIMEOUT, (seconds + 3 * interval) * 1000);
+#endif
+    (void)interval;
+}
+
 void etcp_socket_blocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

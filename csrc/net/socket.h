@@ -116,6 +116,10 @@ void etcp_socket_unblocking(int fd);
 /* The error of a finished non-blocking connect: 0 or an errno. */
 int etcp_socket_pending_error(int fd);
 
+/* Has the system ask a silent peer, after so many seconds and then three times, whether it still is
+ * there, and end the connection if it does not answer. No effect on what is no TCP socket. */
+void etcp_socket_keep_alive(int fd, unsigned seconds);
+
 /* Addresses of fd. Unknown families give family 0. */
 void etcp_socket_peer(int fd, etcp_address *out);
 void etcp_socket_local(int fd, etcp_address *out);

@@ -3,6 +3,8 @@
 #include <errno.h>
 
 #include "arguments.h"
+#include "async.h"
+#include "dial_text.h"
 #include "handle.h"
 #include "lifetime.h"
 #include "message.h"
@@ -199,6 +201,8 @@ static SV *destination(pTHX_ const etcp_options *options)
 {
     if (options->connect_path)
         return options->connect_path;
+    if (options->server.handle >= 0)
+        return sv_2mortal(newSVpvs("handle"));
     return sv_2mortal(newSVpvf("%s:%s", text_or_null(aTHX_ options->host),
                                text_or_null(aTHX_ options->port)));
 }
@@ -208,53 +212,160 @@ static void dial_failed(pTHX_ const etcp_dial *dial, int rc, const etcp_options 
 {
     const etcp_error *e = etcp_dial_error(dial);
     int saved = e->sys_errno;
+    etcp_dial_facts facts;
 
-    if (etcp_dial_phase_of(dial) == ETCP_DIAL_CONNECTING) {
-        if (rc == ETCP_ETIMEOUT)
-            saved = ETIMEDOUT;
-        etcp_fail(aTHX_ "Could not connect to %" SVf ": %s", SVfARG(destination(aTHX_ options)),
-                  saved && rc != ETCP_EINVAL ? Strerror(saved) : e->text);
-    } else if (rc == ETCP_ETIMEOUT || rc == ETCP_ECLOSED || rc == ETCP_ESYSTEM) {
-        etcp_fail(aTHX_ "Error negotiating with server: Client timed out while negotiating with "
-                        "server [%d/%d] : %s",
-                  (int)((NV)time(NULL) - started), (int)(options->client_negotiation_ms / 1000),
-                  e->text);
-    } else {
-        etcp_fail(aTHX_ "Error negotiating with server: %s",
-                  e->text[0] ? e->text : etcp_code_text(rc));
-    }
+    if (etcp_dial_phase_of(dial) == ETCP_DIAL_CONNECTING && rc == ETCP_ETIMEOUT)
+        saved = ETIMEDOUT;
+    facts.destination = destination(aTHX_ options);
+    facts.passed_s = (int)((NV)time(NULL) - started);
+    facts.allowed_s = (int)(options->client_negotiation_ms / 1000);
+    etcp_fail(aTHX_ "%" SVf, SVfARG(etcp_dial_text(aTHX_ dial, rc, &facts)));
     if (saved)
         errno = saved;
 }
 
-static etcp_conn *dial_server(pTHX_ const parts *p)
+static int new_dial_to(pTHX_ const parts *p, etcp_dial **dial)
 {
     const etcp_options *options = &p->options;
+    const char *host = options->connect_path ? NULL : text_or_null(aTHX_ options->connect_host);
+    const char *port = options->connect_path ? path_of(aTHX_ options)
+                                             : text_or_null(aTHX_ options->connect_port);
+
+    if (options->server.handle >= 0)
+        return etcp_dial_new_on(options->server.handle, options->client_negotiation_ms, p->config,
+                                &options->server.limits, dial);
+    return etcp_dial_new(host, port, options->connect_ms, options->client_negotiation_ms, p->config,
+                         &options->server.limits, dial);
+}
+
+/* Whose certificate a server must show; NULL: that of the host it is found at. */
+static const char *server_name(pTHX_ const etcp_options *options)
+{
+    if (options->tls_name || options->server.handle < 0)
+        return text_or_null(aTHX_ options->tls_name);
+    return text_or_null(aTHX_ options->host);
+}
+
+/* The attempt that the options describe. NULL with the reason in $@. */
+static etcp_dial *new_dial(pTHX_ const parts *p)
+{
     etcp_dial *dial = NULL;
+    int rc = new_dial_to(aTHX_ p, &dial);
+
+    if (rc == 0 && p->tls &&
+        (rc = etcp_dial_secure(dial, p->tls, server_name(aTHX_ &p->options))) < 0) {
+        etcp_dial_free(dial);
+        dial = NULL;
+    }
+    if (rc == ETCP_EINVAL)
+        etcp_fail(aTHX_ "handle is not a connected socket");
+    else if (rc < 0)
+        etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
+    return dial;
+}
+
+static etcp_conn *dial_server(pTHX_ const parts *p)
+{
+    etcp_dial *dial = new_dial(aTHX_ p);
     etcp_conn *conn = NULL;
     NV started = (NV)time(NULL);
     int rc;
 
-    rc = etcp_dial_new(options->connect_path ? NULL : text_or_null(aTHX_ options->connect_host),
-                       options->connect_path ? path_of(aTHX_ options)
-                                             : text_or_null(aTHX_ options->connect_port),
-                       options->connect_ms,
-                       options->client_negotiation_ms, p->config, &options->server.limits, &dial);
-    if (rc == 0 && p->tls &&
-        (rc = etcp_dial_secure(dial, p->tls, text_or_null(aTHX_ options->tls_name))) < 0)
-        etcp_dial_free(dial);
-    if (rc < 0) {
-        etcp_fail(aTHX_ "Could not connect to server: %s", etcp_code_text(rc));
+    if (!dial)
         return NULL;
-    }
     ENTER;
     SAVEDESTRUCTOR_X(free_dial, dial);
     while ((rc = etcp_dial_step(dial, &conn)) == ETCP_EINTR)
         PERL_ASYNC_CHECK();
     if (rc < 0)
-        dial_failed(aTHX_ dial, rc, options, started);
+        dial_failed(aTHX_ dial, rc, &p->options, started);
     LEAVE;
     return rc < 0 ? NULL : conn;
+}
+
+/* ---- client with callbacks ------------------------------------------------------------------- */
+
+/* The object whose loop the option loop means; NULL without it. Returns 0 with the reason in $@. */
+static int find_host(pTHX_ const etcp_options *options, etcp_object **host)
+{
+    SV *given = options->loop;
+    etcp_object *o = NULL;
+
+    *host = NULL;
+    if (!given)
+        return 1;
+    if (SvROK(given))
+        o = etcp_object_find(aTHX_ SvRV(given));
+    if (!o || !o->srv) {
+        etcp_fail(aTHX_ "Invalid loop: must be a server, or a client with async");
+        return 0;
+    }
+    *host = etcp_server_part_loop(aTHX_ o);
+    return *host != NULL;
+}
+
+/* A loop of its own for a client. NULL with the reason in $@. */
+static etcp_server *new_loop(pTHX_ const parts *p)
+{
+    etcp_server_options options = p->options.server;
+    etcp_server *core = NULL;
+    etcp_error error;
+
+    Zero(&error, 1, etcp_error);
+    options.handle = -1; /* it listens nowhere */
+    options.path = options.port = NULL;
+    options.tls = NULL;
+    if (etcp_server_new(&options, p->config, &core, &error) < 0)
+        etcp_fail(aTHX_ "Could not make a loop: %s", error.text);
+    return core;
+}
+
+/* Begins the attempt, and makes what goes on with it. NULL with the reason in $@. */
+static etcp_dialer *new_dialer(pTHX_ const parts *p)
+{
+    etcp_dial *dial = new_dial(aTHX_ p);
+    etcp_dialer *dialer;
+    int rc;
+
+    if (!dial)
+        return NULL;
+    rc = etcp_dial_begin(dial);
+    if (rc < 0) {
+        dial_failed(aTHX_ dial, rc, &p->options, (NV)time(NULL));
+        etcp_dial_free(dial);
+        return NULL;
+    }
+    dialer = etcp_dialer_new(dial, p->options.retry_min_ms, p->options.retry_max_ms);
+    if (dialer)
+        return dialer;
+    etcp_dial_free(dial);
+    etcp_fail(aTHX_ "Out of memory");
+    return NULL;
+}
+
+static SV *new_async(pTHX_ const parts *p)
+{
+    etcp_dialer *dialer;
+    etcp_server *core = NULL;
+    etcp_object *host;
+    etcp_object *o;
+    SV *self;
+
+    if (!find_host(aTHX_ &p->options, &host) || !(dialer = new_dialer(aTHX_ p)))
+        return &PL_sv_undef;
+    if (!host && !(core = new_loop(aTHX_ p))) {
+        etcp_dialer_unref(dialer);
+        return &PL_sv_undef;
+    }
+    self = new_object(aTHX_ p, ETCP_KIND_CLIENT, &o);
+    o->srv = etcp_server_part_new(aTHX);
+    o->srv->core = core;
+    o->async = etcp_async_new(aTHX_ dialer, &p->options.server.limits);
+    o->async->destination = newSVsv(destination(aTHX_ &p->options));
+    o->async->negotiation_s = (int)(p->options.client_negotiation_ms / 1000);
+    o->async->message_max = p->config->message_max;
+    etcp_async_enter(o, host ? host : o);
+    return self;
 }
 
 SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
@@ -267,8 +378,9 @@ SV *etcp_construct_client(pTHX_ SV *class_name, HV *args)
     if (make_secure_parts(aTHX_ class_name, args, ETCP_FOR_CLIENT, &p)) {
         refuse_tainted(aTHX_ p.options.host, "connect");
         refuse_tainted(aTHX_ p.options.connect_path, "connect");
-        conn = dial_server(aTHX_ &p);
-        if (conn)
+        if (p.options.async)
+            self = new_async(aTHX_ &p);
+        else if ((conn = dial_server(aTHX_ &p)) != NULL)
             self = new_connection(aTHX_ &p, ETCP_KIND_CLIENT, conn);
     }
     LEAVE;

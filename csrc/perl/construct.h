@@ -5,8 +5,8 @@
 #include "object.h"
 
 /* Makes a client object of the class from named arguments (lower-case keys): connects and
- * negotiates. Returns a new reference, or &PL_sv_undef with $@ set. May die when a signal handler
- * or the reading of an option does. */
+ * negotiates; or begins to, with async. Returns a new reference, or &PL_sv_undef with $@ set. May
+ * die when a signal handler or the reading of an option does. */
 SV *etcp_construct_client(pTHX_ SV *class_name, HV *args);
 
 /* Makes a server object likewise. */

@@ -3,10 +3,12 @@
 #include <stddef.h>
 
 #include "arguments.h"
+#include "async.h"
 #include "handle.h"
 #include "lifetime.h"
 #include "message.h"
 #include "policy.h"
+#include "request.h"
 #include "server_part.h"
 #include "spelling.h"
 
@@ -87,18 +89,31 @@ static SV *reference_of(pTHX_ etcp_object *o)
     return o->passed;
 }
 
-/* Runs one callback of the server for a client. What it gets is mortal so that it outlives the table's
- * interest. */
+/* Whose callbacks are called for a client: an async client has its own. */
+static const etcp_server_part *callbacks_of(const etcp_object *server, const etcp_object *client)
+{
+    return client->srv ? client->srv : server->srv;
+}
+
+/* What a callback for a client is called with: mortal so that it outlives the table's interest. NULL:
+ * the table has none any more. Nobody else would hold an async client. */
+static SV *self_of(pTHX_ etcp_object *client)
+{
+    if (client->async)
+        return sv_2mortal(newRV_inc((SV *)client->hash));
+    if (!client->held)
+        return NULL;
+    (void)reference_of(aTHX_ client);
+    return sv_2mortal(SvREFCNT_inc_simple_NN(client->passed));
+}
+
+/* Runs one callback for a client. */
 static void call_back(pTHX_ SV *code, etcp_object *client)
 {
-    SV *self;
+    SV *self = code ? self_of(aTHX_ client) : NULL;
 
-    if (!code || !client->held)
-        return;
-    self = reference_of(aTHX_ client);
-    SvREFCNT_inc_simple_void_NN(self);
-    sv_2mortal(self);
-    call_with(aTHX_ code, self);
+    if (self)
+        call_with(aTHX_ code, self);
 }
 
 /* ---- clients come and go --------------------------------------------------------------------- */
@@ -148,6 +163,60 @@ static int thaw_first(pTHX_ etcp_object *o)
     return etcp_conn_is_open(o->conn) && !etcp_bucket_is_empty(&o->bucket);
 }
 
+/* Calls the code of a request. text is why there is no reply, or &PL_sv_undef. */
+static void answer(pTHX_ SV *code, SV *reply, SV *text)
+{
+    SV *arguments[3] = {NULL};
+
+    arguments[0] = reply;
+    arguments[1] = text;
+    call_with_all(aTHX_ code, arguments);
+}
+
+/* Calls back for a message that is ready: the oldest request that has no reply yet gets it. */
+static void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
+{
+    SV *code = o->async ? etcp_request_take(aTHX_ o) : NULL;
+    SV *reply;
+    int failed;
+
+    if (!code) {
+        call_back(aTHX_ callbacks_of(server, o)->on_data, o);
+        return;
+    }
+    etcp_object_protect(aTHX_ o);
+    reply = etcp_message_fetch(aTHX_ o, &failed);
+    answer(aTHX_ code, reply ? sv_2mortal(reply) : &PL_sv_undef,
+           failed ? sv_mortalcopy(ERRSV) : &PL_sv_undef);
+}
+
+/* Tells all requests whose message has left that they failed. An exception leaves the others for the
+ * next round. */
+static void fail_requests(pTHX_ etcp_object *o)
+{
+    SV *code;
+
+    etcp_object_protect(aTHX_ o);
+    while (o->async && o->async->failure && (code = etcp_request_take(aTHX_ o)) != NULL)
+        answer(aTHX_ code, &PL_sv_undef, sv_mortalcopy(o->async->failure));
+    if (!o->async)
+        return;
+    SvREFCNT_dec(o->async->failure);
+    o->async->failure = NULL;
+}
+
+/* Notes that these are to be told; an empty text is that the peer has closed. */
+static void begin_failing(pTHX_ etcp_object *o, SV *text)
+{
+    etcp_async *a = o->async;
+
+    if (!etcp_request_is_open(a) || a->failure)
+        return;
+    a->failure = SvCUR(text) ? newSVsv(text) : newSVpvs("Connection closed");
+    if (o->server)
+        o->server->srv->owes = 1;
+}
+
 /* Calls back for the messages of a client that are due, unless an older one is still being thawed, in a
  * loop further out. A thaw that does not end leaves its message due. */
 static void hand_over(pTHX_ etcp_object *server, etcp_object *o)
@@ -160,34 +229,51 @@ static void hand_over(pTHX_ etcp_object *server, etcp_object *o)
             return;
         }
         o->owed--;
-        call_back(aTHX_ server->srv->on_data, o);
+        hand_out(aTHX_ server, o);
         notice_closed_handle(o);
         if (server->srv->running > 0 && server->srv->stop_requested)
             return;
     }
 }
 
-/* Messages whose turn was put off because a hook was running, or because it did not end. */
+/* The first of a list whose messages can be handed over now, or whose requests have failed. *owes is set
+ * if any are waiting. */
+static etcp_object *debtor_in(etcp_object *o, int *owes)
+{
+    for (; o; o = o->next) {
+        if (o->owed)
+            *owes = 1;
+        if (o->async && o->async->failure) {
+            *owes = 1;
+            return o;
+        }
+        if (o->owed && !o->thawing)
+            return o;
+    }
+    return NULL;
+}
+
+/* Messages whose turn was put off because a hook was running, or because it did not end. Callbacks may
+ * change the lists. */
 static void pay_debts(pTHX_ etcp_object *server)
 {
-    etcp_object *o;
+    etcp_server_part *srv = server->srv;
 
-    if (!server->srv->owes)
-        return;
-    server->srv->owes = 0;
-    for (o = server->srv->clients; o;) {
-        if (o->owed && o->thawing)
-            server->srv->owes = 1;
-        if (!o->owed || o->thawing) {
-            o = o->next;
-            continue;
-        }
-        server->srv->owes = 1;
-        hand_over(aTHX_ server, o);
-        if (server->srv->running > 0 && server->srv->stop_requested)
+    while (srv->owes) {
+        int owes = 0;
+        etcp_object *o = debtor_in(srv->clients, &owes);
+
+        if (!o)
+            o = debtor_in(srv->guests, &owes);
+        srv->owes = owes;
+        if (!o)
             return;
-        o = server->srv->clients; /* the callback may have changed the list */
-        server->srv->owes = 0;
+        if (o->async && o->async->failure)
+            fail_requests(aTHX_ o);
+        else
+            hand_over(aTHX_ server, o);
+        if (srv->running > 0 && srv->stop_requested)
+            return;
     }
 }
 
@@ -205,7 +291,7 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_object_protect(aTHX_ o);
         hand_over(aTHX_ server, o);
     } else {
-        call_back(aTHX_ server->srv->on_data, o);
+        hand_out(aTHX_ server, o);
         notice_closed_handle(o);
     }
     if (!etcp_bucket_is_empty(&o->bucket))
@@ -264,15 +350,22 @@ static void client_left(pTHX_ etcp_object *server, etcp_conn *conn)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(conn);
     SV *arguments[3] = {NULL};
+    SV *code;
 
-    if (!o || !o->held)
+    if (!o || !(o->async || o->held))
         return;
     etcp_object_protect(aTHX_ o);
     arguments[0] = sv_2mortal(newRV_inc((SV *)o->hash));
     arguments[1] = reason_of(aTHX_ conn, 1);
-    if (server->srv->on_disconnect)
-        call_with_all(aTHX_ server->srv->on_disconnect, arguments);
-    tell_error(aTHX_ server, conn, arguments[0]);
+    if (o->async)
+        begin_failing(aTHX_ o, arguments[1]);
+    code = callbacks_of(server, o)->on_disconnect;
+    if (code)
+        call_with_all(aTHX_ code, arguments);
+    if (o->async)
+        fail_requests(aTHX_ o);
+    else
+        tell_error(aTHX_ server, conn, arguments[0]);
 }
 
 /* Nobody stays in a room without being a client. */
@@ -289,11 +382,24 @@ static void leave_rooms(pTHX_ const etcp_object *server, const etcp_object *clie
     call_pv("Net::EasyTCP::Rooms::left", G_VOID | G_DISCARD);
 }
 
+/* A client that will not connect again has no use for what waits. */
+static void end_if_over(pTHX_ etcp_object *o, SV *text)
+{
+    if (etcp_dialer_has_future(o->async->dialer))
+        return;
+    etcp_async_stop(aTHX_ o);
+    begin_failing(aTHX_ o, text);
+    fail_requests(aTHX_ o);
+}
+
 static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(conn);
 
-    if (o) {
+    if (o && o->async) {
+        etcp_async_forget(aTHX_ o, conn);
+        end_if_over(aTHX_ o, reason_of(aTHX_ conn, 1));
+    } else if (o) {
         leave_rooms(aTHX_ server, o);
         etcp_handle_close(aTHX_ o);
         etcp_server_part_forget(aTHX_ o);
@@ -307,6 +413,65 @@ static void server_finished(pTHX_ etcp_object *server)
     server->srv->is_finished = 1;
     if (server->srv->on_finished)
         call_with(aTHX_ server->srv->on_finished, sv_2mortal(newRV_inc((SV *)server->hash)));
+}
+
+static void drained(pTHX_ const etcp_object *server, const etcp_conn *conn)
+{
+    etcp_object *o = (etcp_object *)etcp_conn_user(conn);
+
+    if (!o)
+        return;
+    etcp_object_protect(aTHX_ o);
+    if (o->async)
+        etcp_async_flush(aTHX_ o);
+    if (!o->async || etcp_async_is_through(o))
+        call_back(aTHX_ callbacks_of(server, o)->on_drain, o);
+    notice_closed_handle(o);
+}
+
+static void dialed(pTHX_ const etcp_server_event *event)
+{
+    etcp_object *o = (etcp_object *)etcp_dialer_user(event->dialer);
+
+    etcp_object_protect(aTHX_ o);
+    etcp_async_connected(aTHX_ o, event->conn);
+    call_back(aTHX_ o->srv->on_connect, o);
+    notice_closed_handle(o);
+}
+
+static void dial_failed(pTHX_ const etcp_dialer *dialer)
+{
+    etcp_object *o = (etcp_object *)etcp_dialer_user(dialer);
+    const int is_connecting = etcp_dial_phase_of(etcp_dialer_dial(dialer)) == ETCP_DIAL_CONNECTING;
+    SV *arguments[4] = {NULL};
+
+    etcp_object_protect(aTHX_ o);
+    arguments[0] = self_of(aTHX_ o);
+    arguments[1] = etcp_async_failure(aTHX_ o);
+    arguments[2] = sv_2mortal(
+        newSVpv(is_connecting ? "connect" : kind_of(etcp_dialer_code(dialer), 0), 0));
+    if (!etcp_dialer_has_future(dialer)) {
+        etcp_async_stop(aTHX_ o);
+        begin_failing(aTHX_ o, arguments[1]);
+    }
+    if (o->srv->on_error)
+        call_with_all(aTHX_ o->srv->on_error, arguments);
+    fail_requests(aTHX_ o);
+}
+
+/* The time of a request is over. A reply that comes later would be taken for that of the next one, so
+ * the connection ends. */
+static void woken(pTHX_ const etcp_dialer *dialer)
+{
+    etcp_object *o = (etcp_object *)etcp_dialer_user(dialer);
+    SV *text = sv_2mortal(newSVpvs("No reply in time"));
+    SV *code;
+
+    etcp_object_protect(aTHX_ o);
+    if (etcp_request_is_late(o) && o->conn)
+        etcp_conn_fail_with(o->conn, ETCP_ETIMEOUT, SvPVX_const(text));
+    while (o->async && (code = etcp_request_take_late(aTHX_ o)) != NULL)
+        answer(aTHX_ code, &PL_sv_undef, text);
 }
 
 static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
@@ -329,6 +494,10 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
     case ETCP_SERVER_DISCONNECT: client_left(aTHX_ server, event->conn); break;
     case ETCP_SERVER_FORGOTTEN: client_forgotten(aTHX_ server, event->conn); break;
     case ETCP_SERVER_FINISHED: server_finished(aTHX_ server); break;
+    case ETCP_SERVER_DRAINED: drained(aTHX_ server, event->conn); break;
+    case ETCP_SERVER_DIALED: dialed(aTHX_ event); break;
+    case ETCP_SERVER_DIAL_FAILED: dial_failed(aTHX_ event->dialer); break;
+    case ETCP_SERVER_WOKEN: woken(aTHX_ event->dialer); break;
     }
 }
 
@@ -482,6 +651,27 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     return 1;
 }
 
+void etcp_dispatch_closed(pTHX_ etcp_object *o)
+{
+    begin_failing(aTHX_ o, sv_2mortal(newSVpvs("")));
+    fail_requests(aTHX_ o);
+}
+
+int etcp_dispatch_request(pTHX_ etcp_object *o, SV *data, SV *code, NV seconds)
+{
+    SvGETMAGIC(code);
+    if (!SvROK(code) || SvOBJECT(SvRV(code)) || SvTYPE(SvRV(code)) != SVt_PVCV) {
+        etcp_fail(aTHX_ "request() needs a code reference");
+        return 0;
+    }
+    code = sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(code)));
+    o->async->appended = NULL;
+    if (!etcp_message_send(aTHX_ o, data))
+        return 0;
+    etcp_request_add(aTHX_ o, code, seconds);
+    return 1;
+}
+
 /* Whether an operation below o would leave the whole subroutine by next, last or redo. Those inside a
  * loop of the subroutine's own stay in it. */
 static int leaves_sub(pTHX_ const OP *o, int in_loop)
@@ -525,13 +715,15 @@ static SV *callable(pTHX_ CV *code)
     return block;
 }
 
-/* The callbacks, and where each is kept in an etcp_server_part. */
-static const char *const callback_names[] = {"connect", "data", "disconnect", "error", "finished"};
+/* The callbacks, of servers and of async clients, and where each is kept in an etcp_server_part. */
+static const char *const callback_names[] = {"connect", "data",  "disconnect",
+                                             "error",   "drain", "finished"};
 static const size_t callback_fields[] = {
     offsetof(etcp_server_part, on_connect),
     offsetof(etcp_server_part, on_data),
     offsetof(etcp_server_part, on_disconnect),
     offsetof(etcp_server_part, on_error),
+    offsetof(etcp_server_part, on_drain),
     offsetof(etcp_server_part, on_finished),
 };
 

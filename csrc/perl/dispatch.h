@@ -16,6 +16,14 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms);
  * Returns 1, or 0 with $@ set. */
 int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle);
 
+/* request() of an async client: sends data, and notes code for the reply, which must come in so many
+ * seconds (0: at any time). The caller holds the object and the arguments. Returns 1, or 0 with $@
+ * set. */
+int etcp_dispatch_request(pTHX_ etcp_object *o, SV *data, SV *code, NV seconds);
+
+/* close() has closed an async client: tells its requests. */
+void etcp_dispatch_closed(pTHX_ etcp_object *o);
+
 /* setcallback() for one pair. Returns 1, or 0 with $@ set. */
 int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code);
 

@@ -1,7 +1,9 @@
 #include "lifetime.h"
 
+#include "async.h"
 #include "handle.h"
 #include "policy.h"
+#include "request.h"
 #include "server_part.h"
 
 static int free_object(pTHX_ SV *sv, MAGIC *mg);
@@ -45,6 +47,8 @@ static void finish_close(pTHX_ void *object)
 {
     etcp_object *o = (etcp_object *)object;
 
+    if (o->async)
+        etcp_async_stop(aTHX_ o);
     if (o->conn)
         etcp_conn_close(o->conn);
     etcp_handle_close(aTHX_ o);
@@ -79,6 +83,10 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
     if (!o)
         return 0;
     mg->mg_ptr = NULL;
+    if (o->async) {
+        etcp_request_drop_all(aTHX_ o->async);
+        etcp_async_free(aTHX_ o);
+    }
     if (o->srv)
         etcp_server_part_free(aTHX_ o);
     if (o->held)
@@ -128,10 +136,12 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     copy->slot = sv_dup_inc(old->slot, param);
     copy->withdraw = old->withdraw;
     copy->policy = etcp_policy_clone(aTHX_ old->policy, param);
-    if (old->conn)
+    if (old->conn && !old->async)
         copy->conn = etcp_conn_clone(old->conn);
-    if (old->srv)
+    if (old->srv && old->kind == ETCP_KIND_SERVER)
         copy->srv = etcp_server_part_clone(aTHX_ old->srv, param);
+    else if (old->srv)
+        copy->srv = etcp_server_part_new(aTHX); /* an async client belongs to its thread */
     mg->mg_ptr = (char *)copy;
     return 0;
 }

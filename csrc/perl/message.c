@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include "async.h"
 #include "policy.h"
 #include "server_part.h"
 #include "taint.h"
@@ -259,7 +260,9 @@ static int send_failed(pTHX_ const etcp_object *o, int rc)
     else if (rc == ETCP_ESYSTEM && saved) {
         etcp_fail(aTHX_ "Error writing to socket while sending data: %s", Strerror(saved));
         errno = saved;
-    } else
+    } else if (rc == ETCP_EFULL && o->async)
+        etcp_fail(aTHX_ "Output queue is full");
+    else
         etcp_fail(aTHX_ "Error sending data: %s", e->code == rc && e->text[0] ? e->text
                                                                               : etcp_code_text(rc));
     return 0;
@@ -346,6 +349,11 @@ void etcp_message_settle(pTHX_ etcp_object *o)
         PERL_ASYNC_CHECK();
 }
 
+static int can_send(const etcp_object *o)
+{
+    return o->async ? etcp_async_takes(o) : o->conn && etcp_conn_is_open(o->conn);
+}
+
 int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 {
     const U8 *image;
@@ -353,7 +361,7 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 
     if (SvROK(data) || SvGMAGICAL(data))
         etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
-    if (!o->conn || !etcp_conn_is_open(o->conn)) {
+    if (!can_send(o)) {
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
         return 0;
     }
@@ -362,6 +370,8 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
         etcp_fail(aTHX_ "Error sending data: Data not supplied");
         return 0;
     }
+    if (o->async && !etcp_async_is_through(o))
+        return etcp_async_keep(aTHX_ o, data);
     if (!SvROK(data))
         return send_scalar(aTHX_ o, data);
     if (o->policy->passes_images && sv_isa(data, ETCP_IMAGE_CLASS) && SvPOK(SvRV(data)))

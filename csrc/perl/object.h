@@ -9,6 +9,7 @@ typedef enum etcp_kind { ETCP_KIND_SERVER, ETCP_KIND_CLIENT, ETCP_KIND_SERVERCLI
 
 typedef struct etcp_object etcp_object;
 typedef struct etcp_server_part etcp_server_part;
+typedef struct etcp_async etcp_async;
 struct etcp_policy;
 
 struct etcp_object {
@@ -31,11 +32,13 @@ struct etcp_object {
     struct etcp_policy *policy; /* what may come in structures */
     unsigned thawing;           /* the oldest message is being thawed: nothing may overtake it */
     unsigned owed; /* messages in the bucket that the data callback was not called for yet */
-    etcp_server_part *srv; /* server objects only */
+    etcp_server_part *srv; /* objects with callbacks: servers and async clients */
+    etcp_async *async;     /* async clients only */
     /* A serverclient while its server's table lists it: */
     SV *held;   /* the table's counted reference to the hash */
     SV *passed; /* one that callbacks get, or NULL */
-    etcp_object *server; /* the server object, NULL once it is gone */
+    /* The same, and an async client: */
+    etcp_object *server; /* whose loop it is in, maybe its own; NULL once that is gone */
     etcp_object *prev, *next;
 };
 

@@ -22,6 +22,9 @@ typedef enum option_form {
     CLASSES,            /* 'all', 'none', a name or a list */
     REQUIRED_CIPHERS,   /* 1 for any, a name or a list */
     FORBIDDEN_MODULES,  /* a name or a list */
+    WHOLE_SECONDS,      /* an unsigned of seconds, 0 for never */
+    ANYTHING,           /* an SV *: a mortal copy */
+    RECONNECT,          /* retry_min_ms and retry_max_ms: 1 or a list of two */
     WHEN_FULL,          /* an etcp_when_full, by its word */
     COMPRESSION,        /* 'auto', 'always' or 'never' */
     FINGERPRINTS,       /* an SV * of bytes: one or a list of texts */
@@ -52,10 +55,10 @@ static const option option_table[] = {
     {"path", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
     {"_path", TEXT, ETCP_FOR_BOTH, FIELD(connect_path), 0, 0},
     {"pathmode", PERMISSIONS, ETCP_FOR_SERVER, FIELD(server.path_mode), -1, 0},
-    {"handle", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
+    {"handle", ELSEWHERE, ETCP_FOR_BOTH, 0, 0, 0},
     {"inherit", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
     {"listen", ELSEWHERE, ETCP_FOR_SERVER, 0, 0, 0},
-    {"_fd", DESCRIPTOR, ETCP_FOR_SERVER, FIELD(server.handle), -1, 0},
+    {"_fd", DESCRIPTOR, ETCP_FOR_BOTH, FIELD(server.handle), -1, 0},
     {"proxyfrom", NAMES, ETCP_FOR_SERVER, FIELD(proxies), 0, 0},
     {"reuseport", SWITCH, ETCP_FOR_SERVER, FIELD(server.reuse_port), 0, 0},
     {"localaddr", TEXT, ETCP_FOR_SERVER, FIELD(localaddr), 0, 0},
@@ -86,6 +89,10 @@ static const option option_table[] = {
      45, 0},
     {"negotiationtimeout", SECONDS_OR_NONE, ETCP_FOR_CLIENT, FIELD(client_negotiation_ms), 90, 0},
     {"timeout", SECONDS_OR_DEFAULT, ETCP_FOR_CLIENT, FIELD(connect_ms), 30, 0},
+    {"keepalive", WHOLE_SECONDS, ETCP_FOR_BOTH, FIELD(server.limits.keep_alive_s), 0, 0},
+    {"async", SWITCH, ETCP_FOR_CLIENT, FIELD(async), 0, 0},
+    {"loop", ANYTHING, ETCP_FOR_CLIENT, FIELD(loop), 0, 0},
+    {"reconnect", RECONNECT, ETCP_FOR_CLIENT, 0, 0, 0},
     {"_passimages", SWITCH, ETCP_FOR_BOTH, FIELD(passes_images), 0, 0},
     {"raiseerror", SWITCH, ETCP_FOR_BOTH, FIELD(raises), 0, 0},
     {"tls", TEXT, ETCP_FOR_BOTH, FIELD(tls), 0, 0},
@@ -113,6 +120,7 @@ static const char *rule_of(option_form form, NV *least)
     case COUNT: return "a number from 1 on";
     case COUNT_OR_NONE: return "a number, or 0 for no limit";
     case SECONDS_OR_NONE: return "seconds, or 0 for no limit";
+    case WHOLE_SECONDS: return "seconds, or 0 for never";
     case TRUTH:
     case SWITCH:
     case TEXT:
@@ -121,6 +129,8 @@ static const char *rule_of(option_form form, NV *least)
     case CLASSES:
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
+    case ANYTHING:
+    case RECONNECT:
     case WHEN_FULL:
     case COMPRESSION:
     case FINGERPRINTS:
@@ -155,6 +165,7 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case COUNT:
     case COUNT_OR_NONE: *(size_t *)field = size_from(n); break;
     case SECONDS_OR_NONE: *(unsigned *)field = ms_from(n); break;
+    case WHOLE_SECONDS: *(unsigned *)field = (ms_from(n) + 999) / 1000; break;
     case SECONDS_OR_DEFAULT: *(unsigned *)field = ms_from(n > 0 ? n : row->otherwise); break;
     case SWITCH: *(int *)field = n != 0; break;
     case PERMISSIONS:
@@ -165,6 +176,8 @@ static void store_number(etcp_options *options, const option *row, NV n)
     case CLASSES:
     case REQUIRED_CIPHERS:
     case FORBIDDEN_MODULES:
+    case ANYTHING:
+    case RECONNECT:
     case WHEN_FULL:
     case COMPRESSION:
     case FINGERPRINTS:
@@ -210,6 +223,7 @@ static int read_when_full(pTHX_ etcp_options *options, const option *row, SV *va
         if (strNE(text, words[i]))
             continue;
         *(etcp_when_full *)(void *)((char *)options + row->field) = (etcp_when_full)i;
+        options->has_when_full = 1;
         return 1;
     }
     etcp_fail(aTHX_ "Invalid %s '%s': must be wait, fail or close", row->name, text);
@@ -404,6 +418,39 @@ static int read_compression(pTHX_ etcp_options *options, const option *row, SV *
     return 0;
 }
 
+/* ---- more than one number -------------------------------------------------------------------- */
+
+enum { RETRY_MIN_MS = 500, RETRY_MAX_MS = 30000 };
+
+/* 1, or a list of the shortest and the longest time between two attempts, in seconds. */
+static int read_reconnect(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    AV *numbers = names_of(aTHX_ value);
+    NV min;
+    NV max;
+
+    options->retry_min_ms = RETRY_MIN_MS;
+    options->retry_max_ms = 0;
+    if (!is_list(value)) {
+        if (SvTRUE(*av_fetch(numbers, 0, 0)))
+            options->retry_max_ms = RETRY_MAX_MS;
+        return 1;
+    }
+    if (av_len(numbers) == 1 && looks_like_number(*av_fetch(numbers, 0, 0)) &&
+        looks_like_number(*av_fetch(numbers, 1, 0))) {
+        min = SvNV(*av_fetch(numbers, 0, 0));
+        max = SvNV(*av_fetch(numbers, 1, 0));
+        if (min > 0 && max >= min) {
+            options->retry_min_ms = ms_from(min);
+            options->retry_max_ms = ms_from(max);
+            return 1;
+        }
+    }
+    etcp_fail(aTHX_ "Invalid %s: must be 1, or a reference to an array of two numbers of seconds",
+              row->name);
+    return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Reads one option that is there. Returns 0 with the reason in $@. */
@@ -435,11 +482,14 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
     case PERMISSIONS: return read_permissions(aTHX_ options, row, value);
     case NAMES: *(AV **)(void *)((char *)options + row->field) = names_of(aTHX_ value); return 1;
     case DESCRIPTOR: store_number(options, row, SvNV(value)); return 1;
+    case ANYTHING: *(SV **)((char *)options + row->field) = value; return 1;
+    case RECONNECT: return read_reconnect(aTHX_ options, row, value);
     case BYTES:
     case BYTES_OR_NONE:
     case COUNT:
     case COUNT_OR_NONE:
     case SECONDS_OR_NONE:
+    case WHOLE_SECONDS:
     case ELSEWHERE: break;
     }
     return 1;
@@ -471,6 +521,21 @@ static void check_spelling(pTHX_ HV *args)
         if (!is_option(SvPV_nolen_const(name)))
             etcp_spelling_check(aTHX_ "option", name, names, OPTIONS);
     }
+}
+
+/* Async clients never wait. */
+static int settle_when_full(pTHX_ etcp_options *options)
+{
+    etcp_when_full *when = &options->server.limits.when_full;
+
+    if (!options->async)
+        return 1;
+    if (!options->has_when_full)
+        *when = ETCP_FULL_FAIL;
+    if (*when != ETCP_FULL_WAIT)
+        return 1;
+    etcp_fail(aTHX_ "Invalid whenfull 'wait': must be fail or close for a client with async");
+    return 0;
 }
 
 /* The value of an option without its magic, which is read here; NULL: absent or undefined. */
@@ -507,5 +572,5 @@ int etcp_options_read(pTHX_ HV *args, int mode, etcp_options *options)
         return 0;
     }
     TAINT_NOT;
-    return 1;
+    return settle_when_full(aTHX_ options);
 }

@@ -42,6 +42,10 @@ typedef struct etcp_options {
     SV *tls_groups;
     SV *tls_known_hosts;
     SV *tls_fingerprints; /* ETCP_FINGERPRINT bytes each, one behind the other, or NULL */
+    int async;            /* a client is to have callbacks, */
+    SV *loop;             /* in the loop of this object, or NULL */
+    int has_when_full;    /* whenfull was given */
+    unsigned retry_min_ms, retry_max_ms; /* reconnect; max 0: not */
     unsigned connect_ms;
     unsigned client_negotiation_ms;
     etcp_server_options server; /* limits mean clients too; address and port are not filled in */

@@ -43,6 +43,29 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
     SvREFCNT_dec(held); /* may free o */
 }
 
+void etcp_server_part_add_guest(etcp_object *host, etcp_object *o)
+{
+    o->server = host;
+    o->prev = NULL;
+    o->next = host->srv->guests;
+    if (o->next)
+        o->next->prev = o;
+    host->srv->guests = o;
+}
+
+void etcp_server_part_remove_guest(etcp_object *o)
+{
+    if (!o->server)
+        return;
+    if (o->prev)
+        o->prev->next = o->next;
+    else
+        o->server->srv->guests = o->next;
+    if (o->next)
+        o->next->prev = o->prev;
+    o->prev = o->next = o->server = NULL;
+}
+
 /* What was sent before the object went away still arrives. No handler of a signal can run while it
  * goes: a signal ends the wait, so that its handler runs then. */
 static void deliver_all(pTHX_ etcp_server *core)
@@ -90,6 +113,8 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
     if (srv->core)
         deliver_all(aTHX_ srv->core);
     drop_clients(aTHX_ srv);
+    while (srv->guests)
+        etcp_server_part_remove_guest(srv->guests);
     etcp_server_free(srv->core);
     if (!PL_dirty) {
         SvREFCNT_dec(srv->on_connect);
@@ -99,6 +124,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         SvREFCNT_dec(srv->pollhandle);
         SvREFCNT_dec(srv->on_error);
         SvREFCNT_dec(srv->on_finished);
+        SvREFCNT_dec(srv->on_drain);
         SvREFCNT_dec((SV *)srv->rooms);
     }
     Safefree(srv);
@@ -112,6 +138,16 @@ int etcp_server_part_is_usable(pTHX_ const etcp_object *server)
         return 1;
     etcp_fail(aTHX_ "This thread has no copy of the server: %s", Strerror(srv->clone_errno));
     return 0;
+}
+
+etcp_object *etcp_server_part_loop(pTHX_ etcp_object *o)
+{
+    etcp_object *host = o->kind == ETCP_KIND_SERVER ? o : o->server;
+
+    if (host)
+        return etcp_server_part_is_usable(aTHX_ host) ? host : NULL;
+    etcp_fail(aTHX_ "The loop of this client is gone");
+    return NULL;
 }
 
 etcp_object *etcp_server_part_client(const etcp_object *server, IV serial)
@@ -188,7 +224,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
 
     Newx(copy, 1, etcp_server_part);
     *copy = *old;
-    copy->clients = NULL;
+    copy->clients = copy->guests = NULL;
     copy->rooms = NULL;
     copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
@@ -201,6 +237,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     copy->on_disconnect = sv_dup_inc(old->on_disconnect, param);
     copy->on_error = sv_dup_inc(old->on_error, param);
     copy->on_finished = sv_dup_inc(old->on_finished, param);
+    copy->on_drain = sv_dup_inc(old->on_drain, param);
     return copy;
 }
 #endif

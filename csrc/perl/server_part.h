@@ -1,4 +1,5 @@
-/* What only objects of servers have: the core's server, the callbacks, the list of clients. */
+/* What objects with callbacks have, servers and async clients: a loop, which is a server's core even if
+ * it has no listening socket, the callbacks, and those who are in the loop. */
 #ifndef ETCP_PERL_SERVER_PART_H
 #define ETCP_PERL_SERVER_PART_H
 
@@ -12,13 +13,16 @@ typedef enum etcp_running {
 } etcp_running;
 
 struct etcp_server_part {
-    etcp_server *core;    /* NULL in a thread that could not copy it: see clone_errno */
+    etcp_server *core;    /* NULL in a thread that could not copy it: see clone_errno; and for an async
+                             client in the loop of another object */
     etcp_object *clients; /* serverclients with held set, linked */
+    etcp_object *guests;  /* async clients that are in this loop, linked, not counted */
     SV *on_connect;       /* subroutines, counted, or NULL */
     SV *on_data;
     SV *on_disconnect;
     SV *on_error;
     SV *on_finished;
+    SV *on_drain;
     SV *topic;            /* the $_ of callbacks while none runs, or NULL */
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
@@ -49,6 +53,14 @@ void etcp_server_part_forget(pTHX_ etcp_object *o);
 
 /* Whether server has a core to work with. Otherwise $@ says that this thread has none. */
 int etcp_server_part_is_usable(pTHX_ const etcp_object *server);
+
+/* The object whose loop o, a server or an async client, is in, with a core to work with. NULL with the
+ * text in $@. */
+etcp_object *etcp_server_part_loop(pTHX_ etcp_object *o);
+
+/* Lists an async client with the object whose loop it is in; takes it off that list, if it is on one. */
+void etcp_server_part_add_guest(etcp_object *host, etcp_object *o);
+void etcp_server_part_remove_guest(etcp_object *o);
 
 /* The object of the client with this serial number, or NULL. */
 etcp_object *etcp_server_part_client(const etcp_object *server, IV serial);

@@ -1,6 +1,6 @@
 #include "spelling.h"
 
-enum { LETTERS_MAX = 32, NEAR = 2 };
+enum { LETTERS_MAX = 32, NEAR = 2, SHORT = 3 /* letters; one that differs is enough of these */ };
 
 static size_t least_of(size_t a, size_t b, size_t c)
 {
@@ -41,7 +41,7 @@ void etcp_spelling_check(pTHX_ const char *what, SV *name, const char *const *kn
     STRLEN len;
     const char *text = SvPV_const(name, len);
     const char *nearest = NULL;
-    size_t best = NEAR + 1;
+    size_t best = len > SHORT ? NEAR + 1 : NEAR;
     size_t i;
 
     if (len == 0 || len > LETTERS_MAX || text[0] == '_')

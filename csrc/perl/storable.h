@@ -39,8 +39,9 @@ U8 etcp_perl_storable_minor(pTHX);
 /* Freezes what rv refers to, in network order, as Storable::nfreeze would, or with what the peer can
  * receive beyond that (can: ETCP_CAN_...) if nothing in it has to be read by Storable. *data is valid
  * until the next call in this interpreter, and not the caller's. Croaks with Storable's message where
- * nfreeze does; may run Perl code (STORABLE_freeze, tied data), which may come back to this function. */
-void etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len);
+ * nfreeze does; may run Perl code (STORABLE_freeze, tied data), which may come back to this function.
+ * Returns 1, or 0 if Storable was needed: then the image is what any peer gets. */
+int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len);
 
 /* Runs the handlers of signals that have come, as Perl does between two statements. */
 void etcp_storable_despatch_signals(pTHX);

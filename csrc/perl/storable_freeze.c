@@ -277,7 +277,7 @@ static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **
     *len = SvCUR(frozen);
 }
 
-void etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
+int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_freezer *z = etcp_freezer_take(s);
@@ -292,8 +292,9 @@ void etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
         croak("Out of memory");
     if (rc) {
         freeze_by_storable(aTHX_ s, rv, data, len);
-        return;
+        return 0;
     }
     *data = etcp_buf_bytes(&z->w.out);
     *len = etcp_buf_len(&z->w.out);
+    return 1;
 }

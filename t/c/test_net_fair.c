@@ -44,6 +44,10 @@ static void count(world *w, etcp_server_event *e)
             seen.before_forgotten = seen.loud;
         break;
     case ETCP_SERVER_CONNECT:
+    case ETCP_SERVER_DRAINED:
+    case ETCP_SERVER_DIALED:
+    case ETCP_SERVER_DIAL_FAILED:
+    case ETCP_SERVER_WOKEN:
     case ETCP_SERVER_DISCONNECT:
     case ETCP_SERVER_FINISHED: break;
     }

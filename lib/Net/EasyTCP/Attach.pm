@@ -226,7 +226,9 @@ sub _load {
 }
 
 sub attach {
-    my ($self, $wanted) = @_;
+    my $object  = $_[0];    # before the second is read, which may run code
+    my $wanted  = $_[1];
+    my $self    = Net::EasyTCP::_loop($object) or return undef;
     my $present = Net::EasyTCP::_attachment($self, 'attach');
     return undef if !defined $present;
     return _fail('Already attached') if $present;
@@ -240,12 +242,13 @@ sub attach {
     my $work   = sub { Net::EasyTCP::process($weak) if $weak };
     my $handle = Net::EasyTCP::pollhandle($self);
     my $end    = $handle ? $row->{watch}->($loop, $handle, $work) : $row->{every}->($loop, $work);
-    Net::EasyTCP::_attachment($self, 'attach', bless { end => $end }, 'Net::EasyTCP::Attach::Watch');
+    Net::EasyTCP::_attachment($self, 'attach', bless { end => $end, loop => $loop }, 'Net::EasyTCP::Attach::Watch');
     return 1;
 }
 
 sub detach {
-    my ($self) = @_;
+    my ($object) = @_;
+    my $self    = Net::EasyTCP::_loop($object) or return undef;
     my $present = Net::EasyTCP::_attachment($self, 'detach');
     return undef if !defined $present;
     return _fail('Not attached') if !$present;
