@@ -8,6 +8,8 @@ use EasyTCPTest;
 use IO::Socket::INET;
 use Net::EasyTCP;
 
+plan skip_all => "TLS cannot be had: $@" if !tls_usable();
+
 sub connect_to {
     my ($port, @options) = @_;
     $@ = '';

@@ -11,6 +11,8 @@ use IO::Socket::INET;
 use POSIX ();
 use Net::EasyTCP;
 
+plan skip_all => "TLS cannot be had: $@" if !tls_usable();
+
 my $LOST = 'The TLS connection belongs to another process';
 
 # Relays one connection and reports each record of the server as it comes: type and bytes.

@@ -10,6 +10,7 @@ use Net::EasyTCP;
 
 my $program = 'examples/secure-gateway.pl';
 plan skip_all => 'the examples are not here' if !-e $program;
+plan skip_all => "TLS cannot be had: $@" if !tls_usable();
 my @libs = grep { length } split /:/, $ENV{EASYTCP_PEER_LIB} || '';
 my (@running, @pipes);    # closing a pipe would wait for its program
 END { kill 'KILL', @running if @running }
