@@ -3,6 +3,7 @@
 #
 #     prove -bv xt/hostile-latency.t                                 about a minute
 #     EASYTCP_HOSTILE_SECONDS=10 prove -bv xt/hostile-latency.t      ten seconds for each kind
+#     EASYTCP_HOSTILE_WORST=0.25 prove -bv xt/hostile-latency.t      the aim, for a quiet machine
 use strict;
 use warnings;
 
@@ -21,7 +22,8 @@ plan skip_all => 'Set AUTHOR_TESTING to measure latency' if !$ENV{AUTHOR_TESTING
 plan skip_all => 'No /proc to learn of memory' if !-r '/proc/self/status';
 plan skip_all => 'Compress::Zlib is not installed' if !eval { require Compress::Zlib };
 
-my $WORST   = 0.25;                    # seconds
+# Seconds. Where others use the machine, a turn of the processor comes late for honest clients, too.
+my $WORST   = $ENV{EASYTCP_HOSTILE_WORST} || 1;
 my $MOST    = 1.2 * 1024;              # MiB
 my $SECONDS = $ENV{EASYTCP_HOSTILE_SECONDS} || 1.5;
 my $GIB     = 1 << 30;
