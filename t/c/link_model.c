@@ -265,7 +265,7 @@ static int choose(world *w, etcp_adapt *a, int codec, model_kind kind, int *bloc
     if (etcp_adapt_wants_look(a, m->size))
         look(w, a, blocked);
     w->now += 20;
-    return etcp_adapt_choose(a, contents[kind], m->size, m->allowed ? m->allowed : all);
+    return (int)etcp_adapt_choose(a, contents[kind], m->size, m->allowed ? m->allowed : all);
 }
 
 /* Compresses, and tells a of it. Returns the wire bytes. */
