@@ -230,6 +230,7 @@ static void test_path(void)
     info.busy_us = 200000;
     etcp_adapt_path(&a, &info);
     tap_ok(!a.receiver_limited, "until it is faster");
+    etcp_adapt_deinit(&a);
 
     at_rate(&a, 40000000, 0);
     etcp_adapt_sent(&a, 100000);
