@@ -25,4 +25,27 @@ my %item = map { $_ => 1 } map { split /, / } $new =~ /^=item ([a-z]+(?:, [a-z]+
 is_deeply([ grep { !$row{$_} } sort keys %known ],  [], 'all are in the table');
 is_deeply([ grep { !$item{$_} } sort keys %known ], [], 'all are described');
 is_deeply([ grep { !$row{$_} } sort keys %item ],   [], 'and all that are described are in the table');
+
+# Each has one row, which says for which ends it is; the lists below the table say the same.
+my %ends;
+foreach my $line ($new =~ /^    ([a-z]+(?:, [a-z]+)? +(?:S C|S  |  C) .*)$/mg) {
+    my ($names, $for) = $line =~ /^(\S+(?:, \S+)?) +(S C|S  |  C) /;
+    ok(!$ends{$_}, "$_ has one row") foreach split /, /, $names;
+    (my $compact = $for) =~ s/ //g;
+    $ends{$_} = $compact foreach split /, /, $names;
+}
+my %part = (both => 'SC', 'a client' => 'C', 'a server' => 'S');
+my %listed;
+foreach my $name (sort keys %part) {
+    my ($list) = $new =~ /^Options for $name:\n(.*?)^=back/ms;
+    $listed{$_} = join '', sort { $b cmp $a } split(//, $part{$name}), split(//, $listed{$_} || '')
+        foreach map { split /, / } $list =~ /^=item (.*)$/mg;
+}
+is_deeply(\%listed, \%ends, 'the lists are for the ends that the table says');
+
+# What the table of the C source reads for one end only is not said to be for the other.
+my %read;
+$read{$1} |= { SERVER => 1, CLIENT => 2, BOTH => 3 }->{$2} while $table =~ /\{"([a-z]\w*)", \w+, ETCP_FOR_(\w+)/g;
+my %bits = (S => 1, C => 2, SC => 3);
+is_deeply([ grep { $bits{ $ends{$_} } & ~$read{$_} } sort keys %read ], [], 'the table does not claim too much');
 done_testing();

@@ -190,7 +190,9 @@ sub _set_connected {
     my ($args) = @_;
     $args->{_fd} = _fileno($args->{handle});
     return 1 if defined $args->{_fd} && !$args->{reconnect};
-    $@ = $args->{reconnect} ? 'handle and reconnect contradict each other' : 'handle is not a connected socket';
+    $@ = $args->{reconnect}
+        ? 'handle and reconnect contradict each other'
+        : 'handle is not a connected socket';
     return 0;
 }
 
@@ -280,7 +282,8 @@ sub request_p {
     my ($self, $data, @options) = @_;
     return _fail('Mojo::Promise is not installed') if !_is_there('Mojo/Promise.pm');
     my $promise = Mojo::Promise->new;
-    my $sent = request($self, $data, sub { defined $_[1] ? $promise->reject($_[1]) : $promise->resolve($_[0]) }, @options);
+    my $done = sub { defined $_[1] ? $promise->reject($_[1]) : $promise->resolve($_[0]) };
+    my $sent = request($self, $data, $done, @options);
     $promise->reject($@) if !$sent;
     return $promise;
 }
@@ -408,8 +411,9 @@ A client for it:
 
     $client->close;
 
-The strings C<""> and C<"0"> are messages like any other, and false: ask whether what C<receive> returns is defined.
-In a server, C<eval> around C<send> keeps one message that cannot be sent from ending the service for everybody.
+The strings C<""> and C<"0"> are messages like any other, and false: ask whether what C<receive> returns is
+defined. In a server, C<eval> around C<send> keeps one message that cannot be sent from ending the service for
+everybody.
 
 Nobody else may take part: a password at both ends, and TLS whatever happens.
 
@@ -430,13 +434,14 @@ that it knows. See L</SECURITY>.
 Version 1 is a new implementation, in C, of the module that Mina Naguib published from 2002 to 2004. It
 has the same interface and speaks the same protocol: programs written for any earlier release run
 unchanged, and connect to peers that still use one (0.02 to 0.26). What changes for them is told in
-L<Net::EasyTCP::Upgrading>. Complete programs to start from are in L<Net::EasyTCP::Cookbook>, and the protocol is
-described in L<Net::EasyTCP::Protocol>.
+L<Net::EasyTCP::Upgrading>. Complete programs to start from are in L<Net::EasyTCP::Cookbook>, and the protocol
+is described in L<Net::EasyTCP::Protocol>.
 
 No other CPAN module is needed, neither for compression nor for any of the ciphers.
 
-A method that fails leaves a text in C<$@>. C<$@> is emptied when C<new> succeeds, and when C<send> or C<receive> do
-on a connection that is compressed or encrypted; otherwise success leaves it alone, as it always did.
+A method that fails leaves a text in C<$@>. C<$@> is emptied when C<new> succeeds, and when C<send> or
+C<receive> do on a connection that is compressed or encrypted; otherwise success leaves it alone, as it always
+did.
 
 =head1 OBJECTS
 
@@ -450,13 +455,14 @@ C<< new(mode => 'server') >> makes one. It listens, accepts, and calls the progr
 
 =item Clients [C]
 
-C<< new(mode => 'client') >> makes one: a connection to a server. The program calls C<send> and C<receive>. With
-C<async> it is one of the clients [A] that call the program back, and never wait: see L</Clients with callbacks>.
+C<< new(mode => 'client') >> makes one: a connection to a server. The program calls C<send> and C<receive>.
+With C<async> it is one of the clients [A] that call the program back, and never wait: see L</Clients with
+callbacks>.
 
 =item Hybrid objects [H]
 
-The server makes one for each client that connects, and gives it to the callbacks. It is the server's end of that
-connection: a client in all but the way it was made.
+The server makes one for each client that connects, and gives it to the callbacks. It is the server's end of
+that connection: a client in all but the way it was made.
 
 =back
 
@@ -476,9 +482,10 @@ belong to the module. One connection is the same object in all callbacks, and in
 
 Makes a server or connects to one. Returns the object, or C<undef> with the reason in C<$@>. The
 names of options may be written in any letter case. Names that are not known are ignored, since
-subclasses have options of their own. One that is within two letters of a known name (one, if it has only three), and
-does not begin with an underscore, is warned of once; C<no warnings 'Net::EasyTCP'> turns that off. A limit that is not
-a number, or is below what makes sense, is an error: it does not become another limit.
+subclasses have options of their own. One that is within two letters of a known name (one, if it has only
+three), and does not begin with an underscore, is warned of once; C<no warnings 'Net::EasyTCP'> turns that
+off. A limit that is not a number, or is below what makes sense, is an error: it does not become another
+limit.
 
     option               of   default          what it is for
     -------------------  ---  ---------------  -------------------------------------------------
@@ -514,10 +521,6 @@ a number, or is below what makes sense, is an error: it does not become another 
     maxmessage           S C  1 GiB            the largest message
     maxbuffered          S C  1 GiB            unfinished and unread, of all connections
     maxdepth             S C  10000            the deepest structure
-    async                  C  no               callbacks and a loop, in place of waiting
-    loop                   C  its own          with async: the object whose loop it is in
-    reconnect              C  no               with async: connect again
-    keepalive            S C  0: never         ask a silent peer's system for a sign
     timeout                C  30 s             to connect
     negotiationtimeout   S C  45 s, C: 90 s    to agree on everything
     sendtimeout          S C  300 s            for a peer that does not read
@@ -527,8 +530,8 @@ a number, or is below what makes sense, is an error: it does not become another 
     maxclients           S    0: no limit      clients at a time
     maxclientsperip      S    0: no limit      connections from one address
     maxhalfopen          S    1024             unfinished negotiations at a time
-    highwater            S    64 MiB           queued for one client
-    whenfull             S    "wait"           what happens at highwater
+    highwater            S C  64 MiB           queued for one peer; a client's with async
+    whenfull             S C  "wait"           what happens at highwater; "fail" with async
     coalesce             S    yes              gather small replies
     welcome              S    none             a text for people with telnet
     raiseerror           S C  no               failures die
@@ -549,9 +552,9 @@ C<server> or C<client>; only the first letter counts. Required.
 =item port
 
 The port to listen on or to connect to: a number, the name of a service, or both as in C<"http(80)">, where
-the number is for systems that do not know the name. Required, unless C<path> or, on a server, C<handle>, C<inherit> or
-C<listen> takes its place. A server that is given C<"00"> lets the system
-choose (L</port, localip> tells which).
+the number is for systems that do not know the name. Required, unless C<path> or, on a server, C<handle>,
+C<inherit> or C<listen> takes its place. A server that is given C<"00"> lets the system choose (L</port,
+localip> tells which).
 
 =item password
 
@@ -561,9 +564,9 @@ guesses need a connection each; without TLS only its first eight characters are 
 
 =item path
 
-The path of a Unix-domain socket, in place of C<port> and C<host>; beside them it means nothing. The address of
-its peers is C<unix>, and their port 0. A server replaces a socket that nobody listens at any more, but no other
-file, and removes its own when it is dropped or finishes, unless another one is at its place by then.
+The path of a Unix-domain socket, in place of C<port> and C<host>; beside them it means nothing. The address
+of its peers is C<unix>, and their port 0. A server replaces a socket that nobody listens at any more, but no
+other file, and removes its own when it is dropped or finishes, unless another one is at its place by then.
 
 =item donotcompress, donotencrypt
 
@@ -575,10 +578,10 @@ Which messages to compress, if a compressor was agreed on: C<auto> (the default)
 
 C<auto> compresses a message if it arrives earlier for it. A connection measures how fast its link carries
 bytes, how far messages of that kind shrink, and what that costs on this machine. For every message it takes
-what costs least time, from none at all to the best of zlib. On one machine nothing is compressed, behind a slow link
-nearly everything. C<always> compresses whatever shrinks, as older releases do: for links that are paid for
-by the byte. It contradicts C<donotcompress>, which agrees on no compressor. C<never> sends messages as
-they are, and reads compressed ones.
+what costs least time, from none at all to the best of zlib. On one machine nothing is compressed, behind a
+slow link nearly everything. C<always> compresses whatever shrinks, as older releases do: for links that are
+paid for by the byte. It contradicts C<donotcompress>, which agrees on no compressor. C<never> sends messages
+as they are, and reads compressed ones.
 
 =item donotcompresswith, donotencryptwith
 
@@ -594,30 +597,31 @@ refused unless this is C<all>. C<all> leaves out the classes that only this modu
 into the program, such as C<IO::Socket>. A message with any other object is refused before anything is
 made of it: none of the class's code runs, C<DESTROY> included. The module of a class is loaded only if
 the class is named here; a message with an object that a class which is not here should make
-(C<STORABLE_thaw>) is refused, too. The message keeps its place: L</receive>, or L</data> in the C<data> callback, which is called as for every message, returns
-C<undef> with a text in C<$@> that names the class, and the connection goes on.
+(C<STORABLE_thaw>) is refused, too. The message keeps its place: L</receive>, or L</data> in the C<data>
+callback, which is called as for every message, returns C<undef> with a text in C<$@> that names the class,
+and the connection goes on.
 
 =item requireencryption
 
 1: the connection is given up unless TLS or a cipher was agreed, and every message that arrives must be
-encrypted. C<TLS>, the name of a cipher, or a reference to an array of names: it must be one of these; peers that do
-not speak TLS are refused where it is the only one. Anything else that is true is an error, names that are not listed
-in L</COMPRESSION AND ENCRYPTION> included.
+encrypted. C<TLS>, the name of a cipher, or a reference to an array of names: it must be one of these; peers
+that do not speak TLS are refused where it is the only one. Anything else that is true is an error, names that
+are not listed in L</COMPRESSION AND ENCRYPTION> included.
 
 =item tls
 
-C<upgrade>, the default: TLS begins where both ends say in their first packets that they speak it. C<direct>: it begins
-with the first byte, and nothing else is spoken, so that stunnel, HAProxy and the like may end it for a server, or
-begin it for a client. Both ends must be told: a C<direct> client finds no TLS at another server, and another client
-waits in vain for the welcome of a C<direct> server. Where such a program stands in between, a client tells its
-password only to a server that C<tlsca> or C<tlsfingerprint> proves; what is behind the program is clear text, and
-server and client see only each other's options there.
+C<upgrade>, the default: TLS begins where both ends say in their first packets that they speak it. C<direct>:
+it begins with the first byte, and nothing else is spoken, so that stunnel, HAProxy and the like may end it
+for a server, or begin it for a client. Both ends must be told: a C<direct> client finds no TLS at another
+server, and another client waits in vain for the welcome of a C<direct> server. Where such a program stands in
+between, a client tells its password only to a server that C<tlsca> or C<tlsfingerprint> proves; what is
+behind the program is clear text, and server and client see only each other's options there.
 
 =item tlscert, tlskey
 
-Files with a certificate (a chain, the own one first) and its key, in PEM. C<tlskey> alone: the key is made if the
-file does not exist, readable by its owner only, and a certificate is made from it. Without either, a server
-makes a new key in C<new>, and a client has none.
+Files with a certificate (a chain, the own one first) and its key, in PEM. C<tlskey> alone: the key is made if
+the file does not exist, readable by its owner only, and a certificate is made from it. Without either, a
+server makes a new key in C<new>, and a client has none.
 
 =item tlsca
 
@@ -626,34 +630,36 @@ client, be for the host (see C<tlsname>). On a server: clients must have such a 
 
 =item tlsfingerprint
 
-The fingerprint of the peer's key, or a reference to an array of them: C<SHA256:> and 64 hexadecimal digits of the
-SHA-256 of its SubjectPublicKeyInfo, as L</fingerprint> gives it. Another key is refused. Needs a peer with
-C<tlskey> or C<tlscert>, since a key that is made in C<new> is another one each time.
+The fingerprint of the peer's key, or a reference to an array of them: C<SHA256:> and 64 hexadecimal digits of
+the SHA-256 of its SubjectPublicKeyInfo, as L</fingerprint> gives it. Another key is refused. Needs a peer
+with C<tlskey> or C<tlscert>, since a key that is made in C<new> is another one each time.
 
 =item tlsgroups
 
-The key exchanges to use, as OpenSSL lists them: C<'X25519:P-256'>. The default is the library's; from OpenSSL 3.5
-on it begins with X25519MLKEM768, which withstands quantum computers and takes 2300 bytes more for each connection.
+The key exchanges to use, as OpenSSL lists them: C<'X25519:P-256'>. The default is the library's; from OpenSSL
+3.5 on it begins with X25519MLKEM768, which withstands quantum computers and takes 2300 bytes more for each
+connection.
 
 =item maxmessage
 
 The largest message to accept, in bytes: on the wire, and again after decompression, so that a few
-kilobytes cannot become gigabytes. A connection that exceeds it is closed, and C<send> fails for a message that
-exceeds it. The default is 1 GiB; a program that knows its messages should set less. Memory is taken for what
-has arrived, never for what a peer says will.
+kilobytes cannot become gigabytes. A connection that exceeds it is closed, and C<send> fails for a message
+that exceeds it. The default is 1 GiB; a program that knows its messages should set less. Memory is taken for
+what has arrived, never for what a peer says will.
 
 =item maxbuffered
 
 How many bytes all connections of the object together may hold of messages that are not complete, are being
-decompressed, or were not fetched. The default is 1 GiB, or C<maxmessage> if that is more. When there are more,
-the connection that holds most is closed: C<Too many bytes are buffered>. One that holds less than 64 KiB never
-is. Not counted are messages that were fetched, and what waits to be sent (see C<highwater>). A message that
-takes long to decrypt or decompress is worked on by and by, so that a server looks after others meanwhile.
+decompressed, or were not fetched. The default is 1 GiB, or C<maxmessage> if that is more. When there are
+more, the connection that holds most is closed: C<Too many bytes are buffered>. One that holds less than 64
+KiB never is. Not counted are messages that were fetched, and what waits to be sent (see C<highwater>). A
+message that takes long to decrypt or decompress is worked on by and by, so that a server looks after others
+meanwhile.
 
 =item raiseerror
 
-True: methods that would return C<undef> (or 0, for L</setcallback>) with a text in C<$@> die with this text and
-the line that called them, C<new> included; but not L</data>, L</clients>, L</clientlist>, L</client> and
+True: methods that would return C<undef> (or 0, for L</setcallback>) with a text in C<$@> die with this text
+and the line that called them, C<new> included; but not L</data>, L</clients>, L</clientlist>, L</client> and
 L</pending>, when there is nothing. Hybrid objects are like their server.
 
 =item maxdepth
@@ -665,34 +671,35 @@ is 10000. A deeper one is refused like one that is damaged.
 
 How many bytes may be queued for a client that does not read before L</send> waits for it, or does what
 C<whenfull> says. The default is 64 MiB, so that a slow reader gets its time and a dead one cannot fill the
-memory; 0 is no limit. While more than half of it is queued, the server reads nothing from that client: who asks
-and does not take the answers stops only itself. For servers, and for clients with C<async>: the C<send> of other
-clients always waits until everything is on its way.
+memory; 0 is no limit. While more than half of it is queued, the server reads nothing from that client: who
+asks and does not take the answers stops only itself. For servers, and for clients with C<async>: the C<send>
+of other clients always waits until everything is on its way.
 
 =item whenfull
 
-What L</send> does for a client for which more than C<highwater> is queued. With C<'wait'>, the default, it waits
-until half of that has left. With C<'fail'> it fails at once, with a text in C<$@>, and nothing is sent. C<'close'>
-is the same, and the client is disconnected. A client with C<async> never waits: C<'fail'> is its default. While
-C<send> waits, the server does nothing else: a server that sends without being asked, to all its clients for example,
-should say C<'fail'> or C<'close'>.
+What L</send> does for a client for which more than C<highwater> is queued. With C<'wait'>, the default, it
+waits until half of that has left. With C<'fail'> it fails at once, with a text in C<$@>, and nothing is sent.
+C<'close'> is the same, and the client is disconnected. A client with C<async> never waits: C<'fail'> is its
+default. While C<send> waits, the server does nothing else: a server that sends without being asked, to all
+its clients for example, should say C<'fail'> or C<'close'>.
 
 =item sendtimeout
 
-Seconds that a client's C<send> waits for a server that reads nothing at all, and that a server's C<send> waits
-in all, even if the client reads a little, before it gives the connection up. A server also gives up a client
-whose queue has not become shorter for so long, and a client with C<async> its server. The default is 300, the
-longest wait of old releases; 0 waits for ever.
+Seconds that a client's C<send> waits for a server that reads nothing at all, and that a server's C<send>
+waits in all, even if the client reads a little, before it gives the connection up. A server also gives up a
+client whose queue has not become shorter for so long, and a client with C<async> its server. The default is
+300, the longest wait of old releases; 0 waits for ever.
 
 =item keepalive
 
-Seconds of silence after which the system asks whether the other machine still is there. Without an answer, the
-connection ends when as much time has passed again. The other program need not do anything, and may be busy for any
-time. The default, 0, is never: whether a silent peer is alive is not asked.
+Seconds of silence after which the system asks whether the other machine still is there. Without an answer,
+the connection ends when as much time has passed again. The other program need not do anything, and may be
+busy for any time. The default, 0, is never: whether a silent peer is alive is not asked.
 
 =item negotiationtimeout
 
-Seconds that the whole negotiation may take, even if the peer sends slowly. 45 on a server and 90 on a client by default, as with old releases; 0 is no limit.
+Seconds that the whole negotiation may take, even if the peer sends slowly. 45 on a server and 90 on a client
+by default, as with old releases; 0 is no limit.
 
 =back
 
@@ -715,22 +722,22 @@ The name in the server's certificate, if it is not C<host>.
 
 =item tlsknownhosts
 
-A file in which the keys of servers are noted when they are met for the first time, as C<host:port SHA256:...>, and
-compared afterwards: a server with another key is refused. Made if it does not exist.
+A file in which the keys of servers are noted when they are met for the first time, as C<host:port
+SHA256:...>, and compared afterwards: a server with another key is refused. Made if it does not exist.
 
-A client that is given C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts> speaks nothing but TLS. Of several of them the
-first of this order counts.
+A client that is given C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts> speaks nothing but TLS. Of several of
+them the first of this order counts.
 
 =item handle
 
-A connected socket, of TCP or of the Unix family, to negotiate on in place of C<host> and C<port>: how to connect
-through a proxy, to a name that the loop's resolver looks up, or to the first of many addresses that answers. It is
-duplicated, and may be closed. "handle is not a connected socket" otherwise.
+A connected socket, of TCP or of the Unix family, to negotiate on in place of C<host> and C<port>: how to
+connect through a proxy, to a name that the loop's resolver looks up, or to the first of many addresses that
+answers. It is duplicated, and may be closed. "handle is not a connected socket" otherwise.
 
 =item async
 
-True: the client has callbacks, as servers do, and a loop; neither C<new> nor any other method waits for the server.
-See L</Clients with callbacks>.
+True: the client has callbacks, as servers do, and a loop; neither C<new> nor any other method waits for the
+server. See L</Clients with callbacks>.
 
 =item loop
 
@@ -738,12 +745,12 @@ With C<async>: a server, or another client with C<async>, in whose loop this one
 
 =item reconnect
 
-With C<async>: 1, or a reference to an array of two numbers of seconds. The client connects again after an attempt
-has failed, and when the connection is lost; after 0.5 seconds at first, then twice as long each time, at most 30:
-or from the first number to the second. Each time is drawn between a half and one and a half of that, so that a
-thousand clients that have lost their server do not come back in the same moment. After a connection has lasted for the
-longest time it begins anew. A refusal ends it: a wrong password, or less protection than an option demands; and so
-does L</close>.
+With C<async>: 1, or a reference to an array of two numbers of seconds. The client connects again after an
+attempt has failed, and when the connection is lost; after 0.5 seconds at first, then twice as long each time,
+at most 30: or from the first number to the second. Each time is drawn between a half and one and a half of
+that, so that a thousand clients that have lost their server do not come back in the same moment. After a
+connection has lasted for the longest time it begins anew. A refusal ends it: a wrong password, or less
+protection than an option demands; and so does L</close>.
 
 =item requirepassword
 
@@ -770,15 +777,16 @@ option C<host> means nothing to a server, as before.)
 
 =item handle
 
-In place of C<port>: a socket that listens already, as a handle or as the number of a descriptor. It is duplicated,
-and made non-blocking, as another process may accept from it, too: see L</ONE PORT, MANY PROCESSES>.
+In place of C<port>: a socket that listens already, as a handle or as the number of a descriptor. It is
+duplicated, and made non-blocking, as another process may accept from it, too: see L</ONE PORT, MANY
+PROCESSES>.
 
 =item inherit
 
 True: in place of C<port>, the first socket that the program which started this one hands to it, by systemd's
-protocol (C<LISTEN_FDS>) or that of Server::Starter (C<SERVER_STARTER_PORT>). A text other than 1 is the name of
-the one to take: from C<LISTEN_FDNAMES>, or what is on the left of C<=>. Each of them serves one server. If nothing
-was inherited, C<port> or C<path> is used, so that one program serves for both.
+protocol (C<LISTEN_FDS>) or that of Server::Starter (C<SERVER_STARTER_PORT>). A text other than 1 is the name
+of the one to take: from C<LISTEN_FDNAMES>, or what is on the left of C<=>. Each of them serves one server. If
+nothing was inherited, C<port> or C<path> is used, so that one program serves for both.
 
 =item listen
 
@@ -786,35 +794,36 @@ was inherited, C<port> or C<path> is used, so that one program serves for both.
 
 =item pathmode
 
-The permissions of the file at C<path>, as a number or as a text of octal digits such as C<'0600'>. The default is
-what the umask leaves.
+The permissions of the file at C<path>, as a number or as a text of octal digits such as C<'0600'>. The
+default is what the umask leaves.
 
 =item proxyfrom
 
-An address or a reference to an array of addresses, written as for L</addclientip>: proxies whose connections begin
-with a header of the PROXY protocol, version 1 or 2, which HAProxy sends with C<send-proxy> or C<send-proxy-v2>. The
-client that the header names is whom L</remoteip, remoteport>, L</addclientip> and C<maxclientsperip> mean; the proxy
-is L</proxyip>. Nothing is sent before the header has come, which is part of C<negotiationtimeout>; what is no such
-header ends the connection, with the kind C<proxy> for the C<error> callback. A header without an address, as tests of health
-send it, means the ends of the connection itself: if there is a list of addresses, the proxy's belongs into it. All
-other addresses connect without a header, as ever.
+An address or a reference to an array of addresses, written as for L</addclientip>: proxies whose connections
+begin with a header of the PROXY protocol, version 1 or 2, which HAProxy sends with C<send-proxy> or
+C<send-proxy-v2>. The client that the header names is whom L</remoteip, remoteport>, L</addclientip> and
+C<maxclientsperip> mean; the proxy is L</proxyip>. Nothing is sent before the header has come, which is part
+of C<negotiationtimeout>; what is no such header ends the connection, with the kind C<proxy> for the C<error>
+callback. A header without an address, as tests of health send it, means the ends of the connection itself: if
+there is a list of addresses, the proxy's belongs into it. All other addresses connect without a header, as
+ever.
 
 =item reuseport
 
-True: several servers may listen at one port if all of them say so (C<SO_REUSEPORT>), and the system spreads the
-connections. It spreads them evenly, and to those who do not answer too: what such a server has not accepted is
-lost with it. A shared C<handle> has no such fault.
+True: several servers may listen at one port if all of them say so (C<SO_REUSEPORT>), and the system spreads
+the connections. It spreads them evenly, and to those who do not answer too: what such a server has not
+accepted is lost with it. A shared C<handle> has no such fault.
 
 =item maxclients
 
 The largest number of clients at a time: connections that have finished the negotiation. Further connections
-are closed at once, and those whose negotiation ends too late when it does. The default, 0, is no limit but the
-system's: at that one, the server waits for descriptors without using processor time.
+are closed at once, and those whose negotiation ends too late when it does. The default, 0, is no limit but
+the system's: at that one, the server waits for descriptors without using processor time.
 
 =item maxclientsperip
 
-The largest number of connections from one IP address, those that negotiate included; further ones are closed at
-once. The default, 0, is no limit. Unix-domain sockets are not counted.
+The largest number of connections from one IP address, those that negotiate included; further ones are closed
+at once. The default, 0, is no limit. Unix-domain sockets are not counted.
 
 =item maxhalfopen
 
@@ -835,26 +844,26 @@ False: every reply leaves in a write of its own. See L</When messages leave>.
 
 =head1 METHODS
 
-Behind each method stands for which kinds of L<objects|/OBJECTS> it is: B<[S]> servers, B<[C]> clients, B<[A]> clients
-with C<async> (which can what clients can), B<[H]> hybrid objects. A method called on the wrong kind returns C<undef>
-with a text in C<$@>.
+Behind each method stands for which kinds of L<objects|/OBJECTS> it is: B<[S]> servers, B<[C]> clients, B<[A]>
+clients with C<async> (which can what clients can), B<[H]> hybrid objects. A method called on the wrong kind
+returns C<undef> with a text in C<$@>.
 
 =head2 addclientip
 
     $server->addclientip(@addresses);    # [S]
 
-Adds to the list of addresses that may connect. While the list is empty, every address may. An address is a text
-that must be equal to what L</remoteip, remoteport> returns, or a network such as C<10.0.0.0/8> or
-C<2001:db8::/32>. Returns true, or undef for a text with a slash that is no network ("'X' is not an address"); those
-before it have been added.
+Adds to the list of addresses that may connect. While the list is empty, every address may. An address is a
+text that must be equal to what L</remoteip, remoteport> returns, or a network such as C<10.0.0.0/8> or
+C<2001:db8::/32>. Returns true, or undef for a text with a slash that is no network ("'X' is not an address");
+those before it have been added.
 
 =head2 adopt
 
     $server->adopt($handle) or die $@;    # [S]
 
-Serves a connection that was accepted elsewhere, by Net::Server or inetd for example, as if it had been accepted
-here, with its lists and its limits. C<$handle> is a connected stream socket or the number of its descriptor; it is
-duplicated: close yours. Returns true, or undef with a text in C<$@>.
+Serves a connection that was accepted elsewhere, by Net::Server or inetd for example, as if it had been
+accepted here, with its lists and its limits. C<$handle> is a connected stream socket or the number of its
+descriptor; it is duplicated: close yours. Returns true, or undef with a text in C<$@>.
 
 =head2 attach
 
@@ -864,8 +873,8 @@ duplicated: close yours. Returns true, or undef with a text in C<$@>.
 
 Watches the server in an event loop of another module and calls L</process> when there is work: see
 L</EVENT LOOPS>. C<$loop> is a loop object of IO::Async, Mojo::IOLoop, Mojo::Reactor or EV, a Tk widget, or
-one of the names EV, AnyEvent, IO::Async, Mojo, POE, Tk, Glib and Event. Without an argument it is the first of
-Mojo, EV, IO::Async, POE, Tk, Glib, Event and AnyEvent whose module is loaded.
+one of the names EV, AnyEvent, IO::Async, Mojo, POE, Tk, Glib and Event. Without an argument it is the first
+of Mojo, EV, IO::Async, POE, Tk, Glib, Event and AnyEvent whose module is loaded.
 
 The loop does not keep the server alive: keep the object, and drop it to end everything. As long as it is
 attached, C<start> fails. Returns true, or undef: "No event loop is loaded", "Unknown event loop X", "X cannot
@@ -877,11 +886,12 @@ be loaded: ...", "Already attached".
         or die "cannot send: $@";
 
 Sends a message to every client, or to those that the options name: C<to>, a client or a reference to an array
-of clients; C<room>, those in a room (L</joinroom, leaveroom>), in place of C<to>; C<except>, the same, to leave out. It is frozen once, and compressed once for each way of
-compressing that is in use among them, so that to many clients it costs a fraction of a loop of L</send>; only
-encryption is done for each. It never waits: clients that are closing, and those for whom more than C<highwater>
-is queued, are left out (C<whenfull> may close the latter). Names that are not clients of this server do not count, options of other names are
-ignored.
+of clients; C<room>, those in a room (L</joinroom, leaveroom>), in place of C<to>; C<except>, the same, to
+leave out. It is frozen once, and compressed once for each way of compressing that is in use among them, so
+that to many clients it costs a fraction of a loop of L</send>; only encryption is done for each. It never
+waits: clients that are closing, and those for whom more than C<highwater> is queued, are left out
+(C<whenfull> may close the latter). Names that are not clients of this server do not count, options of other
+names are ignored.
 
 Returns the number of clients that took it, C<"0E0"> (zero, but true) if there was none, and C<undef> with a
 text in C<$@> if the data cannot be sent at all.
@@ -940,8 +950,8 @@ context a second value follows, which is true for every message.
 
     $server->deleteclientip(@addresses);    # [S]
 
-Takes addresses off the list of L</addclientip>; networks by any text that means the same. Returns true, or undef
-as it does.
+Takes addresses off the list of L</addclientip>; networks by any text that means the same. Returns true, or
+undef as it does.
 
 =head2 detach
 
@@ -973,8 +983,8 @@ C<TLS>, or the name of the cipher in use, or C<undef>.
 
     my $fingerprint = $object->fingerprint;    # [S][C][H]
 
-The fingerprint of the key that this end shows over TLS, for C<tlsfingerprint> at the other end. C<undef> if it has
-none.
+The fingerprint of the key that this end shows over TLS, for C<tlsfingerprint> at the other end. C<undef> if
+it has none.
 
 =head2 finish
 
@@ -982,21 +992,21 @@ none.
     $server->finish($seconds);
 
 Ends the server in good order. It stops listening at once, and closes its clients one after the other, evenly
-spread over C<$seconds> (30 if not given), so that they do not all come back to another server in the same moment.
-Each is served until then, and closed when what it was sent is delivered, and not while something of it waits to
-be handled; who never stops sending is cut off one second after the time. C<disconnect> is not called for them.
-When none is left, the callback C<finished> is called, L</start> returns, and L</running> is 0. Good for
-C<$SIG{TERM}>. Returns true.
+spread over C<$seconds> (30 if not given), so that they do not all come back to another server in the same
+moment. Each is served until then, and closed when what it was sent is delivered, and not while something of
+it waits to be handled; who never stops sending is cut off one second after the time. C<disconnect> is not
+called for them. When none is left, the callback C<finished> is called, L</start> returns, and L</running> is
+0. Good for C<$SIG{TERM}>. Returns true.
 
 =head2 joinroom, leaveroom
 
     $client->joinroom(@names) or die $@;    # [H]
     $client->leaveroom(@names);
 
-Enters the client into rooms of its server, or takes it out of them. A room is a name for a set of clients, which
-C<broadcast> with C<room> sends to; it is there while somebody is in it. Clients leave all of them when they are
-forgotten. Nothing of it is on the wire, and clients do not hear of it: who may join what is for the program to
-decide. Return true; C<joinroom> undef for a client that is not connected.
+Enters the client into rooms of its server, or takes it out of them. A room is a name for a set of clients,
+which C<broadcast> with C<room> sends to; it is there while somebody is in it. Clients leave all of them when
+they are forgotten. Nothing of it is on the wire, and clients do not hear of it: who may join what is for the
+program to decide. Return true; C<joinroom> undef for a client that is not connected.
 
 =head2 mode
 
@@ -1032,8 +1042,8 @@ and the same as long as the object lives, in forked children too. Never read, wr
     my $handle = $server->pollhandle;    # [S][A]
 
 The same as an L<IO::Handle>, on a descriptor of its own, and always the same handle. Prefer it to C<pollfd>
-where the loop takes handles: many loops spin when a descriptor is closed while they watch it, and closing this
-one, or dropping the server, leaves the other side alone.
+where the loop takes handles: many loops spin when a descriptor is closed while they watch it, and closing
+this one, or dropping the server, leaves the other side alone.
 
 =head2 polltimeout
 
@@ -1047,9 +1057,9 @@ undef never. It is needed only where C<pollfd> returns undef.
     $server->process or die $@;    # [S][A]
     $server->process($seconds) or die $@;
 
-Does what there is to do now, callbacks included. Where there is nothing, it waits up to C<$seconds>, which is 0
-if not given. Returns true, or undef after an error. Exceptions of callbacks go through, and nothing is lost by
-them.
+Does what there is to do now, callbacks included. Where there is nothing, it waits up to C<$seconds>, which is
+0 if not given. Returns true, or undef after an error. Exceptions of callbacks go through, and nothing is lost
+by them.
 
 =head2 port, localip
 
@@ -1062,8 +1072,8 @@ Where the server listens: the port, which the system has chosen if C<port> was C
 
     my $text = $client->proxyip;    # [C][H]
 
-The address of the proxy (C<proxyfrom>) that the client came by, C<undef> if it is connected itself. Valid after
-C<close> too.
+The address of the proxy (C<proxyfrom>) that the client came by, C<undef> if it is connected itself. Valid
+after C<close> too.
 
 =head2 queued
 
@@ -1078,9 +1088,9 @@ How many bytes were given to L</send> that the system has not taken yet.
     my $message = $client->receive(-1);         # without waiting
 
 Waits for the next message and returns it, or C<undef> with a text in C<$@> when nothing at all arrived for
-C<$seconds> (300 by default, and for 0), when the connection ended, or when C<allowclasses> refuses the message. Hybrid
-objects may be asked too: a callback can hold a whole conversation. With a negative number, a deadline that
-has passed for example, it takes what is here already, and does not wait.
+C<$seconds> (300 by default, and for 0), when the connection ended, or when C<allowclasses> refuses the
+message. Hybrid objects may be asked too: a callback can hold a whole conversation. With a negative number, a
+deadline that has passed for example, it takes what is here already, and does not wait.
 
 =head2 remoteip, remoteport
 
@@ -1096,22 +1106,24 @@ The peer's address and port. Valid after C<close> too.
     my $promise = $client->request_p($data);    # a Mojo::Promise
     my $future  = $client->request_f($data);    # a Future
 
-Sends C<$data>, as L</send> does. The next message that no earlier request has claimed is its reply: the code is called
-with it, in place of the C<data> callback. If the connection is lost, cannot be made, or is closed, the code is called
-with C<undef> and a text. If the message cannot be sent, C<request> returns C<undef>, with the text in C<$@>, and the
-code is not called.
+Sends C<$data>, as L</send> does. The next message that no earlier request has claimed is its reply: the code
+is called with it, in place of the C<data> callback. If the connection is lost, cannot be made, or is closed,
+the code is called with C<undef> and a text. If the message cannot be sent, C<request> returns C<undef>, with
+the text in C<$@>, and the code is not called.
 
-Replies belong to requests by their order alone, and nothing of this shows on the wire. It is right for servers that
-answer every message once, in order, and send nothing else; otherwise use C<data>, and numbers of your own in
-what you send. Messages that have come before and were not fetched by L</data> would be taken for replies.
+Replies belong to requests by their order alone, and nothing of this shows on the wire. It is right for
+servers that answer every message once, in order, and send nothing else; otherwise use C<data>, and numbers of
+your own in what you send. Messages that have come before and were not fetched by L</data> would be taken for
+replies.
 
-After C<timeout> seconds without a reply the connection is closed, with the text "No reply in time", since a late
-reply would be taken for that of the next request; all that wait for a reply fail with it. With C<reconnect>, requests
-whose message has not left wait for the next connection.
+After C<timeout> seconds without a reply the connection is closed, with the text "No reply in time", since a
+late reply would be taken for that of the next request; all that wait for a reply fail with it. With
+C<reconnect>, requests whose message has not left wait for the next connection.
 
-C<request_p> returns a promise of L<Mojo::Promise>, which must be installed, and C<request_f> a L<Future>, which
-is one of the loop's own if the client is attached to a loop of IO::Async. Both take C<timeout> as well, and are for
-C<await>, too. They fail with the text. When the object is dropped, nobody is called, and promises stay as they are.
+C<request_p> returns a promise of L<Mojo::Promise>, which must be installed, and C<request_f> a L<Future>,
+which is one of the loop's own if the client is attached to a loop of IO::Async. Both take C<timeout> as well,
+and are for C<await>, too. They fail with the text. When the object is dropped, nobody is called, and promises
+stay as they are.
 
 =head2 room
 
@@ -1145,15 +1157,16 @@ C<eval { $client-E<gt>send($data) } or ...>, which covers both.
 
 What may come in (L</maxdepth>) may go out again, whatever C<$Storable::recursion_limit> says; structures more
 than a thousand levels deeper die as with Storable. Scalars with magic, and what C<substr>, C<pos> and their
-like refer to, are sent as the value that reading them gives. A tied variable is sent as Storable sends it: the
-object behind it.
+like refer to, are sent as the value that reading them gives. A tied variable is sent as Storable sends it:
+the object behind it.
 
 Numbers arrive as they were sent if the peer is 1.10 or later, too: equal to the last bit, printed alike, and
-still numbers; and so do the booleans of perl 5.36. Older peers get what C<Storable::nfreeze> makes: text of 15
-digits for what is not whole and for what is beyond 32 bits, and 1 and C<""> for booleans before Storable 3.27. So
-does every peer with a structure that holds objects with C<STORABLE_freeze>, tied variables, restricted hashes,
-regular expressions or code; and numbers that were used as strings count as strings where perl cannot tell
-them apart (before 5.36). A number of more than 53 bits arrives as text where Perl's integers have 32.
+still numbers; and so do the booleans of perl 5.36. Older peers get what C<Storable::nfreeze> makes: text of
+15 digits for what is not whole and for what is beyond 32 bits, and 1 and C<""> for booleans before Storable
+3.27. So does every peer with a structure that holds objects with C<STORABLE_freeze>, tied variables,
+restricted hashes, regular expressions or code; and numbers that were used as strings count as strings where
+perl cannot tell them apart (before 5.36). A number of more than 53 bits arrives as text where Perl's integers
+have 32.
 
 =head2 serial
 
@@ -1185,14 +1198,16 @@ options; do not read or write it. It has a descriptor of its own.
 
 Runs the server until L</stop> is called, then returns true. C<idle>, if given, is called with the server
 after every loop, which is at least a hundred times a second. Without it, a server with nothing to do
-sleeps, five seconds at a time. A signal's handler runs at once; in rare cases up to five seconds late. The server's socket stays open: C<start> may be called again.
+sleeps, five seconds at a time. A signal's handler runs at once; in rare cases up to five seconds late. The
+server's socket stays open: C<start> may be called again.
 
 =head2 stats
 
     my $hash = $object->stats;    # [S][C]
 
-What has been counted so far, as a reference to a new hash of numbers. Counting costs nothing worth mentioning;
-asking a server looks at all its clients. C<examples/metrics.pl> shows it to Prometheus. Of servers and clients:
+What has been counted so far, as a reference to a new hash of numbers. Counting costs nothing worth
+mentioning; asking a server looks at all its clients. C<examples/metrics.pl> shows it to Prometheus. Of
+servers and clients:
 
     messages_in, messages_out    messages
     payload_in, payload_out      their bytes, as they are without compression
@@ -1225,14 +1240,14 @@ handled stay: the next C<start> or C<do_one_loop> goes on with them. Returns tru
 
     my $trust = $client->trust;    # [C][H]
 
-Why this end believes, over TLS, that the other one is who it should be: C<password> (it knows the password, and
-nobody is in between), C<fingerprint>, C<ca>, C<knownhost>, C<firstuse> (noted now by C<tlsknownhosts>), or C<undef>:
-nothing was asked of it.
+Why this end believes, over TLS, that the other one is who it should be: C<password> (it knows the password,
+and nobody is in between), C<fingerprint>, C<ca>, C<knownhost>, C<firstuse> (noted now by C<tlsknownhosts>),
+or C<undef>: nothing was asked of it.
 
 =head1 CALLBACKS
 
-Each but C<error> and C<finished> is called with the hybrid object of the client that it is about. Those of clients
-are listed in L</Clients with callbacks>.
+Each but C<error> and C<finished> is called with the hybrid object of the client that it is about. Those of
+clients are listed in L</Clients with callbacks>.
 
 =over
 
@@ -1254,10 +1269,10 @@ argument says why: a text, which is empty if the client closed.
 
 A client left because of an error, or never came. It is called with the server, a text, the kind of the error,
 and the address of the peer; behind these comes the hybrid object if C<connect> was called for it, and then
-C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a wrong
-one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a limit), C<proxy>
-(a proxy's header is malformed) and C<timeout>. Who connects and sends nothing, as scanners of ports and tests of
-health do, is not told of.
+C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a
+wrong one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a
+limit), C<proxy> (a proxy's header is malformed) and C<timeout>. Who connects and sends nothing, as scanners
+of ports and tests of health do, is not told of.
 
 =item drain
 
@@ -1295,11 +1310,11 @@ L</close> has closed the connection; what was still on its way may be lost.
     $client->send('waits until it is connected');
     $client->attach;    # or start, or process
 
-With C<async>, C<new> fails for bad arguments only, and returns before there is a connection. The client has a loop,
-in which it connects, negotiates and sends: run it by L</start> or L</process>, or as L</EVENT LOOPS> says. With
-C<loop> it is in the loop of a server or of another such client; methods like C<start>, C<process> and C<pollfd> mean
-the whole loop then, whichever of its objects they are called on. When the object goes whose loop it is, the others are
-closed.
+With C<async>, C<new> fails for bad arguments only, and returns before there is a connection. The client has a
+loop, in which it connects, negotiates and sends: run it by L</start> or L</process>, or as L</EVENT LOOPS>
+says. With C<loop> it is in the loop of a server or of another such client; methods like C<start>, C<process>
+and C<pollfd> mean the whole loop then, whichever of its objects they are called on. When the object goes
+whose loop it is, the others are closed.
 
 A name in C<host> is looked up by C<new>, once, which takes as long as the resolver does. Where that is too
 long, have the loop look it up and connect, and give the socket to C<handle>:
@@ -1316,7 +1331,8 @@ long, have the loop look it up and connect, and give the socket to C<handle>:
 
 =item connect
 
-It has connected, and the server has let it in, with the password if there is one. Called each time with C<reconnect>.
+It has connected, and the server has let it in, with the password if there is one. Called each time with
+C<reconnect>.
 
 =item data
 
@@ -1324,37 +1340,38 @@ As for servers.
 
 =item disconnect
 
-Once for each C<connect>, when the connection ends, unless C<close> ended it: with a text, which is empty if the server
-closed.
+Once for each C<connect>, when the connection ends, unless C<close> ended it: with a text, which is empty if
+the server closed.
 
 =item error
 
-An attempt to connect failed: with the text that C<new> would have left in C<$@>, and the kind of the error, C<connect>
-or one of those of servers.
+An attempt to connect failed: with the text that C<new> would have left in C<$@>, and the kind of the error,
+C<connect> or one of those of servers.
 
 =item drain
 
-Everything that was given to C<send> is with the system, after much of it (64 KiB, or C<highwater>) was queued. For
-hybrid objects this callback of the server is called.
+Everything that was given to C<send> is with the system, after much of it (64 KiB, or C<highwater>) was
+queued. For hybrid objects this callback of the server is called.
 
 =back
 
-C<send> returns true when the message is queued. What is sent before there is a connection, or between two of them, is
-kept, in order, and leaves with the next, before what the C<connect> callback sends. What had left is not sent
-again: after a C<disconnect> some of it may be lost. When more than C<highwater> bytes are queued, C<send> fails with
-"Output queue is full"; L</queued> tells how many are. What is kept when there will be no other connection is
-dropped. To send much, send until that happens, and go on in C<drain>.
+C<send> returns true when the message is queued. What is sent before there is a connection, or between two of
+them, is kept, in order, and leaves with the next, before what the C<connect> callback sends. What had left is
+not sent again: after a C<disconnect> some of it may be lost. When more than C<highwater> bytes are queued,
+C<send> fails with "Output queue is full"; L</queued> tells how many are. What is kept when there will be no
+other connection is dropped. To send much, send until that happens, and go on in C<drain>.
 
-C<close> returns at once: the loop delivers what was sent, but drops what is kept for want of a connection. When the
-object goes, what was sent is delivered by its loop, or, if that is its own, as for other clients.
+C<close> returns at once: the loop delivers what was sent, but drops what is kept for want of a connection.
+When the object goes, what was sent is delivered by its loop, or, if that is its own, as for other clients.
 
 After a fork, a client that is not connected yet connects for itself in the child.
 
 =head2 When messages leave
 
 C<send> hands a message to the system at once, with one exception. While a callback runs for a message and
-another whole message of the same client is already waiting behind it, replies to that client are gathered. This
-is done only as long as callbacks are quick: less than a tenth of a millisecond. What was gathered leaves together
+another whole message of the same client is already waiting behind it, replies to that client are gathered.
+This is done only as long as callbacks are quick: less than a tenth of a millisecond. What was gathered leaves
+together
 
 =over
 
@@ -1387,8 +1404,8 @@ delivered by the loop.
 
 =head1 EVENT LOOPS
 
-A server, or a client with C<async>, lives in any event loop as one descriptor, without a timer: the descriptor is
-readable exactly while L</process> has something to do. In short, for all of them:
+A server, or a client with C<async>, lives in any event loop as one descriptor, without a timer: the
+descriptor is readable exactly while L</process> has something to do. In short, for all of them:
 
     $server->attach($loop) or die $@;
 
@@ -1411,9 +1428,9 @@ Or by hand, for these and for others:
     my $select = IO::Select->new($server->pollhandle);
     $server->process while $select->can_read;
 
-Callbacks must not block, as everything else in the loop waits for them. What may block: C<receive>, a server's
-C<send> to a client that does not read (unless C<whenfull> says otherwise), the names that C<new> looks up, the
-hooks of Storable, and making a pair of Crypt::RSA keys (once an hour, and only for old peers).
+Callbacks must not block, as everything else in the loop waits for them. What may block: C<receive>, a
+server's C<send> to a client that does not read (unless C<whenfull> says otherwise), the names that C<new>
+looks up, the hooks of Storable, and making a pair of Crypt::RSA keys (once an hour, and only for old peers).
 
 What an exception of a callback does is up to the loop, as with its own callbacks. No message is lost by it.
 
@@ -1423,16 +1440,17 @@ What an exception of a callback does is up to the loop, as with its own callback
     Glib                                          by hand: a warning, and Glib never calls again;
                                                   by attach: a warning, and the loop goes on
 
-A child of C<fork> has the same descriptor numbers, and its own work behind them. Attach after you have become a
-daemon where you can. A loop may need something itself in the child. EV, and so Mojo and AnyEvent when they use
-it, needs C<< EV::default_loop->loop_fork >>. POE needs C<< POE::Kernel->has_forked >>. IO::Async::Loop::Epoll
-(0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
+A child of C<fork> has the same descriptor numbers, and its own work behind them. Attach after you have become
+a daemon where you can. A loop may need something itself in the child. EV, and so Mojo and AnyEvent when they
+use it, needs C<< EV::default_loop->loop_fork >>. POE needs C<< POE::Kernel->has_forked >>.
+IO::Async::Loop::Epoll (0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
 
-What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages on one
-processor, as parts of what C<start> reaches (F<bench/loops>), with one message under way, and with 64. The tests
-are: echo, an exception in a callback and the rest of that read, C<close> from outside, C<idletimeout> without a
-timer, a dropped object, daemons; and of clients: echo with this release and with 0.19 and 0.26, a refused port,
-reconnecting, 10,000 messages with C<drain>, daemons before and after connecting.
+What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages
+on one processor, as parts of what C<start> reaches (F<bench/loops>), with one message under way, and with 64.
+The tests are: echo, an exception in a callback and the rest of that read, C<close> from outside,
+C<idletimeout> without a timer, a dropped object, daemons; and of clients: echo with this release and with
+0.19 and 0.26, a refused port, reconnecting, 10,000 messages with C<drain>, daemons before and after
+connecting.
 
     loop                         tests                                  1      64
     ---------------------------  ------------------------------------   ----   ----
@@ -1458,20 +1476,20 @@ A process uses one processor. Several can serve one port: each makes a server of
         exit;
     }
 
-L<Net::EasyTCP::Scaling> has more of it. Who started them (Server::Starter, Parallel::Prefork, systemd) starts them anew when they end; C<inherit> takes the
-socket from it. A server whose listener is shared, by C<handle>, C<inherit> or a fork, accepts one connection and
-then leaves the next one to the others for two milliseconds. So each gets about the same number. Where
-connections come faster it takes up to eight at a time.
+L<Net::EasyTCP::Scaling> has more of it. Who started them (Server::Starter, Parallel::Prefork, systemd) starts
+them anew when they end; C<inherit> takes the socket from it. A server whose listener is shared, by C<handle>,
+C<inherit> or a fork, accepts one connection and then leaves the next one to the others for two milliseconds.
+So each gets about the same number. Where connections come faster it takes up to eight at a time.
 
-The child of a fork has copies of its parent's objects, and should use or drop them, but not both processes the
-same connections.
+The child of a fork has copies of its parent's objects, and should use or drop them, but not both processes
+the same connections.
 
 =head1 COMPRESSION AND ENCRYPTION
 
 Two peers of version 1.10 or later speak TLS 1.3 by OpenSSL, unless C<donotencrypt> or
-C<< donotencryptwith => 'TLS' >> is set at either end, or the program has loaded L<threads> when the object is made
-and does not require TLS. Otherwise one of the ciphers below is used. Their names are those of the CPAN modules whose
-formats are spoken, best first; none of them is needed.
+C<< donotencryptwith => 'TLS' >> is set at either end, or the program has loaded L<threads> when the object is
+made and does not require TLS. Otherwise one of the ciphers below is used. Their names are those of the CPAN
+modules whose formats are spoken, best first; none of them is needed.
 
 =over
 
@@ -1505,9 +1523,10 @@ C<OpenSSL offers no TLS 1.3> by C<new>.
 
 =head1 SECURITY
 
-Two peers of version 1.10 or later speak TLS 1.3: nobody who only reads the traffic learns anything but when and
-how much is sent. Who is at the other end is another question, which a password or the server's key answers. The table
-says what holds against somebody in the middle, who may change, hold back and answer everything.
+Two peers of version 1.10 or later speak TLS 1.3: nobody who only reads the traffic learns anything but when
+and how much is sent. Who is at the other end is another question, which a password or the server's key
+answers. The table says what holds against somebody in the middle, who may change, hold back and answer
+everything.
 
     at the client                    at the server      against a reader  against someone in the middle
     -------------------------------  -----------------  ----------------  ---------------------------------
@@ -1524,25 +1543,28 @@ says what holds against somebody in the middle, who may change, hold back and an
     any of the last three            tlsca or           TLS               both are the right ones
                                      tlsfingerprint
 
-B<With a password, set C<< requireencryption => 'TLS' >> at both ends as soon as both are 1.10.> It is proven by SPAKE2
-(RFC 9382): each connection is worth one guess, all characters count, nothing that crosses the network can be
-tested against guesses, and a proof is good for one connection only. Whoever guesses waits: for each IPv4 address
-or IPv6 network (/64) eight guesses are free, then the answer to each comes later, by 100 milliseconds at first,
-twice as long every time, and ten seconds in the end. One is forgiven every ten seconds, and right ones are not
-counted. Others at the same address wait, too, but nobody is refused. Without C<requireencryption> old peers are
-spoken to, and whoever plays an old server, or takes the offer of TLS away, gets a hash of the first eight characters.
-Between two new peers that is found out: a server that offers TLS marks the salt of that hash, and a client that sees
-the mark without the offer gives up before it hashes. (A release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again
-helps.) A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
+B<With a password, set C<< requireencryption => 'TLS' >> at both ends as soon as both are 1.10.> It is proven
+by SPAKE2 (RFC 9382): each connection is worth one guess, all characters count, nothing that crosses the
+network can be tested against guesses, and a proof is good for one connection only. Whoever guesses waits: for
+each IPv4 address or IPv6 network (/64) eight guesses are free, then the answer to each comes later, by 100
+milliseconds at first, twice as long every time, and ten seconds in the end. One is forgiven every ten
+seconds, and right ones are not counted. Others at the same address wait, too, but nobody is refused. Without
+C<requireencryption> old peers are spoken to, and whoever plays an old server, or takes the offer of TLS away,
+gets a hash of the first eight characters. Between two new peers that is found out: a server that offers TLS
+marks the salt of that hash, and a client that sees the mark without the offer gives up before it hashes. (A
+release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again helps.)
+A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
 
-A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns that off.
+A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns
+that off.
 
-Messages are compressed one by one, before they are encrypted. Where a message holds a secret together with text that
-somebody else chose, its length tells something of the secret: use two messages, or C<donotcompress>.
+Messages are compressed one by one, before they are encrypted. Where a message holds a secret together with
+text that somebody else chose, its length tells something of the secret: use two messages, or
+C<donotcompress>.
 
-A process that forks keeps its connections until it or the child uses one: whichever does first has it from then on,
-and the other one gets C<The TLS connection belongs to another process>. Closing is no use, so that a child may serve
-a client while the parent closes its copy. A TLS connection cannot be used in another thread.
+A process that forks keeps its connections until it or the child uses one: whichever does first has it from
+then on, and the other one gets C<The TLS connection belongs to another process>. Closing is no use, so that a
+child may serve a client while the parent closes its copy. A TLS connection cannot be used in another thread.
 
 =head2 Without TLS
 
@@ -1622,18 +1644,18 @@ strings), or than what C<maxbuffered> leaves beside it, is refused: C<Structure 
 If a C<STORABLE_thaw> or C<STORABLE_attach> dies, its connection ends, and everything made of the message is
 freed; objects of it that hooks have kept are left empty. An exception of a signal handler that runs
 meanwhile is not theirs. It goes to the program, as from any other place in it; the message
-is decoded again when it is asked for the next time, or by the next turn of the loop. It counts as the hook's if
-the hook catches it and dies of something else. While a hook runs, no later message of
-its connection is handed out, by whatever loop.
+is decoded again when it is asked for the next time, or by the next turn of the loop. It counts as the hook's
+if the hook catches it and dies of something else. While a hook runs, no later message of its connection is
+handed out, by whatever loop.
 
 Under C<-T>, everything that came from the peer is tainted: messages, structures with all that is in them
-except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host>, C<path> or C<localaddr> is
-refused as perl's own C<connect> and C<bind> do: C<new> dies.
+except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host>, C<path> or
+C<localaddr> is refused as perl's own C<connect> and C<bind> do: C<new> dies.
 
 =head1 TROUBLESHOOTING
 
-Every text that may stand in C<$@> is here, with what to do about it. What is in I<italics> varies. Failures that come from
-below end in a text of the system, such as I<Connection refused>, or in one of these:
+Every text that may stand in C<$@> is here, with what to do about it. What is in I<italics> varies. Failures
+that come from below end in a text of the system, such as I<Connection refused>, or in one of these:
 
     interrupted by a signal                      a handler ran; call again
     protocol error                               the peer does not speak this protocol, or breaks it
@@ -1665,7 +1687,11 @@ The option C<mode>, C<host> or C<port> is missing, or 0.
 
 =item Invalid I<option> 'I<value>': must be I<what>
 
-A number out of range, or no number. Nothing is guessed.
+A number out of range, or no number. Nothing is guessed. What it must be is one of these:
+
+    a number of bytes from 1 on                  a number of bytes, or 0 for no limit
+    a number from 1 on                           a number, or 0 for no limit
+    seconds, or 0 for no limit                   seconds, or 0 for never
 
 =item Invalid I<option> 'I<value>': must be wait, fail or close
 
@@ -1681,14 +1707,21 @@ A number out of range, or no number. Nothing is guessed.
 
 =item Invalid I<option>: must be 'all', 'none' or a reference to an array of class names
 
-=item Invalid I<option> 'I<value>': must be 1 for any cipher, the name of one, or a reference to an array of names
+=item Invalid I<option> 'I<value>': must be 1 for any cipher, the name of one, or a reference to an array of
+names
 
-C<whenfull>, C<compress>, C<pathmode>, C<allowclasses> and C<requireencryption> take nothing else. Names of ciphers are those of
-L</COMPRESSION AND ENCRYPTION>.
+C<whenfull>, C<compress>, C<pathmode>, C<allowclasses>, C<requireencryption> and C<tls> take nothing else.
+Names of ciphers are those of L</COMPRESSION AND ENCRYPTION>.
 
 =item compress 'always' and donotcompress contradict each other
 
+=item tls must be 'upgrade' or 'direct'
+
 =item TLS is both required and forbidden
+
+=item tls and donotencrypt contradict each other
+
+=item handle and reconnect contradict each other
 
 =item I<option> and I<option> contradict each other
 
@@ -1696,13 +1729,20 @@ Leave one of the two options out.
 
 =item handle is not a listening socket
 
+=item handle is not a connected socket
+
 =item No socket was inherited
 
-C<handle> must be a socket after C<listen>; C<inherit> needs somebody who hands one over, or C<port> or C<path>.
+C<handle> must be a socket after C<listen> on a server, and after C<connect> or C<accept> on a client;
+C<inherit> needs somebody who hands one over, or C<port> or C<path>.
 
 =item Invalid I<option> 'I<value>': must be SHA256: and 64 hexadecimal digits
 
 =item I<option>: I<file>: I<reason>
+
+=item 'I<address>' is not an address
+
+C<proxyfrom>, L</addclientip> and L</deleteclientip> take addresses and networks, no names of hosts.
 
 =item tlsgroups: I<name> is not known
 
@@ -1724,13 +1764,13 @@ It does not fit into the first packet, or holds a NUL.
 
 =item Could not connect to server: I<reason>
 
-Nobody listens there, a firewall is between, the name has no address (C<cannot resolve>), or C<timeout> is too short.
-Does C<telnet I<host> I<port>> show the welcome text?
+Nobody listens there, a firewall is between, the name has no address (C<cannot resolve>), or C<timeout> is too
+short. Does C<telnet I<host> I<port>> show the welcome text?
 
 =item Could not create listening socket on port I<port>: I<reason>
 
-Another program has the port, or it is below 1024 and you are not root, or C<localaddr> is no address of this machine:
-C<cannot resolve I<address> port I<port>>.
+Another program has the port, or it is below 1024 and you are not root, or C<localaddr> is no address of this
+machine: C<cannot resolve I<address> port I<port>>.
 
 =item Error negotiating with server: I<reason>
 
@@ -1776,7 +1816,8 @@ A client finds these behind C<Error negotiating with server>; a server's C<error
 
 =item The client is too old to know about passwords
 
-Passwords are not the same at both ends. Clients before 0.07 have none, and can only be let in by a server without.
+Passwords are not the same at both ends. Clients before 0.07 have none, and can only be let in by a server
+without.
 
 =item A password is required, but the server asked for none
 
@@ -1784,9 +1825,10 @@ C<requirepassword>: the server has no password, or is not the one that you mean.
 
 =item Encryption is required, but none could be agreed on
 
-=item Encryption is required, but none could be agreed on (I<call of OpenSSL>)
+=item Encryption is required, but none could be agreed on (I<call> of I<cipher> failed: I<reason>)
 
-C<requireencryption>: the peer allows none of these ciphers, or this machine's OpenSSL none, and then its refusal is named.
+C<requireencryption>: the peer allows none of these ciphers, or this machine's OpenSSL none, and then its
+refusal is named: OpenSSL's own reason, or C<no reason given>.
 
 =item The server offers no TLS
 
@@ -1802,7 +1844,8 @@ Somebody changes what the ends say, or the server was replaced by an older one. 
 
 =item The server's TLS ends before the server, and nothing proves whose it is: the password is kept
 
-Something between the ends speaks TLS for the server. Say whose key is right, by C<tlsca> or C<tlsfingerprint>.
+Something between the ends speaks TLS for the server. Say whose key is right, by C<tlsca> or
+C<tlsfingerprint>.
 
 =item The server does not know the password
 
@@ -1820,8 +1863,8 @@ Over TLS. All characters of a password count there.
 
 =item I<file> cannot be written
 
-C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts>: it is another server, or it has a new key. If that is right, correct the
-option, or take the line of this server out of the file.
+C<tlsfingerprint>, C<tlsca> or C<tlsknownhosts>: it is another server, or it has a new key. If that is right,
+correct the option, or take the line of this server out of the file.
 
 =item The TLS handshake does not end
 
@@ -1859,7 +1902,8 @@ An old server gave up.
 
 =item The server's salt for the password is unusable
 
-The peer is another kind of program, or has an error of its own. Look at the bytes with C<examples/wire-watch.pl>.
+The peer is another kind of program, or has an error of its own. Look at the bytes with
+C<examples/wire-watch.pl>.
 
 =item Could not take the server's offer: I<reason>
 
@@ -1876,6 +1920,10 @@ The peer is another kind of program, or has an error of its own. Look at the byt
 =item Could not merge the password into the keys: I<reason>
 
 Memory is short, or OpenSSL refuses something: is FIPS mode on?
+
+=item negotiation took too long
+
+C<negotiationtimeout> of the server.
 
 =item The client closed the connection during the negotiation
 
@@ -1901,8 +1949,8 @@ Encode strings of text first, with C<Encode::encode> for example.
 
 =item Error sending data: I<reason>
 
-Often C<size limit exceeded>, C<too much output is queued> or C<timed out>: see the options C<maxmessage>, C<highwater> and
-C<sendtimeout>.
+Often C<size limit exceeded>, C<too much output is queued> or C<timed out>: see the options C<maxmessage>,
+C<highwater> and C<sendtimeout>.
 
 =item Error writing to socket while sending data: I<reason>
 
@@ -1915,6 +1963,10 @@ More than C<highwater> is queued, and C<whenfull> says not to wait.
 =item Error sending data: room and to contradict each other
 
 Name one of them.
+
+=item the parent process was still sending when this one was forked
+
+After a C<fork>, the parent goes on sending what it had queued: the child can only read from this connection.
 
 =item Timed out waiting for the peer to read
 
@@ -1972,7 +2024,9 @@ The connection broke, or one of the following ended it.
 
 =item Received data refused: class I<class> is not allowed
 
-C<allowclasses>. The connection goes on.
+=item Received data refused: code is not allowed
+
+C<allowclasses>. The connection goes on. C<class Regexp is not allowed> means a regular expression.
 
 =item Error decoding received data: I<reason>
 
@@ -2015,8 +2069,12 @@ C<maxmessage>, here or for what was decompressed. The connection ends.
 
 =item A packet could not be decoded: I<reason>
 
-Damage, or passwords that differ behind their eighth character: they are compared by eight, but are part of the keys as a
-whole.
+Damage, or passwords that differ behind their eighth character: they are compared by eight, but are part of
+the keys as a whole.
+
+=item idle for too long
+
+C<idletimeout>: for the C<error> callback of a server.
 
 =item The connection was cut off
 
@@ -2058,7 +2116,9 @@ An exception. The object is a copy, or was not made by C<new>.
 
 =item Callback I<name> I<code> does not exist
 
-C<setcallback> wants references to code.
+=item request() needs a code reference
+
+L</setcallback> and L</request> want references to code.
 
 =item start() cannot be used while attached
 
@@ -2090,7 +2150,18 @@ The argument of L</finish>.
 
 =item Cannot adopt the connection: I<reason>
 
-See L</adopt>.
+See L</adopt>. The reason is one of these, or what is wrong with the socket (C<handle is not a connected
+socket>):
+
+    there are maxclients clients
+    there are maxclientsperip clients from its address
+    its address may not connect
+    too many clients are negotiating
+    the server finishes
+
+=item Client not connected
+
+L</joinroom, leaveroom>: the client has gone.
 
 =item The loop of this client is gone
 
@@ -2108,13 +2179,13 @@ No descriptor or no memory was left when the thread was made.
 
 =back
 
-And as warnings, in the category C<Net::EasyTCP>, each once: C<Unknown> option or callback I<name>C<: is> 'I<other>'
-C<meant?>, and I<option> C<names the unknown module> 'I<name>'.
+And as warnings, in the category C<Net::EasyTCP>, each once: C<Unknown> option or callback I<name>C<: is>
+'I<other>' C<meant?>, and I<option> C<names the unknown module> 'I<name>'.
 
 =head1 DIFFERENCES FROM 0.26
 
-L<Net::EasyTCP::Upgrading> lists them: what must be changed (next to nothing), what you may notice, and what gets
-better.
+L<Net::EasyTCP::Upgrading> lists them: what must be changed (next to nothing), what you may notice, and what
+gets better.
 
 =head1 TALKING TO OLD PEERS
 

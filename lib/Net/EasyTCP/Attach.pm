@@ -86,7 +86,8 @@ my @LOOPS = (
         every => sub {
             my ($kernel, $work) = @_;
             my $again = sub { $kernel->delay(work => $TICK) };
-            return _poe_session($kernel, sub { $again->(); $work->() }, $again, sub { $kernel->delay('work') });
+            return _poe_session($kernel, sub { $again->(); $work->() }, $again,
+                sub { $kernel->delay('work') });
         },
     },
     Tk => {
@@ -242,7 +243,8 @@ sub attach {
     my $work   = sub { Net::EasyTCP::process($weak) if $weak };
     my $handle = Net::EasyTCP::pollhandle($self);
     my $end    = $handle ? $row->{watch}->($loop, $handle, $work) : $row->{every}->($loop, $work);
-    Net::EasyTCP::_attachment($self, 'attach', bless { end => $end, loop => $loop }, 'Net::EasyTCP::Attach::Watch');
+    my $watch  = bless { end => $end, loop => $loop }, 'Net::EasyTCP::Attach::Watch';
+    Net::EasyTCP::_attachment($self, 'attach', $watch);
     return 1;
 }
 
