@@ -39,7 +39,7 @@ my $bits = 'B';
 { my $at = 'xxyx'; $at =~ /y/g; $hash{at} = $at; pos($hash{at}) = 2 }
 $! = 2;
 my $errno = "$!";
-local $ENV{EASYTCP_TEST} = 'value';
+local $ENV{MAGIC_OF_ENV} = 'value';
 local $SIG{USR1} = 'IGNORE';
 
 # References to scalars that are not what they hold, and what reading them gives.
@@ -57,7 +57,7 @@ my %read = (
     '$0'                  => [ \$0,                      $0 ],
     '$$'                  => [ \$$,                      $$ ],
     '$,'                  => [ \$,,                      $, ],
-    'an environment'      => [ \$ENV{EASYTCP_TEST},      'value' ],
+    'an environment'      => [ \$ENV{MAGIC_OF_ENV},      'value' ],
     'a signal'            => [ \$SIG{USR1},              'IGNORE' ],
     'an element of @-'    => [ \$-[2],                   6 ],
 );
