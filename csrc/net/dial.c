@@ -30,6 +30,7 @@ struct etcp_dial {
     etcp_tls *tls;  /* NULL: none */
     char *tls_name; /* NULL: host */
     int waits_for_answer;
+    int has_retried;
 
     struct addrinfo *addresses;
     const struct addrinfo *address; /* tried now, or next */
@@ -413,6 +414,16 @@ void etcp_dial_again(etcp_dial *d)
     d->step = d->address ? STEP_CONNECT : STEP_OVER;
 }
 
+int etcp_dial_retry(etcp_dial *d)
+{
+    if (d->has_retried || !d->conn || !first_address(d) ||
+        !etcp_session_was_chance(etcp_conn_session(d->conn)))
+        return 0;
+    d->has_retried = 1;
+    etcp_dial_again(d);
+    return 1;
+}
+
 etcp_dial_want etcp_dial_wants(const etcp_dial *d)
 {
     etcp_dial_want want;
@@ -446,9 +457,12 @@ int etcp_dial_step(etcp_dial *d, etcp_conn **out)
 
     while (rc == 0) {
         rc = etcp_dial_continue(d, out);
-        if (rc != ETCP_AGAIN)
+        if (rc == ETCP_AGAIN)
+            rc = await(d);
+        else if (rc == 0 || !etcp_dial_retry(d))
             return rc;
-        rc = await(d);
+        else
+            rc = 0;
     }
     return rc;
 }

@@ -65,6 +65,10 @@ void etcp_dial_close(etcp_dial *d);
  * etcp_dial_begin has found. */
 void etcp_dial_again(etcp_dial *d);
 
+/* After an attempt failed: whether it may have been by chance, as where a salt of an old server looks
+ * like the mark of those that offer TLS. Then it is made again, as by etcp_dial_again. True once. */
+int etcp_dial_retry(etcp_dial *d);
+
 /* How far an attempt came: names the text that `$@` gets. */
 typedef enum etcp_dial_phase { ETCP_DIAL_CONNECTING, ETCP_DIAL_NEGOTIATING } etcp_dial_phase;
 etcp_dial_phase etcp_dial_phase_of(const etcp_dial *d);

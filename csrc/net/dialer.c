@@ -126,6 +126,10 @@ static int is_of_network(int code)
 static int fail(etcp_dialer *d, int code)
 {
     look_away(d);
+    if (etcp_dial_retry(d->dial)) {
+        etcp_loop_pend(&d->entry);
+        return ETCP_AGAIN;
+    }
     etcp_dial_close(d->dial);
     d->code = code;
     wait_or_end(d, is_of_network(code) || etcp_dial_phase_of(d->dial) == ETCP_DIAL_CONNECTING);

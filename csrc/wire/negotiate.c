@@ -14,6 +14,11 @@
 /* From this version on both ends merge the password into symmetric keys. */
 #define FIRST_MERGING_VERSION ETCP_VERSION(0, 15)
 
+/* Releases from the first to before the second draw salts that may look like the mark of those that
+ * offer TLS. Protocol.pod, "TLS". */
+#define FIRST_SALTING_VERSION ETCP_VERSION(0, 7)
+#define FIRST_LOWER_CASE_VERSION ETCP_VERSION(0, 19)
+
 /* ---- commands ------------------------------------------------------------------------------- */
 
 void etcp_fields_split(etcp_fields *fields, const uint8_t *payload, size_t len)
@@ -356,6 +361,8 @@ int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2])
                               "it is: the password is kept");
     if (s->negotiation->tls_offered || !etcp_negotiation_salt_is_marked(salt))
         return 0;
+    s->was_chance = s->peer_version >= FIRST_SALTING_VERSION &&
+                    s->peer_version < FIRST_LOWER_CASE_VERSION;
     return etcp_error_set(
         &s->error, ETCP_EPOLICY,
         "The salt tells of TLS, but the offer is missing: somebody is in between");

@@ -197,6 +197,11 @@ int etcp_session_wants_proof(const etcp_session *s)
     return n && !s->error.code && (n->verdict != ETCP_VERDICT_NONE || is_withheld_inside(n));
 }
 
+int etcp_session_was_chance(const etcp_session *s)
+{
+    return s->was_chance;
+}
+
 int etcp_session_prove(etcp_session *s)
 {
     if (s->error.code)

@@ -120,6 +120,10 @@ int etcp_session_wants_proof(const etcp_session *s);
 /* Queues that answer. Returns 0 or a negative code, recorded. */
 int etcp_session_prove(etcp_session *s);
 
+/* Whether a client gave up because of a salt that an honest server of this old release draws now and
+ * then: its next one will be another. */
+int etcp_session_was_chance(const etcp_session *s);
+
 /* Wipes keys and frees. NULL does nothing. */
 void etcp_session_free(etcp_session *s);
 

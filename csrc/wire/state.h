@@ -69,6 +69,7 @@ struct etcp_session {
     uint8_t authenticated;
     uint8_t in_tunnel;      /* all of it goes through TLS that the peer itself knows nothing of */
     uint8_t keeps_password; /* and nothing proved whose TLS that is */
+    uint8_t was_chance;     /* see etcp_session_was_chance */
     uint8_t spent;          /* input holds a packet that was handed out already */
     uint8_t gap;            /* see etcp_session_wants_gap */
     etcp_error error;
