@@ -1552,8 +1552,8 @@ seconds, and right ones are not counted. Others at the same address wait, too, b
 C<requireencryption> old peers are spoken to, and whoever plays an old server, or takes the offer of TLS away,
 gets a hash of the first eight characters. Between two new peers that is found out: a server that offers TLS
 marks the salt of that hash, and a client that sees the mark without the offer gives up before it hashes. (A
-release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: trying again helps.)
-A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
+release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: a client tries
+such a server once more.) A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
 
 A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns
 that off.
@@ -1565,6 +1565,58 @@ C<donotcompress>.
 A process that forks keeps its connections until it or the child uses one: whichever does first has it from
 then on, and the other one gets C<The TLS connection belongs to another process>. Closing is no use, so that a
 child may serve a client while the parent closes its copy. A TLS connection cannot be used in another thread.
+
+=head2 A server and a client with a password
+
+To copy: this withstands somebody in the middle, and everybody who does not know the password. It is read
+from a file that only the user of the program can read. An empty password asks for nothing, so that the
+program must not go on with one; C<allowclasses> keeps out objects, which neither of them needs. The server:
+
+    use strict;
+    use warnings;
+    use Net::EasyTCP;
+
+    my $server = Net::EasyTCP->new(
+        mode              => 'server',
+        port              => 2345,
+        password          => password('/etc/echo/password'),
+        requireencryption => 'TLS',
+        allowclasses      => 'none',
+    ) or die "Cannot create server: $@\n";
+
+    $server->setcallback(
+        data => sub {
+            my $client = shift;
+            my $text   = $client->data;
+            $client->send("Got: $text") or warn "Cannot answer: $@\n" if defined $text && !ref $text;
+        },
+    ) or die "Cannot set callbacks: $@\n";
+    $server->start or die "Server failed: $@\n";
+
+    sub password {
+        my $file = shift;
+        open my $in, '<', $file or die "Cannot read $file: $!\n";
+        die "$file can be read by others\n" if (stat $in)[2] & 077;
+        my $password = <$in>;
+        chomp $password if defined $password;
+        return defined $password && length $password ? $password : die "$file is empty\n";
+    }
+
+The client, with the same subroutine:
+
+    my $client = Net::EasyTCP->new(
+        mode              => 'client',
+        host              => 'server.example.com',
+        port              => 2345,
+        password          => password('/etc/echo/password'),
+        requireencryption => 'TLS',
+        allowclasses      => 'none',
+    ) or die "Cannot connect: $@\n";
+
+    $client->send('hello') or die "Cannot send: $@\n";
+    my $answer = $client->receive(30);
+    defined $answer or die "Cannot receive: $@\n";
+    print "$answer\n";
 
 =head2 Without TLS
 
@@ -1840,7 +1892,8 @@ TLS is required, and the other end is older than 1.10, or must not encrypt.
 
 =item The salt tells of TLS, but the offer is missing: somebody is in between
 
-Somebody changes what the ends say, or the server was replaced by an older one. See L</SECURITY>.
+Somebody changes what the ends say, or the server was replaced by an older one: one from 0.07 to 0.18 may draw such
+a salt by chance, but hardly twice, and it was asked twice. See L</SECURITY>.
 
 =item The server's TLS ends before the server, and nothing proves whose it is: the password is kept
 
