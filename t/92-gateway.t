@@ -50,12 +50,19 @@ sub echoed {
     return;
 }
 
-# Near the clients, near the server: a password of the old peers at each end, another one in between.
+# Near the clients, near the server: a password of the old peers at each end, another one in between. $hops more
+# in the middle, TLS on both sides, each with a password of its own.
 sub chain {
-    my ($server_port, @fingerprint) = @_;
+    my ($server_port, $hops, @fingerprint) = @_;
     my $far = gateway({ EASYTCP_LISTEN_PASSWORD => 'between', EASYTCP_CONNECT_PASSWORD => 'sesame' }, 'tls', 'old',
         $server_port);
-    my $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => 'between' }, 'old', 'tls',
+    my $secret = 'between';
+    foreach my $hop (1 .. $hops) {
+        $far = gateway({ EASYTCP_LISTEN_PASSWORD => "hop $hop", EASYTCP_CONNECT_PASSWORD => $secret }, 'tls', 'tls',
+            $far->{port});
+        $secret = "hop $hop";
+    }
+    my $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => $secret }, 'old', 'tls',
         $far->{port}, @fingerprint ? (@fingerprint, $far->{key}) : ());
     return ($near, $far);
 }
@@ -65,7 +72,7 @@ SKIP: {
 
     # An old client, two gateways, and a server that speaks as before 1.10.
     my $server = spawn_server(password => 'sesame', donotencryptwith => 'TLS');
-    my ($near, $far) = chain($server->{port}, '--fingerprint');
+    my ($near, $far) = chain($server->{port}, 0, '--fingerprint');
     echoed(OldPeer->client(version => '0.26', port => $near->{port}, password => 'sesame'), 'two gateways');
     ok(!OldPeer->client(version => '0.26', port => $near->{port}, password => 'wrong'),
         'the password of the near end is asked for');
@@ -79,6 +86,23 @@ SKIP: {
         $server->{port});
     echoed(OldPeer->client(version => '0.26', port => $near->{port}, password => 'sesame'), 'one gateway');
     $server->kill;
+
+    # Old peers at both ends, and TLS twice in between.
+    foreach my $server_version (qw(0.19 0.26)) {
+        $server = spawn_peer(sub {
+            my ($me, $peer) = @_;
+            $me->report('CONNECTED');
+            while (defined(my $message = $peer->receive)) { $peer->send($message) }
+        }, version => $server_version, password => 'sesame');
+        ($near) = chain($server->{port}, 1);
+        foreach my $client_version (qw(0.19 0.26)) {
+            my $client = OldPeer->client(version => $client_version, port => $near->{port}, password => 'sesame');
+            echoed($client, "client $client_version, TLS twice, server $server_version");
+            is($server->line, 'CONNECTED', "client $client_version: the server was asked");
+            $client->close if $client;
+        }
+        $server->kill;
+    }
 }
 
 ok(system("$^X -Mblib $program --listen old --connect tls 127.0.0.1:0 127.0.0.1:1 >/dev/null 2>&1") != 0,
@@ -88,9 +112,9 @@ foreach my $server_lib (@libs) {
     foreach my $client_lib (@libs) {
         my ($server_name, $client_name) = map { m{([\d.]+)/lib} ? $1 : $_ } $server_lib, $client_lib;
         my $server = run({}, $^X, "-I$server_lib", 't/lib/original.pl', 'server', 'password=sesame');
-        my ($near) = chain($server->{port});
+        my ($near) = chain($server->{port}, 1);
         my $said = `$^X -I$client_lib t/lib/original.pl client port=$near->{port} host=127.0.0.1 password=sesame messages=leave`;
-        is(scalar(() = $said =~ /^SAME /mg), 4, "client $client_name, server $server_name: four messages came back")
+        is(scalar(() = $said =~ /^SAME /mg), 4, "client $client_name, TLS twice, server $server_name: four messages came back")
             or diag($said);
         unlike($said, qr/^DIFF|^DOWN/m, "client $client_name, server $server_name: nothing else");
     }

@@ -1553,7 +1553,8 @@ C<requireencryption> old peers are spoken to, and whoever plays an old server, o
 gets a hash of the first eight characters. Between two new peers that is found out: a server that offers TLS
 marks the salt of that hash, and a client that sees the mark without the offer gives up before it hashes. (A
 release from 0.07 to 0.18 draws such a salt by chance, in at most one of 169 connections: a client tries
-such a server once more.) A client also remembers for an hour whom its process spoke TLS with, and speaks nothing less with them.
+such a server once more.) A client also remembers for an hour whom its process spoke TLS with, and speaks
+nothing less with them.
 
 A client with a password refuses, over TLS, a server that asks for none: C<< requirepassword => 0 >> turns
 that off.
@@ -1892,8 +1893,8 @@ TLS is required, and the other end is older than 1.10, or must not encrypt.
 
 =item The salt tells of TLS, but the offer is missing: somebody is in between
 
-Somebody changes what the ends say, or the server was replaced by an older one: one from 0.07 to 0.18 may draw such
-a salt by chance, but hardly twice, and it was asked twice. See L</SECURITY>.
+Somebody changes what the ends say, or the server was replaced by an older one. One from 0.07 to 0.18 may draw
+such a salt by chance, but hardly twice, and it was asked twice. See L</SECURITY>.
 
 =item The server's TLS ends before the server, and nothing proves whose it is: the password is kept
 
