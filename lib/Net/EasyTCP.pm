@@ -1433,17 +1433,34 @@ server's C<send> to a client that does not read (unless C<whenfull> says otherwi
 looks up, the hooks of Storable, and making a pair of Crypt::RSA keys (once an hour, and only for old peers).
 
 What an exception of a callback does is up to the loop, as with its own callbacks. No message is lost by it.
+Those that go on print a warning. With C<attach>, Glib goes on, too. What each loop does with descriptors of
+any kind, a pipe for example, was found by F<xt/loops-table.pl>, with the modules of Debian 12:
 
-    EV, AnyEvent on EV, Mojo, Event               a warning; the loop goes on
-    IO::Async, AnyEvent's own, select, Tk         leaves the loop, which can be entered again
-    POE                                           ends POE's run for good
-    Glib                                          by hand: a warning, and Glib never calls again;
-                                                  by attach: a warning, and the loop goes on
+                                a callback that dies:       in a child     closed while
+    loop                        the loop                    of fork it     watched: it
+    --------------------------  --------------------------  -------------  ---------------------
+    EV 4.33                     goes on                     goes on        nothing
+    AnyEvent on EV 7.17         goes on                     goes on        nothing
+    AnyEvent alone 7.17         leaves; may be run again    goes on        is busy, silently
+    Mojo on EV 9.31             goes on                     goes on        nothing
+    Mojo alone 9.31             goes on                     goes on        calls again and again
+    IO::Async, Epoll 0.22       leaves; may be run again    hears nothing  nothing
+    IO::Async, Poll 0.802       leaves; may be run again    goes on        is busy, silently
+    IO::Async, Select 0.802     leaves; may be run again    goes on        is busy, silently
+    Event 1.28                  goes on                     goes on        nothing
+    Glib 1.3293                 goes on, without the watch  goes on        is busy, silently
+    Tk 804.036                  leaves; may be run again    goes on        nothing
+    POE 1.370                   ends for good               goes on        is busy, silently
+    IO::Select 1.49             leaves; may be run again    goes on        is busy, silently
+
+"Busy" is a processor that is used up without a word. A handle that C<attach> or L</pollhandle> gives to a
+loop is a duplicate: when its server or client has gone, no loop is busy because of it.
 
 A child of C<fork> has the same descriptor numbers, and its own work behind them. Attach after you have become
-a daemon where you can. A loop may need something itself in the child. EV, and so Mojo and AnyEvent when they
-use it, needs C<< EV::default_loop->loop_fork >>. POE needs C<< POE::Kernel->has_forked >>.
-IO::Async::Loop::Epoll (0.22) forgets all its watches, so that C<detach> and C<attach> are needed.
+a daemon where you can. A loop may need something itself in the child, although a pipe goes on. EV, and so
+Mojo and AnyEvent when they use it, needs C<< EV::default_loop->loop_fork >>. POE needs C<<
+POE::Kernel->has_forked >>. IO::Async::Loop::Epoll (0.22) forgets all its watches, so that C<detach> and
+C<attach> are needed.
 
 What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages
 on one processor, as parts of what C<start> reaches (F<bench/loops>), with one message under way, and with 64.
