@@ -15,6 +15,7 @@
 #include "csrc/perl/server_part.h"
 #include "csrc/perl/stats.h"
 #include "csrc/perl/storable.h"
+#include "csrc/perl/watches.h"
 
 /* Most methods belong to some kinds of object only; the others get the old text in $@ and undef. */
 #define SERVERS_ONLY(o, name)                                                                      \
@@ -182,6 +183,60 @@ PPCODE:
     LOOPS_ONLY(self, "polltimeout");
     FIND_LOOP(self, loop);
     RETURN_SV(etcp_embed_polltimeout(aTHX_ loop));
+
+void
+watch(self, handle = &PL_sv_undef, code = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *handle
+    SV *code
+PREINIT:
+    etcp_object *loop;
+    int fd;
+PPCODE:
+    LOOPS_ONLY(self, "watch");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    handle = sv_mortalcopy(handle);
+    code = sv_mortalcopy(code);
+    fd = etcp_watches_fileno(aTHX_ handle);
+    FIND_LOOP(self, loop);
+    if (!etcp_watches_add(aTHX_ loop, self, handle, fd, code))
+        RETURN_SV(etcp_object_failed(aTHX_ self));
+    XSRETURN_YES;
+
+void
+unwatch(self, handle = &PL_sv_undef, ...)
+    etcp_object *self
+    SV *handle
+PREINIT:
+    etcp_object *loop;
+    int fd;
+PPCODE:
+    LOOPS_ONLY(self, "unwatch");
+    etcp_arguments_hold(aTHX_ self, ax, items);
+    PUTBACK;
+    etcp_object_protect(aTHX_ self); /* what is freed has destructors */
+    handle = sv_mortalcopy(handle);
+    fd = etcp_watches_fileno(aTHX_ handle);
+    FIND_LOOP(self, loop);
+    etcp_object_protect(aTHX_ loop);
+    etcp_watches_remove(aTHX_ loop, handle, fd);
+    XSRETURN_YES;
+
+void
+_wake(self, seconds, code)
+    etcp_object *self
+    NV seconds
+    SV *code
+PREINIT:
+    etcp_object *loop;
+PPCODE:
+    LOOPS_ONLY(self, "_wake");
+    FIND_LOOP(self, loop);
+    PUTBACK;
+    if (!etcp_watches_add_moment(aTHX_ loop, self, seconds, code))
+        RETURN_SV(etcp_object_failed(aTHX_ self));
+    XSRETURN_YES;
 
 void
 _attachment(self, method, attachment = &PL_sv_undef)

@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 
-use Test::More tests => 6 + 29;
+use Test::More tests => 6 + 31;
 
 my @warnings;
 BEGIN { $SIG{__WARN__} = sub { push @warnings, @_ } }
@@ -20,5 +20,5 @@ is_deeply([ @Net::EasyTCP::EXPORT, do { no warnings 'once'; @Net::EasyTCP::EXPOR
 can_ok('Net::EasyTCP', $_) for qw(
     new addclientip broadcast callback client clientlist clients close compression data deleteclientip disconnect
     do_one_loop encryption localip mode pending port receive remoteip remoteport running send serial setcallback socket start
-    stop VERSION
+    stop unwatch VERSION watch
 );

@@ -84,6 +84,8 @@ my %actions = (
     'uses $@'            => sub { eval { die "another text\n" } },
 );
 
+pipe(my $pipe, my $pipe_w) or die "pipe: $!";
+
 # Methods and arguments that make sense; code as an argument of start ends it.
 my $code = sub { };
 my %calls = (
@@ -96,6 +98,7 @@ my %calls = (
         [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ], [ broadcast => 'x', room => 'r' ], [ adopt => 999 ], [ finish => 1 ],
         [ process => 0.001 ], [ pollfd => 1 ], [ pollhandle => 1 ], [ polltimeout => 1 ], [ attach => 'Libevil' ],
         [ detach => 1 ], [ queued => 1 ], [ clientlist => 1 ], [ client => 1 ], [ port => 1 ], [ localip => 1 ],
+        [ watch => $pipe, $code ], [ watch => 0, $code ], [ unwatch => $pipe ],
     ],
     async => [
         [ setcallback => 'data', $code ], [ callback => 'drain', $code ], [ start => sub { $_[0]->stop } ],
@@ -104,7 +107,7 @@ my %calls = (
         [ pending => 1 ], [ queued => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
         [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ pollfd => 1 ], [ pollhandle => 1 ],
         [ polltimeout => 1 ], [ attach => 'Libevil' ], [ detach => 1 ],
-        [ request => 'x', $code, timeout => 10 ],
+        [ request => 'x', $code, timeout => 10 ], [ watch => $pipe, $code ], [ unwatch => $pipe ],
     ],
     client => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],
@@ -112,6 +115,7 @@ my %calls = (
         [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
         [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ], [ encryption => 1 ],
         [ remoteip => 1 ], [ remoteport => 1 ], [ _handle => \*STDIN ], [ queued => 1 ], [ process => 1 ],
+        [ watch => $pipe, $code ], [ unwatch => $pipe ],
     ],
 );
 # Calls go to clients that are connected, and to those that are not yet.

@@ -52,19 +52,23 @@ void etcp_loop_mistrust(etcp_loop *l)
     etcp_loop_stir(l);
 }
 
-void etcp_loop_watch(etcp_entry *e, unsigned wanted)
+int etcp_loop_try_watch(etcp_entry *e, unsigned wanted)
 {
     etcp_loop *l = e->loop;
 
-    if (!l)
-        return;
     e->wanted = (uint8_t)wanted;
     if (wanted == e->interest || !etcp_loop_is_current(l))
-        return;
+        return 0;
     if (l->poller->ops->set(l->poller, e->fd, e->interest, wanted, e) < 0)
-        etcp_loop_mistrust(l);
-    else
-        e->interest = (uint8_t)wanted;
+        return -1;
+    e->interest = (uint8_t)wanted;
+    return 0;
+}
+
+void etcp_loop_watch(etcp_entry *e, unsigned wanted)
+{
+    if (e->loop && etcp_loop_try_watch(e, wanted) < 0)
+        etcp_loop_mistrust(e->loop);
 }
 
 void etcp_loop_stop(etcp_loop *l)

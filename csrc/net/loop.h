@@ -29,7 +29,12 @@ typedef struct etcp_loop etcp_loop;
 typedef struct etcp_entry etcp_entry;
 
 /* For the loop's user, what an entry is part of. */
-typedef enum etcp_entry_kind { ETCP_ENTRY_CONN, ETCP_ENTRY_LISTENER, ETCP_ENTRY_DIALER } etcp_entry_kind;
+typedef enum etcp_entry_kind {
+    ETCP_ENTRY_CONN,
+    ETCP_ENTRY_LISTENER,
+    ETCP_ENTRY_DIALER,
+    ETCP_ENTRY_WATCH
+} etcp_entry_kind;
 
 /* Must be the first member of what it stands for. */
 struct etcp_entry {
@@ -56,6 +61,7 @@ typedef enum etcp_list {
     ETCP_LIST_DELIVERING, /* a peer that takes the rest of the output of a closed connection */
     ETCP_LIST_DISCARDING, /* a peer that closes, too */
     ETCP_LIST_DIALERS,    /* whatever each of them says: this list never expires */
+    ETCP_LIST_WATCHES,    /* the same */
     ETCP_LIST_GONE,       /* nothing: closed, which nobody was told yet */
     ETCP_LISTS
 } etcp_list;
@@ -131,6 +137,10 @@ void etcp_loop_stop(etcp_loop *l);
 /* Has e->fd watched for wanted (0: not at all), now or after the next etcp_loop_renew. Nothing
  * happens without a loop. */
 void etcp_loop_watch(etcp_entry *e, unsigned wanted);
+
+/* The same, where the loop may be told that this cannot be done. Returns 0, also before the next
+ * etcp_loop_renew, or -1 with errno. */
+int etcp_loop_try_watch(etcp_entry *e, unsigned wanted);
 
 /* Says that the descriptor of an entry vanished or changed behind the loop's back. */
 void etcp_loop_mistrust(etcp_loop *l);

@@ -55,7 +55,7 @@ static etcp_server *create(const etcp_listener *listener, const etcp_server_opti
     s->listener = *listener;
     s->listener.entry.loop = s->loop;
     s->listener.entry.wanted = listener->entry.fd < 0 ? 0 : ETCP_POLL_READ;
-    s->dialers_due_ms = UINT64_MAX;
+    s->timed_due_ms = UINT64_MAX;
     if (!s->loop || (options->tls && !s->security) ||
         etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0) {
         etcp_security_unref(s->security);
@@ -141,6 +141,8 @@ void etcp_server_free(etcp_server *s)
     etcp_address_count_clear(&s->per_ip);
     while (s->loop->lists[ETCP_LIST_DIALERS].head)
         etcp_dialer_leave(etcp_dialer_of(etcp_entry_at(s->loop->lists[ETCP_LIST_DIALERS].head)));
+    while (s->loop->lists[ETCP_LIST_WATCHES].head)
+        etcp_watch_leave(etcp_watch_of(etcp_entry_at(s->loop->lists[ETCP_LIST_WATCHES].head)));
     for (list = 0; list < ETCP_LISTS; list++)
         while (s->loop->lists[list].head)
             etcp_conn_leave(etcp_conn_of(etcp_entry_at(s->loop->lists[list].head)));

@@ -8,6 +8,7 @@
 
 #include "net/conn.h"
 #include "net/dialer.h"
+#include "net/watch.h"
 #include "tls/context.h"
 #include "wire/parcel.h"
 
@@ -75,13 +76,17 @@ typedef enum etcp_server_event_type {
      * as for accepted ones. */
     ETCP_SERVER_DIALED,
     ETCP_SERVER_DIAL_FAILED, /* an attempt of a dialer failed (dialer only) */
-    ETCP_SERVER_WOKEN        /* the time that etcp_server_wake was given is over (dialer only) */
+    ETCP_SERVER_WOKEN,       /* the time that etcp_server_wake was given is over (dialer only) */
+    /* What a watch watches is readable, or broken, or will never be told of again, or its time has
+     * come (watch only). */
+    ETCP_SERVER_WATCHED
 } etcp_server_event_type;
 
 typedef struct etcp_server_event {
     etcp_server_event_type type;
     etcp_conn *conn;    /* borrowed: take a reference to keep it */
     etcp_dialer *dialer; /* borrowed until the next call on the server */
+    etcp_watch *watch;   /* the same */
     etcp_event message; /* for MESSAGE; borrowed until the next call on the server or on any of its
                            connections */
 } etcp_server_event;
@@ -130,6 +135,15 @@ void etcp_server_wake(etcp_server *s, etcp_dialer *d, uint64_t at_ms);
 
 /* Takes d out of the loop. Its connection is left alone, and nothing is told of d any more. */
 void etcp_server_undial(etcp_server *s, etcp_dialer *d);
+
+/* Has WATCHED told for w, which is in no loop, again and again while its descriptor is readable: takes
+ * a reference. It leaves by etcp_server_unwatch, or when the server is freed; nothing is told of it any
+ * more then. Returns 0, or -1 with errno: the system cannot watch it. */
+int etcp_server_watch(etcp_server *s, etcp_watch *w);
+void etcp_server_unwatch(etcp_watch *w);
+
+/* Has it told at that moment (etcp_clock_ms), too, once. */
+void etcp_server_watch_until(etcp_server *s, etcp_watch *w, uint64_t at_ms);
 
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */
 void etcp_server_flush(etcp_server *s);

@@ -1,4 +1,4 @@
-/* Connections that a server's loop makes itself, for clients. */
+/* What a loop does for others than a server's clients: connections that it makes itself, and watches. */
 #include "server_private.h"
 
 #include "clock.h"
@@ -8,19 +8,25 @@ void etcp_server_unref_entry(etcp_entry *e)
     switch ((etcp_entry_kind)e->kind) {
     case ETCP_ENTRY_LISTENER: break; /* nobody counts its references */
     case ETCP_ENTRY_DIALER: etcp_dialer_unref(etcp_dialer_of(e)); break;
+    case ETCP_ENTRY_WATCH: etcp_watch_unref(etcp_watch_of(e)); break;
     case ETCP_ENTRY_CONN: etcp_conn_unref(etcp_conn_of(e)); break;
     }
 }
 
-static uint64_t due_of(const etcp_dialer *d)
+static uint64_t due_of(etcp_entry *e)
 {
+    const etcp_dialer *d;
+
+    if (e->kind == ETCP_ENTRY_WATCH)
+        return etcp_watch_of(e)->due_ms;
+    d = etcp_dialer_of(e);
     return d->due_ms < d->wake_ms ? d->due_ms : d->wake_ms;
 }
 
 static void note_due(etcp_server *s, uint64_t due_ms)
 {
-    if (due_ms < s->dialers_due_ms)
-        s->dialers_due_ms = due_ms;
+    if (due_ms < s->timed_due_ms)
+        s->timed_due_ms = due_ms;
 }
 
 /* ---- what happens to them -------------------------------------------------------------------- */
@@ -36,9 +42,9 @@ static void take_in(etcp_server *s, etcp_dialer *d, etcp_conn *c)
 }
 
 /* Takes over the reference of a note. */
-static void keep_news(etcp_server *s, etcp_dialer *d, etcp_server_event_type type)
+static void keep_news(etcp_server *s, etcp_entry *e, etcp_server_event_type type)
 {
-    s->news = d;
+    s->news = e;
     s->news_type = type;
 }
 
@@ -55,7 +61,7 @@ void etcp_server_work_dialer(etcp_server *s, etcp_dialer *d, unsigned events)
     if (is_to_wake(s, d)) {
         d->wake_ms = UINT64_MAX;
         etcp_loop_pend(&d->entry); /* for what else is due */
-        keep_news(s, d, ETCP_SERVER_WOKEN);
+        keep_news(s, &d->entry, ETCP_SERVER_WOKEN);
         return;
     }
     if (d->entry.loop == s->loop)
@@ -68,28 +74,35 @@ void etcp_server_work_dialer(etcp_server *s, etcp_dialer *d, unsigned events)
     }
     if (rc == 0)
         take_in(s, d, c);
-    keep_news(s, d, rc == 0 ? ETCP_SERVER_DIALED : ETCP_SERVER_DIAL_FAILED);
+    keep_news(s, &d->entry, rc == 0 ? ETCP_SERVER_DIALED : ETCP_SERVER_DIAL_FAILED);
 }
 
 int etcp_server_tell_news(etcp_server *s, etcp_server_event *event)
 {
-    etcp_dialer *d = s->news;
+    etcp_entry *e = s->news;
 
-    if (!d || d->entry.loop != s->loop) {
+    if (!e)
+        return 0;
+    if (e->loop != s->loop) {
         etcp_server_forget_news(s);
         return 0;
     }
     s->news = NULL;
     event->type = s->news_type;
-    event->conn = d->conn;
-    event->dialer = d;
-    etcp_dialer_unref(d); /* the loop has one */
+    if (e->kind == ETCP_ENTRY_WATCH) {
+        event->watch = etcp_watch_of(e);
+    } else {
+        event->dialer = etcp_dialer_of(e);
+        event->conn = event->dialer->conn;
+    }
+    etcp_server_unref_entry(e); /* the loop has one */
     return 1;
 }
 
 void etcp_server_forget_news(etcp_server *s)
 {
-    etcp_dialer_unref(s->news);
+    if (s->news)
+        etcp_server_unref_entry(s->news);
     s->news = NULL;
 }
 
@@ -105,37 +118,47 @@ void etcp_server_end_dialed(etcp_server *s, etcp_conn *c)
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
-void etcp_server_note_due_dialers(etcp_server *s)
+void etcp_server_note_due(etcp_server *s)
 {
-    if (s->dialers_due_ms != UINT64_MAX && s->dialers_due_ms <= etcp_clock_ms())
-        s->dialers_are_due = 1;
+    if (s->timed_due_ms != UINT64_MAX && s->timed_due_ms <= etcp_clock_ms())
+        s->timed_are_due = 1;
 }
 
-void etcp_server_pend_due_dialers(etcp_server *s)
+static void pend_due_in(const etcp_deadline_list *list, uint64_t now)
 {
-    uint64_t now = etcp_clock_ms();
     etcp_deadline *p;
 
-    s->dialers_are_due = 0;
-    for (p = s->loop->lists[ETCP_LIST_DIALERS].head; p; p = p->next)
-        if (due_of(etcp_dialer_of(etcp_entry_at(p))) <= now)
+    for (p = list->head; p; p = p->next)
+        if (due_of(etcp_entry_at(p)) <= now)
             etcp_loop_pend(etcp_entry_at(p));
+}
+
+void etcp_server_pend_due(etcp_server *s)
+{
+    uint64_t now = etcp_clock_ms();
+
+    s->timed_are_due = 0;
+    pend_due_in(&s->loop->lists[ETCP_LIST_DIALERS], now);
+    pend_due_in(&s->loop->lists[ETCP_LIST_WATCHES], now);
     etcp_server_revise_due(s, now);
+}
+
+static void note_due_in(etcp_server *s, const etcp_deadline_list *list, uint64_t now_ms)
+{
+    etcp_deadline *p;
+
+    for (p = list->head; p; p = p->next)
+        if (due_of(etcp_entry_at(p)) > now_ms)
+            note_due(s, due_of(etcp_entry_at(p)));
 }
 
 void etcp_server_revise_due(etcp_server *s, uint64_t now_ms)
 {
-    etcp_deadline *p;
-
-    if (s->dialers_due_ms == UINT64_MAX)
+    if (s->timed_due_ms == UINT64_MAX)
         return;
-    s->dialers_due_ms = UINT64_MAX;
-    for (p = s->loop->lists[ETCP_LIST_DIALERS].head; p; p = p->next) {
-        uint64_t due_ms = due_of(etcp_dialer_of(etcp_entry_at(p)));
-
-        if (due_ms > now_ms)
-            note_due(s, due_ms);
-    }
+    s->timed_due_ms = UINT64_MAX;
+    note_due_in(s, &s->loop->lists[ETCP_LIST_DIALERS], now_ms);
+    note_due_in(s, &s->loop->lists[ETCP_LIST_WATCHES], now_ms);
 }
 
 void etcp_server_revise_dialers(etcp_server *s)
@@ -172,4 +195,40 @@ void etcp_server_undial(etcp_server *s, etcp_dialer *d)
 {
     if (d->entry.loop == s->loop)
         etcp_dialer_leave(d);
+}
+
+/* ---- watches --------------------------------------------------------------------------------- */
+
+/* It takes one of the turns of a round. */
+void etcp_server_work_watch(etcp_server *s, etcp_watch *w, unsigned events)
+{
+    const int is_due = w->due_ms <= etcp_clock_ms();
+
+    s->round_turns++;
+    if (events == ETCP_POLL_LOST && w->entry.loop == s->loop)
+        etcp_watch_lose(w);
+    if (!events && !is_due) {
+        etcp_watch_unref(w);
+        return;
+    }
+    if (is_due)
+        w->due_ms = UINT64_MAX;
+    keep_news(s, &w->entry, ETCP_SERVER_WATCHED);
+}
+
+int etcp_server_watch(etcp_server *s, etcp_watch *w)
+{
+    return etcp_watch_enter(w, s->loop);
+}
+
+void etcp_server_unwatch(etcp_watch *w)
+{
+    etcp_watch_leave(w);
+}
+
+void etcp_server_watch_until(etcp_server *s, etcp_watch *w, uint64_t at_ms)
+{
+    w->due_ms = at_ms;
+    note_due(s, at_ms);
+    etcp_loop_stir(s->loop);
 }

@@ -59,7 +59,8 @@ static int is_anybody_left(const etcp_server *s)
     int list;
 
     for (list = 0; list < ETCP_LISTS; list++)
-        if (list != ETCP_LIST_DIALED && list != ETCP_LIST_DIALERS && count(s, (etcp_list)list))
+        if (list != ETCP_LIST_DIALED && list != ETCP_LIST_DIALERS && list != ETCP_LIST_WATCHES &&
+            count(s, (etcp_list)list))
             return 1;
     return s->ending || s->forgotten;
 }

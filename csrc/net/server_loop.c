@@ -253,6 +253,10 @@ static int next_pending(etcp_server *s)
         etcp_server_work_dialer(s, etcp_dialer_of(e), events);
         return 1;
     }
+    if (e->kind == ETCP_ENTRY_WATCH) {
+        etcp_server_work_watch(s, etcp_watch_of(e), events);
+        return 1;
+    }
     c = etcp_conn_of(e); /* nobody pends the listener */
     if (e->loop == s->loop && events == ETCP_POLL_LOST)
         etcp_conn_lost(c);
@@ -293,6 +297,7 @@ static int next_ready(etcp_server *s)
     switch ((etcp_entry_kind)e->kind) {
     case ETCP_ENTRY_LISTENER: etcp_server_note_waiting(s); break;
     case ETCP_ENTRY_DIALER: etcp_server_work_dialer(s, etcp_dialer_of(e), events); break;
+    case ETCP_ENTRY_WATCH: etcp_server_work_watch(s, etcp_watch_of(e), events); break;
     case ETCP_ENTRY_CONN:
         handle_ready(s, etcp_conn_of(e), events);
         etcp_conn_unref(etcp_conn_of(e));
@@ -322,8 +327,8 @@ static int next_deadline(etcp_server *s)
     etcp_entry *e;
     uint64_t now;
 
-    if (s->dialers_are_due) {
-        etcp_server_pend_due_dialers(s);
+    if (s->timed_are_due) {
+        etcp_server_pend_due(s);
         return 1;
     }
     if (!s->loop->deadlines_due)
@@ -350,6 +355,7 @@ static int next_deadline(etcp_server *s)
     case ETCP_LIST_DISCARDING: etcp_conn_closing_expired(etcp_conn_of(e), now); break;
     case ETCP_LIST_DIALED:
     case ETCP_LIST_DIALERS:
+    case ETCP_LIST_WATCHES:
     case ETCP_LIST_GONE:
     case ETCP_LISTS: break; /* never expire */
     }
@@ -358,7 +364,7 @@ static int next_deadline(etcp_server *s)
 
 static int noted_work(const etcp_server *s)
 {
-    return etcp_loop_noted(s->loop) + (s->accept_left > 0) + s->dialers_are_due;
+    return etcp_loop_noted(s->loop) + (s->accept_left > 0) + s->timed_are_due;
 }
 
 /* A round ends when nothing is left to do, or when it was long enough. */
@@ -453,7 +459,7 @@ static uint64_t own_deadline(const etcp_server *s)
     uint64_t goodbye = etcp_server_goodbye_at(s);
     uint64_t first = pause_end < goodbye ? pause_end : goodbye;
 
-    return first < s->dialers_due_ms ? first : s->dialers_due_ms;
+    return first < s->timed_due_ms ? first : s->timed_due_ms;
 }
 
 /* Until when poll may sleep: not at all when there is work. What is noted from before must not keep
@@ -478,7 +484,7 @@ static int note_work(etcp_server *s, uint64_t until)
     if (renew_loop(s) < 0)
         return ETCP_ESYSTEM;
     rc = etcp_loop_wait(s->loop, wake_at(s, until));
-    etcp_server_note_due_dialers(s);
+    etcp_server_note_due(s);
     if (rc <= 0 && (noted = noted_work(s)) > 0)
         return noted;
     if (rc == 0 && s->finish_at_ms && etcp_server_goodbye_at(s) <= etcp_clock_ms())

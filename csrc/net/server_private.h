@@ -18,6 +18,7 @@
 #include "guesses.h"
 #include "listener.h"
 #include "server.h"
+#include "watch_private.h"
 
 enum {
     ETCP_ACCEPT_MAX = 64,           /* accepted in one round */
@@ -43,10 +44,11 @@ struct etcp_server {
     int unfinished;       /* the event told last left something to be done by the next call */
     etcp_conn *ending;    /* DISCONNECT was taken: closed by the next call; counted */
     etcp_conn *forgotten; /* FORGOTTEN was taken: dropped by the next call; counted */
-    etcp_dialer *news; /* what happened to it is told next; counted */
+    etcp_entry *news; /* what happened to this dialer or watch is told next; counted */
     etcp_server_event_type news_type;
-    uint64_t dialers_due_ms; /* the first of them is due, or sooner than that; UINT64_MAX: none is */
-    int dialers_are_due;
+    /* The first dialer or watch is due, or sooner than that; UINT64_MAX: none is. */
+    uint64_t timed_due_ms;
+    int timed_are_due;
     int accept_left;
     uint64_t accept_resume_ms; /* not 0: accepting pauses until then, or */
     size_t closed_at_pause;    /* until the loop has closed more than these */
@@ -122,7 +124,7 @@ void etcp_server_answer_late(etcp_server *s, etcp_conn *c);
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);
 
-/* ---- dialing (server_dial.c) ----------------------------------------------------------------- */
+/* ---- dialing and watching (server_dial.c) ---------------------------------------------------- */
 
 /* Drops the reference of a note. */
 void etcp_server_unref_entry(etcp_entry *e);
@@ -130,15 +132,18 @@ void etcp_server_unref_entry(etcp_entry *e);
 /* Has a dialer go on, whose note was taken. What comes of it is told next. */
 void etcp_server_work_dialer(etcp_server *s, etcp_dialer *d, unsigned events);
 
-/* Tells what happened to a dialer. Returns 1, or 0: nothing did. */
+/* Has a watch told of, whose note was taken. */
+void etcp_server_work_watch(etcp_server *s, etcp_watch *w, unsigned events);
+
+/* Tells what happened to a dialer or a watch. Returns 1, or 0: nothing did. */
 int etcp_server_tell_news(etcp_server *s, etcp_server_event *event);
 void etcp_server_forget_news(etcp_server *s);
 
-/* Notes that time has come for some dialers, if it has; then notes work for them. */
-void etcp_server_note_due_dialers(etcp_server *s);
-void etcp_server_pend_due_dialers(etcp_server *s);
+/* Notes that time has come for some of them, if it has; then notes work for them. */
+void etcp_server_note_due(etcp_server *s);
+void etcp_server_pend_due(etcp_server *s);
 
-/* Looks up when the first dialer is due after now_ms: what is noted may be too soon. */
+/* Looks up when the first of them is due after now_ms: what is noted may be too soon. */
 void etcp_server_revise_due(etcp_server *s, uint64_t now_ms);
 
 /* Brings dialers up to date with their process, before etcp_loop_renew. */

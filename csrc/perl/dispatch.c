@@ -11,6 +11,7 @@
 #include "request.h"
 #include "server_part.h"
 #include "spelling.h"
+#include "watches.h"
 
 /* Seconds after which a server draws a new Crypt::RSA pair. */
 #define RSA_LIFETIME 3600
@@ -474,6 +475,15 @@ static void woken(pTHX_ const etcp_dialer *dialer)
         answer(aTHX_ code, &PL_sv_undef, text);
 }
 
+static void watched(pTHX_ etcp_watch *watch)
+{
+    SV *arguments[3];
+    SV *code = etcp_watches_due(aTHX_ watch, arguments);
+
+    if (code)
+        call_with_all(aTHX_ code, arguments);
+}
+
 static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o;
@@ -498,6 +508,7 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
     case ETCP_SERVER_DIALED: dialed(aTHX_ event); break;
     case ETCP_SERVER_DIAL_FAILED: dial_failed(aTHX_ event->dialer); break;
     case ETCP_SERVER_WOKEN: woken(aTHX_ event->dialer); break;
+    case ETCP_SERVER_WATCHED: watched(aTHX_ event->watch); break;
     }
 }
 
@@ -575,6 +586,7 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     int rc;
 
     pay_debts(aTHX_ server);
+    etcp_watches_look_after(aTHX_ server);
     rc = etcp_server_poll(server->srv->core, timeout_ms);
     if (rc == ETCP_EINTR) {
         PERL_ASYNC_CHECK();

@@ -5,6 +5,7 @@
 #include "policy.h"
 #include "request.h"
 #include "server_part.h"
+#include "watches.h"
 
 static int free_object(pTHX_ SV *sv, MAGIC *mg);
 #ifdef USE_ITHREADS
@@ -47,8 +48,10 @@ static void finish_close(pTHX_ void *object)
 {
     etcp_object *o = (etcp_object *)object;
 
-    if (o->async)
+    if (o->async) {
         etcp_async_stop(aTHX_ o);
+        etcp_watches_remove_all(aTHX_ o);
+    }
     if (o->conn)
         etcp_conn_close(o->conn);
     etcp_handle_close(aTHX_ o);
@@ -84,6 +87,7 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
         return 0;
     mg->mg_ptr = NULL;
     if (o->async) {
+        etcp_watches_remove_all(aTHX_ o);
         etcp_request_drop_all(aTHX_ o->async);
         etcp_async_free(aTHX_ o);
     }

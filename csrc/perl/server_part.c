@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "handle.h"
+#include "watches.h"
 
 etcp_server_part *etcp_server_part_new(pTHX)
 {
@@ -106,6 +107,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
     etcp_server_part *srv = server->srv;
     SV *attachment = srv->attachment;
 
+    etcp_watches_remove_all(aTHX_ server);
     srv->attachment = NULL;
     if (!PL_dirty)
         SvREFCNT_dec(attachment); /* the foreign loop stops watching first */
@@ -226,6 +228,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     *copy = *old;
     copy->clients = copy->guests = NULL;
     copy->rooms = NULL;
+    copy->watches = NULL;
     copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;

@@ -27,6 +27,7 @@ struct etcp_server_part {
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
     HV *rooms;            /* what Rooms.pm knows, or NULL */
+    struct etcp_watching *watches; /* in this loop: see watches.h */
     etcp_running running;
     int stop_requested;
     int is_finished;      /* what finish() began is over */

@@ -1244,6 +1244,25 @@ Why this end believes, over TLS, that the other one is who it should be: C<passw
 and nobody is in between), C<fingerprint>, C<ca>, C<knownhost>, C<firstuse> (noted now by C<tlsknownhosts>),
 or C<undef>: nothing was asked of it.
 
+=head2 watch, unwatch
+
+    $server->watch($handle, sub { my ($server, $handle) = @_; ... }) or die $@;    # [S][A]
+    $server->unwatch($handle);
+
+Calls the code, from the object's loop, while C<$handle> has something to read, or has ended: a pipe, a socket, a
+C<pollhandle> of another object. A handle or the number of a descriptor will do; a file will not, as it always has
+something to read. Watching a handle again replaces the code. Exceptions of the code go through the loop, as
+those of callbacks do.
+
+The code is called again and again until it has read, or has said C<unwatch>. It must not wait: now and then it is
+called although nothing is there any more.
+
+A watch ends with C<unwatch>, with the handle, when the program closes it, and with the object. The C<close> of a
+client ends those that were asked for on it. Until then the handle stays open, though nobody else may hold it; the
+object does not, as nothing else keeps it alive. Inside another event loop, say C<unwatch> before you close a handle:
+its descriptor stays open until the next C<process>. In a forked child the watch goes on, for both.
+C<watch> returns true, or C<undef> with a text in C<$@>. C<unwatch> returns true, whatever was watched.
+
 =head1 CALLBACKS
 
 Each but C<error> and C<finished> is called with the hybrid object of the client that it is about. Those of
@@ -2233,6 +2252,12 @@ socket>):
 =item Client not connected
 
 L</joinroom, leaveroom>: the client has gone.
+
+=item watch() needs a code reference
+
+=item Cannot watch the handle: I<reason>
+
+The handle is closed or has no descriptor (C<Bad file descriptor>), or is that of a file (C<Operation not permitted>).
 
 =item The loop of this client is gone
 

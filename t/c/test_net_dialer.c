@@ -45,6 +45,7 @@ static void take(const etcp_server_event *e)
         note("E", number, strlen(number));
         break;
     case ETCP_SERVER_FINISHED:
+    case ETCP_SERVER_WATCHED:
     case ETCP_SERVER_ACCEPTED:
     case ETCP_SERVER_CONNECT: note("?", NULL, 0); break;
     }

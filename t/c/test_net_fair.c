@@ -48,6 +48,7 @@ static void count(world *w, etcp_server_event *e)
     case ETCP_SERVER_DIALED:
     case ETCP_SERVER_DIAL_FAILED:
     case ETCP_SERVER_WOKEN:
+    case ETCP_SERVER_WATCHED:
     case ETCP_SERVER_DISCONNECT:
     case ETCP_SERVER_FINISHED: break;
     }
