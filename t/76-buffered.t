@@ -75,6 +75,41 @@ sub server_of {
     is_deeply($seen->{got}, [60_000], 'and its message arrives');
 }
 
+# A connection that the loop of a server has made for a client is held to the limit of that client, and to
+# no other: the server's own clients may have more.
+{
+    my ($server, $port, $seen) = server_of(%plain);
+    my $sock = raw_negotiate(raw_connect($port), loop_of($server));
+    my $whole = packet(5, 'x' x 400_000);
+    my $writer = spawn(sub {
+        my $me = shift;
+        write_to($sock, substr $whole, 0, 300_000);
+        $me->report('written');
+        $me->hear;
+        write_to($sock, substr $whole, 300_000);
+        $me->hear;
+    });
+    my $peer = spawn_peer(sub {
+        $_[1]->raw_send(packet(5, 'x' x 90_000) . substr packet(5, 'x' x 200_000), 0, 150_000);
+        $_[0]->hear;
+    });
+    my (@lost, @got);
+    my $client = Net::EasyTCP->new(
+        mode => 'client', host => '127.0.0.1', port => $peer->{port}, async => 1, loop => $server, %plain, maxbuffered => 100_000,
+    ) or die $@;
+    run_until($server, sub { defined $writer->poll });
+    $server->do_one_loop(0) for 1 .. 50;
+    $client->setcallback(data => sub { push @got, length $_[0]->data }, disconnect => sub { push @lost, $_[1] }) or die $@;
+    run_until($server, sub { @lost || @{ $seen->{left} } });
+    is_deeply([ \@lost, $seen->{left} ], [ [$TOO_MANY], [] ], "a client in a server's loop: its limit is its own");
+    is_deeply(\@got, [90_000], 'and what it holds within that arrives');
+    $writer->tell('go on');
+    run_until($server, sub { @{ $seen->{got} } });
+    is_deeply($seen->{got}, [400_000], "as does what the server's client sends");
+    $peer->kill;
+    $writer->tell('end');
+}
+
 # ---- messages that nobody fetches ----------------------------------------------------------------
 
 foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ], [ 'structures', packet(7, "\5\13\2\0\0\0\144" . "\16" x 100) ]) {

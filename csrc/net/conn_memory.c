@@ -12,21 +12,32 @@ size_t etcp_conn_held(const etcp_conn *c)
     return etcp_session_held(c->session) + view + c->undelivered;
 }
 
-/* The connection of the loop that holds most, or NULL: none holds much. */
-static etcp_conn *heaviest(const etcp_loop *l)
+/* The connection in this list of a loop that holds most of what config counts, or other if that
+ * holds more. NULL: none holds much. */
+static etcp_conn *heavier(const etcp_loop *l, etcp_list list, const etcp_config *config, etcp_conn *other)
 {
     etcp_deadline *d;
-    etcp_conn *found = NULL;
+
+    for (d = l->lists[list].head; d; d = d->next) {
+        etcp_conn *c = etcp_conn_of(etcp_entry_at(d));
+
+        if (c->held >= ETCP_HEAVY && etcp_session_config(c->session) == config &&
+            (!other || c->held > other->held))
+            other = c;
+    }
+    return other;
+}
+
+/* The one of the loop: a server's clients share a configuration, while each connection that its
+ * loop made has its own. */
+static etcp_conn *heaviest(const etcp_loop *l, const etcp_config *config)
+{
+    etcp_conn *found;
 
     if (!l->heavy)
         return NULL;
-    for (d = l->lists[ETCP_LIST_CLIENTS].head; d; d = d->next) {
-        etcp_conn *c = etcp_conn_of(etcp_entry_at(d));
-
-        if (c->held >= ETCP_HEAVY && (!found || c->held > found->held))
-            found = c;
-    }
-    return found;
+    found = heavier(l, ETCP_LIST_CLIENTS, config, NULL);
+    return heavier(l, ETCP_LIST_DIALED, config, found);
 }
 
 /* Ends c without handing out what has come of its next messages. */
@@ -50,7 +61,7 @@ void etcp_conn_count(etcp_conn *c)
     etcp_conn_note_held(c, etcp_conn_held(c));
     config = etcp_session_config(c->session);
     while (config->buffered > config->buffered_max) {
-        etcp_conn *most = c->entry.loop ? heaviest(c->entry.loop) : c;
+        etcp_conn *most = c->entry.loop ? heaviest(c->entry.loop, config) : c;
 
         if (!most || most->held < ETCP_HEAVY)
             return;
