@@ -71,6 +71,21 @@ foreach my $options ([ mode => 'server', port => '00' ], [ mode => 'client', hos
     $server->kill;
 }
 
+# A connection that was accepted elsewhere begins with TLS, too.
+{
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "listen: $!";
+    my $child = spawn(sub {
+        my $me = shift;
+        my $server = Net::EasyTCP->new(mode => 'server', listen => 0, tls => 'direct') or die $@;
+        $server->setcallback(data => sub { $_[0]->send($_[0]->data) }) or die $@;
+        $me->report($server->adopt(scalar $listener->accept) ? 'adopted' : $@);
+        $server->start;
+    });
+    talks(connect_to($listener->sockport), 'adopted');
+    is($child->line, 'adopted', 'adopt');
+    $child->kill;
+}
+
 # ---- openssl -----------------------------------------------------------------------------------------
 
 SKIP: {

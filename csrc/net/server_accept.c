@@ -412,6 +412,7 @@ int etcp_server_adopt(etcp_server *s, int fd, etcp_conn **conn, etcp_error *erro
         return etcp_error_set(error, ETCP_ENOMEM, "out of memory");
     }
     etcp_socket_no_delay(copy);
+    (void)etcp_conn_begin(c); /* a failure shows in its turn */
     etcp_conn_pend(c);
     *conn = c;
     return 0;
