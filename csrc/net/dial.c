@@ -220,6 +220,7 @@ static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security *
     if (!d->tls)
         return 0;
     make_endpoint(d, peer->port, endpoint, sizeof endpoint);
+    d->config->flags &= ~(unsigned)ETCP_SPOKE_TLS; /* of an earlier attempt, which may be long ago */
     if (etcp_spoken_lately(endpoint, etcp_clock_ms()))
         d->config->flags |= ETCP_SPOKE_TLS;
     *out = etcp_security_new(d->tls, d->tls_name ? d->tls_name : name, endpoint);

@@ -46,7 +46,7 @@ void etcp_server_count(const etcp_server *s, etcp_server_counts *out)
     out->accepted = s->accepted;
     memcpy(out->refused, s->refused, sizeof out->refused);
     out->clients = lists[ETCP_LIST_CLIENTS].count;
-    out->negotiating = lists[ETCP_LIST_HALF_OPEN].count;
+    out->negotiating = etcp_server_negotiating(s);
     out->closing = lists[ETCP_LIST_DELIVERING].count + lists[ETCP_LIST_DISCARDING].count;
     count_queued(s, ETCP_LIST_CLIENTS, out);
     count_queued(s, ETCP_LIST_DELIVERING, out);

@@ -333,6 +333,77 @@ static void test_guesses(int is_tls_spoken)
     world_stop(&w);
 }
 
+/* Who waits for such an answer is still negotiating. */
+static void test_guesses_in_stats(void)
+{
+    etcp_server_counts counts;
+    etcp_dial *dials[12];
+    etcp_conn_limits limits;
+    etcp_conn *c;
+    unsigned round;
+    unsigned i;
+    world w;
+
+    start(&w, "secret", "wrong");
+    etcp_conn_limits_default(&limits);
+    for (i = 0; i < 12; i++)
+        if (etcp_dial_new("127.0.0.1", w.port, 30000, 90000, w.client_config, &limits, &dials[i]) < 0 ||
+            etcp_dial_secure(dials[i], client_tls, NULL) < 0 || etcp_dial_begin(dials[i]) < 0)
+            abort();
+    for (round = 0; round < 20; round++) {
+        for (i = 0; i < 12; i++)
+            if (etcp_dial_continue(dials[i], &c) != ETCP_AGAIN)
+                etcp_dial_close(dials[i]);
+        world_pump(&w);
+    }
+    etcp_server_count(w.server, &counts);
+    tap_is_int((int)counts.negotiating, 4, "those whose answer is delayed count as negotiating");
+    for (i = 0; i < 12; i++)
+        etcp_dial_free(dials[i]);
+    world_stop(&w);
+}
+
+/* ---- a server that speaks TLS no more -------------------------------------------------------- */
+
+/* Dials again, as a client does that connects again by itself. */
+static int dial_again(etcp_dial *d)
+{
+    etcp_conn *c = NULL;
+    int rc;
+
+    etcp_dial_again(d);
+    do {
+        rc = etcp_dial_step(d, &c);
+    } while (rc == ETCP_EINTR);
+    etcp_conn_unref(c);
+    return rc;
+}
+
+static void test_forgetting(void)
+{
+    etcp_conn_limits limits;
+    etcp_conn *c = NULL;
+    etcp_dial *d;
+    world w;
+
+    start(&w, NULL, NULL);
+    etcp_conn_limits_default(&limits);
+    if (etcp_dial_new("127.0.0.1", w.port, 30000, 90000, w.client_config, &limits, &d) < 0 ||
+        etcp_dial_secure(d, client_tls, NULL) < 0)
+        abort();
+    tap_ok(etcp_dial_step(d, &c) == 0 && is_tls(c), "TLS at first");
+    etcp_conn_unref(c);
+    world_pump(&w);
+    w.server_config->flags &= ~(unsigned)ETCP_ALLOW_TLS;
+    tap_is_int(dial_again(d), ETCP_EPOLICY, "the next connection insists on it");
+    world_pass(60 * 60 * 1000 - 1000);
+    tap_is_int(dial_again(d), ETCP_EPOLICY, "for an hour");
+    world_pass(2000);
+    tap_is_int(dial_again(d), 0, "and no longer, even from the same client");
+    etcp_dial_free(d);
+    world_stop(&w);
+}
+
 /* ---- forks ----------------------------------------------------------------------------------- */
 
 static int ends_with(pid_t child)
@@ -449,6 +520,8 @@ int main(void)
     test_passwords();
     test_guesses(1);
     test_guesses(0);
+    test_guesses_in_stats();
+    test_forgetting();
     test_forks();
     etcp_tls_unref(server_tls);
     etcp_tls_unref(client_tls);
