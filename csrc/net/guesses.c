@@ -6,8 +6,6 @@
 
 enum { ROOM_AT_FIRST = 16 };
 
-static const uint8_t mapped_ipv4[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
 void etcp_guesses_deinit(etcp_guesses *g)
 {
     etcp_free(g->entries);
@@ -26,11 +24,6 @@ static int make_key(const etcp_address *from, etcp_guess *key)
 {
     memset(key, 0, sizeof *key);
     key->family = from->family;
-    if (from->family == 6 && memcmp(from->bytes, mapped_ipv4, sizeof mapped_ipv4) == 0) {
-        key->family = 4;
-        memcpy(key->prefix, from->bytes + sizeof mapped_ipv4, 4);
-        return 1;
-    }
     if (from->family)
         memcpy(key->prefix, from->bytes, from->family == 4 ? 4 : sizeof key->prefix);
     return from->family != 0;

@@ -35,7 +35,8 @@ typedef struct etcp_guesses {
 void etcp_guesses_deinit(etcp_guesses *g);
 
 /* Counts a guess from this address as a failure. Returns the step of its delay: 0 for none, up to
- * ETCP_GUESSES_STEPS. Addresses of no family have no counter. Out of memory it forgets. */
+ * ETCP_GUESSES_STEPS. Addresses of no family have no counter. IPv4 is IPv4 here, never inside IPv6:
+ * etcp_address_unmap. Out of memory it forgets. */
 unsigned etcp_guesses_count(etcp_guesses *g, const etcp_address *from, uint64_t now_ms);
 
 /* It was right: it is not counted any more. */
