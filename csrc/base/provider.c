@@ -145,6 +145,22 @@ const EVP_CIPHER *etcp_provider_cipher(etcp_algorithm algorithm)
     return find(algorithm)->cipher;
 }
 
+int etcp_provider_code(int went_well)
+{
+    int reason = ERR_GET_REASON(ERR_peek_last_error());
+
+    ERR_pop_to_mark();
+    if (went_well)
+        return 0;
+    return reason == ERR_R_MALLOC_FAILURE ? ETCP_ENOMEM : ETCP_ECRYPT;
+}
+
+int etcp_provider_sha256(const void *bytes, size_t len, uint8_t out[ETCP_SHA256])
+{
+    ERR_set_mark();
+    return etcp_provider_code(EVP_Digest(bytes, len, out, NULL, EVP_sha256(), NULL) == 1);
+}
+
 int etcp_provider_random(uint8_t *out, size_t len)
 {
     ensure_looked_up();

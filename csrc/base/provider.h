@@ -24,6 +24,8 @@ typedef enum etcp_algorithm {
     ETCP_ALGORITHM_DES_EDE3_CBC = 8
 } etcp_algorithm;
 
+enum { ETCP_SHA256 = 32 };
+
 /* Whether all algorithms of the set, 0 included, can be had. */
 int etcp_provider_has(unsigned algorithms);
 
@@ -34,6 +36,14 @@ const char *etcp_provider_refusal(void);
 /* A digest, or a cipher. NULL if it cannot be had, or is not of that kind. Nobody frees it. */
 const EVP_MD *etcp_provider_digest(etcp_algorithm algorithm);
 const EVP_CIPHER *etcp_provider_cipher(etcp_algorithm algorithm);
+
+/* The code of what OpenSSL did since ERR_set_mark(): 0 if it went well, ETCP_ENOMEM, or ETCP_ECRYPT for
+ * everything else, such as a policy that leaves no SHA-256. Takes the mark away, and what was noted
+ * since. */
+int etcp_provider_code(int went_well);
+
+/* SHA-256 of bytes[0..len). Returns 0, ETCP_ENOMEM or ETCP_ECRYPT. */
+int etcp_provider_sha256(const void *bytes, size_t len, uint8_t out[ETCP_SHA256]);
 
 /* Fills out[0..len) from OpenSSL's generator. Returns 0, ETCP_ECRYPT, or ETCP_EINVAL for 2 GB and
  * more. */

@@ -6,6 +6,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/objects.h>
@@ -13,6 +14,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 
 /* Section 6 of the RFC, compressed. */
 static const uint8_t point_m[33] = {0x02, 0x88, 0x6e, 0x2f, 0x97, 0xac, 0xe4, 0x6e, 0x55,
@@ -50,13 +52,17 @@ static int hash_password(const uint8_t *password, size_t len, uint8_t digest[64]
 {
     static const char prefix[] = "Net::EasyTCP SPAKE2 P-256 w"; /* with its NUL */
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    int ok = md && EVP_DigestInit_ex(md, EVP_sha512(), NULL) == 1 &&
-             EVP_DigestUpdate(md, prefix, sizeof prefix) == 1 &&
-             (len == 0 || EVP_DigestUpdate(md, password, len) == 1) &&
-             EVP_DigestFinal_ex(md, digest, NULL) == 1;
+    int ok;
 
+    if (!md)
+        return ETCP_ENOMEM;
+    ERR_set_mark();
+    ok = EVP_DigestInit_ex(md, EVP_sha512(), NULL) == 1 &&
+         EVP_DigestUpdate(md, prefix, sizeof prefix) == 1 &&
+         (len == 0 || EVP_DigestUpdate(md, password, len) == 1) &&
+         EVP_DigestFinal_ex(md, digest, NULL) == 1;
     EVP_MD_CTX_free(md);
-    return ok ? 0 : ETCP_ENOMEM;
+    return etcp_provider_code(ok);
 }
 
 int etcp_spake2_scalar(const uint8_t *password, size_t len, uint8_t w[ETCP_SPAKE2_SCALAR])
@@ -299,9 +305,9 @@ static int hmac(const uint8_t *key, size_t key_len, const void *bytes, size_t le
 {
     unsigned out_len = HASH;
 
-    return HMAC(EVP_sha256(), key, (int)key_len, bytes, len, out, &out_len) && out_len == HASH
-               ? 0
-               : ETCP_ENOMEM;
+    ERR_set_mark();
+    return etcp_provider_code(
+        HMAC(EVP_sha256(), key, (int)key_len, bytes, len, out, &out_len) && out_len == HASH);
 }
 
 /* HKDF of RFC 5869 without salt, for one block of output: two HMACs, so that no release's own
@@ -337,7 +343,7 @@ static int make_proofs(const etcp_buf *transcript, const etcp_spake2_context *co
     size_t len = etcp_buf_len(transcript);
     uint8_t digest[HASH]; /* Ke || Ka */
     uint8_t keys[HASH];   /* KcA || KcB */
-    int rc = EVP_Digest(bytes, len, digest, NULL, EVP_sha256(), NULL) == 1 ? 0 : ETCP_ENOMEM;
+    int rc = etcp_provider_sha256(bytes, len, digest);
 
     if (rc == 0)
         rc = confirmation_keys(digest + HALF, context, keys);

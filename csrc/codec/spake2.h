@@ -41,7 +41,8 @@ typedef struct etcp_spake2_proofs {
 typedef struct etcp_spake2 etcp_spake2;
 
 /* w of a password: SHA-512 of a fixed text and all its bytes, modulo the order of the group.
- * Returns 0, ETCP_EINVAL (it comes out as 0) or ETCP_ENOMEM. Protocol.pod, "The password". */
+ * Returns 0, ETCP_EINVAL (it comes out as 0), ETCP_ECRYPT (OpenSSL's policy refuses the
+ * digest) or ETCP_ENOMEM. Protocol.pod, "The password". */
 int etcp_spake2_scalar(const uint8_t *password, size_t len, uint8_t w[ETCP_SPAKE2_SCALAR]);
 
 /* Makes the secret of w. Returns 0, ETCP_EINVAL (w is 0 or not below the order) or ETCP_ENOMEM. */
@@ -57,7 +58,7 @@ int etcp_spake2_new(const etcp_spake2_secret *secret, etcp_spake2_side side, etc
 
 /* Takes the peer's share, once; secret is the one the run was made with. Returns 0 (*proofs is
  * filled: compare the peer's in constant time), ETCP_EPROTO (not a point of the curve that could
- * come from an honest peer), or ETCP_ENOMEM. */
+ * come from an honest peer), ETCP_ECRYPT (as above) or ETCP_ENOMEM. */
 int etcp_spake2_finish(etcp_spake2 *run, const etcp_spake2_secret *secret,
                        const etcp_spake2_context *context,
                        const uint8_t peer_share[ETCP_SPAKE2_SHARE], etcp_spake2_proofs *proofs);

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "base/armour.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/provider.h"
 #include "base/random.h"
 #include "choice.h"
 #include "state.h"
@@ -172,9 +171,7 @@ int etcp_session_direct(etcp_inside_facts *facts)
     static const char text[] = "EasyTCP direct";
 
     memset(facts, 0, sizeof *facts);
-    return EVP_Digest(text, sizeof text - 1, facts->prologue, NULL, EVP_sha256(), NULL) == 1
-               ? 0
-               : ETCP_ENOMEM;
+    return etcp_provider_sha256(text, sizeof text - 1, facts->prologue);
 }
 
 int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts)
@@ -183,10 +180,7 @@ int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts)
 
     memset(facts, 0, sizeof *facts);
     facts->flags = ETCP_INSIDE_UPGRADED | (s->negotiation->asked ? ETCP_INSIDE_ASKED : 0u);
-    return EVP_Digest(etcp_buf_bytes(prologue), etcp_buf_len(prologue), facts->prologue, NULL,
-                      EVP_sha256(), NULL) == 1
-               ? 0
-               : ETCP_ENOMEM;
+    return etcp_provider_sha256(etcp_buf_bytes(prologue), etcp_buf_len(prologue), facts->prologue);
 }
 
 int etcp_capability_look(etcp_session *s, const etcp_fields *f)

@@ -91,11 +91,11 @@ typedef struct etcp_inside_facts {
     unsigned flags;
 } etcp_inside_facts;
 
-/* After ETCP_EVENT_TLS: fills *facts. Returns 0 or ETCP_ENOMEM. The session is of no further use.
- */
+/* After ETCP_EVENT_TLS: fills *facts. Returns 0, ETCP_ECRYPT (OpenSSL's policy refuses the digest) or
+ * ETCP_ENOMEM. The session is of no further use. */
 int etcp_session_switch(const etcp_session *s, etcp_inside_facts *facts);
 
-/* The facts of a channel without anything in clear before it. Returns 0 or ETCP_ENOMEM. */
+/* The facts of a channel without anything in clear before it. Returns as etcp_session_switch. */
 int etcp_session_direct(etcp_inside_facts *facts);
 
 /* Makes a session for a channel whose other end is not the peer: something that speaks TLS for it

@@ -58,6 +58,11 @@ long alloc_count(void)
     return count;
 }
 
+int alloc_has_failed(void)
+{
+    return fail_at > 0 && count >= fail_at;
+}
+
 void alloc_reset(void)
 {
     etcp_mem_set_hooks(NULL);

@@ -957,18 +957,18 @@ static void test_allocation_failures(void)
     unsigned leaks = 0;
     unsigned other = 0;
     long n;
+    int rc;
 
     for (n = 1;; n++) {
-        int rc;
-
         alloc_fail_at(n);
         rc = live();
         leaks += alloc_live() != 0;
-        if (rc == 0)
+        if (rc == 0 || !alloc_has_failed())
             break;
         other += rc != ETCP_ENOMEM;
     }
     alloc_reset();
+    tap_is_int(rc, 0, "allocation failures: none is left");
     tap_ok(n > 20, "allocation failures: %ld places tried", n - 1);
     tap_is_int(leaks, 0, "allocation failures: nothing leaks");
     tap_is_int(other, 0, "allocation failures: each is reported as what it is");
