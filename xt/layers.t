@@ -112,9 +112,9 @@ sub circles {
     my %known = map { $_ => 1 } 'storable/reader and storable/scan';
     my %reach;
     for my $start (keys %$used) {
-        my @todo = keys %{ $used->{$start} };
-        while (defined(my $module = shift @todo)) {
-            push @todo, keys %{ $used->{$module} || {} } if !$reach{$start}{$module}++;
+        my @waiting = keys %{ $used->{$start} };
+        while (defined(my $module = shift @waiting)) {
+            push @waiting, keys %{ $used->{$module} || {} } if !$reach{$start}{$module}++;
         }
     }
     my @found;

@@ -2,13 +2,13 @@
 
 /* A walk over a structure: what is still to be visited, and which containers were seen. */
 typedef struct walk {
-    AV *todo;
+    AV *pending;
     HV *seen;
 } walk;
 
 static void visit_later(pTHX_ walk *w, SV *sv)
 {
-    av_push(w->todo, SvREFCNT_inc_simple_NN(sv));
+    av_push(w->pending, SvREFCNT_inc_simple_NN(sv));
 }
 
 /* Whether a value is met for the first time: structures may have circles. */
@@ -66,11 +66,11 @@ void etcp_taint_all(pTHX_ SV *sv)
         SvTAINTED_on(sv);
         return;
     }
-    w.todo = (AV *)sv_2mortal((SV *)newAV());
+    w.pending = (AV *)sv_2mortal((SV *)newAV());
     w.seen = (HV *)sv_2mortal((SV *)newHV());
     visit_later(aTHX_ &w, sv);
-    while (av_len(w.todo) >= 0) {
-        SV *next = av_pop(w.todo);
+    while (av_len(w.pending) >= 0) {
+        SV *next = av_pop(w.pending);
         visit(aTHX_ &w, next);
         SvREFCNT_dec(next);
     }
