@@ -14,7 +14,8 @@ size_t etcp_conn_held(const etcp_conn *c)
 
 /* The connection in this list of a loop that holds most of what config counts, or other if that
  * holds more. NULL: none holds much. */
-static etcp_conn *heavier(const etcp_loop *l, etcp_list list, const etcp_config *config, etcp_conn *other)
+static etcp_conn *heavier(const etcp_loop *l, etcp_list list, const etcp_config *config,
+                          etcp_conn *other)
 {
     etcp_deadline *d;
 
