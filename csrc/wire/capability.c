@@ -267,28 +267,6 @@ typedef struct choice {
     const etcp_compressor *compressor;
 } choice;
 
-static const etcp_cipher *first_cipher(const etcp_session *s, const etcp_field *letters)
-{
-    etcp_offer ours = etcp_offer_to_new(s, ETCP_MODULE_CIPHER);
-    const etcp_cipher *row = NULL;
-    size_t i;
-
-    for (i = 0; i < letters->len && !row; i++)
-        row = etcp_offer_cipher(ours, (char)letters->bytes[i]);
-    return row;
-}
-
-static const etcp_compressor *first_compressor(const etcp_session *s, const etcp_field *letters)
-{
-    etcp_offer ours = etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR);
-    const etcp_compressor *row = NULL;
-    size_t i;
-
-    for (i = 0; i < letters->len && !row; i++)
-        row = etcp_offer_compressor(ours, (char)letters->bytes[i]);
-    return row;
-}
-
 static int salt_is_valid(const etcp_field *salt)
 {
     return salt->len == 0 || (salt->len == 2 && etcp_crypt3_salt_is_valid(salt->bytes));
@@ -305,8 +283,10 @@ static int choose(const etcp_session *s, const etcp_fields *f, choice *c)
 {
     if (!salt_is_valid(&f->at[OFFER_SALT]))
         return 0;
-    c->cipher = first_cipher(s, &f->at[OFFER_CIPHERS]);
-    c->compressor = first_compressor(s, &f->at[OFFER_COMPRESSORS]);
+    c->cipher =
+        etcp_offer_first_cipher(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), &f->at[OFFER_CIPHERS]);
+    c->compressor = etcp_offer_first_compressor(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR),
+                                                &f->at[OFFER_COMPRESSORS]);
     return !c->cipher || f->at[OFFER_KEY].len > 0;
 }
 
@@ -487,12 +467,11 @@ int etcp_capability_take(etcp_session *s, const etcp_fields *f, const etcp_field
         return s->negotiation->tls_offered && is_only_tls(f) ? ETCP_TAKEN_TLS : contradicts(s);
     if (requires_tls(s))
         return 0;
-    cipher = etcp_offer_cipher(etcp_offer_to_new(s, ETCP_MODULE_CIPHER),
-                               etcp_field_key(&f->at[ANSWER_CIPHER]));
-    compressor = etcp_offer_compressor(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR),
-                                       etcp_field_key(&f->at[ANSWER_COMPRESSOR]));
     if (!is_new(f->at[ANSWER_VERSION].bytes, f->at[ANSWER_VERSION].len) ||
-        (f->at[ANSWER_CIPHER].len && !cipher) || (f->at[ANSWER_COMPRESSOR].len && !compressor))
+        !etcp_offer_chosen_cipher(etcp_offer_to_new(s, ETCP_MODULE_CIPHER), &f->at[ANSWER_CIPHER],
+                                  &cipher) ||
+        !etcp_offer_chosen_compressor(etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR),
+                                      &f->at[ANSWER_COMPRESSOR], &compressor))
         return contradicts(s);
     etcp_negotiation_note_version(s, &f->at[ANSWER_VERSION]);
     use_cipher(s, cipher);

@@ -159,6 +159,42 @@ const etcp_compressor *etcp_offer_compressor(etcp_offer offer, char letter)
     return holds(offer, row) ? &etcp_compressors(&count)[row] : NULL;
 }
 
+/* ---- choosing -------------------------------------------------------------------------------- */
+
+/* The first of these letters that the offer has, or '\0'. */
+static char first_letter(etcp_offer offer, const etcp_field *letters)
+{
+    size_t i;
+
+    for (i = 0; i < letters->len; i++)
+        if (holds(offer, find(offer.kind, (char)letters->bytes[i])))
+            return (char)letters->bytes[i];
+    return '\0';
+}
+
+const etcp_cipher *etcp_offer_first_cipher(etcp_offer offer, const etcp_field *letters)
+{
+    return etcp_offer_cipher(offer, first_letter(offer, letters));
+}
+
+const etcp_compressor *etcp_offer_first_compressor(etcp_offer offer, const etcp_field *letters)
+{
+    return etcp_offer_compressor(offer, first_letter(offer, letters));
+}
+
+int etcp_offer_chosen_cipher(etcp_offer offer, const etcp_field *field, const etcp_cipher **row)
+{
+    *row = etcp_offer_cipher(offer, etcp_field_key(field));
+    return *row || field->len == 0;
+}
+
+int etcp_offer_chosen_compressor(etcp_offer offer, const etcp_field *field,
+                                 const etcp_compressor **row)
+{
+    *row = etcp_offer_compressor(offer, etcp_field_key(field));
+    return *row || field->len == 0;
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 const etcp_refusals etcp_refusal[2] = {
@@ -168,7 +204,8 @@ const etcp_refusals etcp_refusal[2] = {
                                 "I do not compress with this module"},
 };
 
-const char *etcp_offer_refusal(const etcp_session *s, etcp_module kind, char letter)
+/* Which of them applies to this letter; NULL: the module may be used. */
+static const char *refusal(const etcp_session *s, etcp_module kind, char letter)
 {
     size_t row = find(kind, letter);
 
@@ -177,4 +214,18 @@ const char *etcp_offer_refusal(const etcp_session *s, etcp_module kind, char let
     if (row == count_of(kind))
         return etcp_refusal[kind].unknown;
     return holds(etcp_offer_allowed(s, kind), row) ? NULL : etcp_refusal[kind].module;
+}
+
+const etcp_cipher *etcp_usable_cipher(const etcp_session *s, const etcp_field *field,
+                                      const char **reason)
+{
+    *reason = refusal(s, ETCP_MODULE_CIPHER, etcp_field_key(field));
+    return *reason ? NULL : etcp_cipher_by_key(etcp_field_key(field));
+}
+
+const etcp_compressor *etcp_usable_compressor(const etcp_session *s, const etcp_field *field,
+                                              const char **reason)
+{
+    *reason = refusal(s, ETCP_MODULE_COMPRESSOR, etcp_field_key(field));
+    return *reason ? NULL : etcp_compressor_by_key(etcp_field_key(field));
 }

@@ -41,6 +41,16 @@ uint32_t etcp_offer_row(etcp_module kind, char letter);
 const etcp_cipher *etcp_offer_cipher(etcp_offer offer, char letter);
 const etcp_compressor *etcp_offer_compressor(etcp_offer offer, char letter);
 
+/* What a list of letters, best first, and an offer have in common: the first, or NULL. */
+const etcp_cipher *etcp_offer_first_cipher(etcp_offer offer, const etcp_field *letters);
+const etcp_compressor *etcp_offer_first_compressor(etcp_offer offer, const etcp_field *letters);
+
+/* What a peer chose from an offer, in *row: NULL if the field is empty. Returns whether it may: 0 if
+ * the offer has no such row. */
+int etcp_offer_chosen_cipher(etcp_offer offer, const etcp_field *field, const etcp_cipher **row);
+int etcp_offer_chosen_compressor(etcp_offer offer, const etcp_field *field,
+                                 const etcp_compressor **row);
+
 /* Why we do not use a module, in the words of the originals; indexed by kind. */
 typedef struct etcp_refusals {
     const char *kind;    /* no module of this kind */
@@ -49,7 +59,11 @@ typedef struct etcp_refusals {
 } etcp_refusals;
 extern const etcp_refusals etcp_refusal[2];
 
-/* Which of these applies to this letter; NULL: the module may be used. */
-const char *etcp_offer_refusal(const etcp_session *s, etcp_module kind, char letter);
+/* The row that this field names, if we may use it; otherwise NULL, and which of these applies in
+ * *reason. */
+const etcp_cipher *etcp_usable_cipher(const etcp_session *s, const etcp_field *field,
+                                      const char **reason);
+const etcp_compressor *etcp_usable_compressor(const etcp_session *s, const etcp_field *field,
+                                              const char **reason);
 
 #endif

@@ -182,16 +182,6 @@ static int answer_incompatible(etcp_session *s, const etcp_fields *f)
 
 /* ---- cipher --------------------------------------------------------------------------------- */
 
-/* The row of a letter if we may use it; otherwise NULL, and why not in *reason. */
-static const etcp_cipher *usable_cipher(const etcp_session *s, const etcp_field *field,
-                                        const char **reason)
-{
-    char letter = etcp_field_key(field);
-
-    *reason = etcp_offer_refusal(s, ETCP_MODULE_CIPHER, letter);
-    return *reason ? NULL : etcp_cipher_by_key(letter);
-}
-
 /* Opens the server's sample with the key beside it. Returns 1 if it holds the scalar, 0 if not, or
  * ETCP_ENOMEM. The key is data: it is parsed strictly, never evaluated or thawed. */
 static int try_sample(etcp_session *s, etcp_transform *trial, const etcp_fields *f)
@@ -256,7 +246,7 @@ static int answer_cipher_sample(etcp_session *s, const etcp_fields *f)
 {
     etcp_negotiation *n = s->negotiation;
     const char *reason = NULL;
-    const etcp_cipher *row = usable_cipher(s, &f->at[1], &reason);
+    const etcp_cipher *row = etcp_usable_cipher(s, &f->at[1], &reason);
     etcp_transform trial;
     int rc;
 
@@ -295,7 +285,7 @@ static int choose_cipher(etcp_session *s, const etcp_cipher *row)
 static int answer_cipher_choice(etcp_session *s, const etcp_fields *f)
 {
     const char *reason = NULL;
-    const etcp_cipher *row = usable_cipher(s, &f->at[1], &reason);
+    const etcp_cipher *row = etcp_usable_cipher(s, &f->at[1], &reason);
     etcp_command c;
 
     if (!row)
@@ -316,7 +306,7 @@ static const etcp_cipher *best_cipher(etcp_session *s, const etcp_fields *f)
     size_t i;
 
     for (i = 1; i < f->count; i++) {
-        const etcp_cipher *row = usable_cipher(s, &f->at[i], &reason);
+        const etcp_cipher *row = etcp_usable_cipher(s, &f->at[i], &reason);
 
         if (row && etcp_session_peer_is_old(s))
             return row;
@@ -375,15 +365,6 @@ static int answer_key(etcp_session *s, const etcp_fields *f)
 }
 
 /* ---- compressor ----------------------------------------------------------------------------- */
-
-static const etcp_compressor *usable_compressor(const etcp_session *s, const etcp_field *field,
-                                                const char **reason)
-{
-    char letter = etcp_field_key(field);
-
-    *reason = etcp_offer_refusal(s, ETCP_MODULE_COMPRESSOR, letter);
-    return *reason ? NULL : etcp_compressor_by_key(letter);
-}
 
 /* Whether this compressor's sample holds the scalar: 1, 0, or ETCP_ENOMEM. */
 static int holds_scalar(etcp_session *s, const etcp_compressor *row, const etcp_buf *sample)
@@ -457,7 +438,7 @@ static int answer_compressor_sample(etcp_session *s, const etcp_fields *f)
 static int answer_compressor_choice(etcp_session *s, const etcp_fields *f)
 {
     const char *reason = NULL;
-    const etcp_compressor *row = usable_compressor(s, &f->at[1], &reason);
+    const etcp_compressor *row = etcp_usable_compressor(s, &f->at[1], &reason);
     etcp_command c;
 
     if (!row)
@@ -476,7 +457,7 @@ static int answer_compressor_list(etcp_session *s, const etcp_fields *f)
     size_t i;
 
     for (i = 1; i < f->count && !row; i++)
-        row = usable_compressor(s, &f->at[i], &reason);
+        row = etcp_usable_compressor(s, &f->at[i], &reason);
     if (row)
         etcp_capability_use_compressor(s, row);
     etcp_command_begin(&c, "CU");

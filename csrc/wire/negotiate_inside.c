@@ -60,17 +60,6 @@ static etcp_offer our_compressors(const etcp_session *s)
     return etcp_offer_to_new(s, ETCP_MODULE_COMPRESSOR);
 }
 
-/* The client's favourite that we allow, or NULL. */
-static const etcp_compressor *first_compressor(const etcp_session *s, const etcp_field *letters)
-{
-    const etcp_compressor *row = NULL;
-    size_t i;
-
-    for (i = 0; i < letters->len && !row; i++)
-        row = etcp_offer_compressor(our_compressors(s), (char)letters->bytes[i]);
-    return row;
-}
-
 /* ---- the password ---------------------------------------------------------------------------- */
 
 static int has_password(const etcp_session *s)
@@ -158,6 +147,8 @@ static int check_prologue(etcp_session *s, const etcp_field *field)
 static int take_hello(etcp_session *s, const etcp_fields *f)
 {
     etcp_inside *inside = s->negotiation->inside;
+    const etcp_compressor *row =
+        etcp_offer_first_compressor(our_compressors(s), &f->at[FIELD_COMPRESSORS]);
     etcp_command c;
     int rc = check_prologue(s, &f->at[HI_PROLOGUE]);
 
@@ -168,7 +159,7 @@ static int take_hello(etcp_session *s, const etcp_fields *f)
         return malformed(s);
     etcp_capability_note(s, &f->at[FIELD_CAPABILITIES]);
     etcp_capability_note_told(s); /* EN will tell */
-    etcp_capability_use_compressor(s, first_compressor(s, &f->at[FIELD_COMPRESSORS]));
+    etcp_capability_use_compressor(s, row);
     if (has_password(s)) {
         if (f->at[HI_SHARE].len == 0)
             return reject(s);
@@ -307,14 +298,12 @@ static int take_end(etcp_session *s, const etcp_fields *f)
 {
     const etcp_inside *inside = s->negotiation->inside;
     int was_early = s->negotiation->is_early;
-    const etcp_field *letter = &f->at[FIELD_COMPRESSORS];
-    const etcp_compressor *row = NULL;
+    const etcp_compressor *row;
     int rc = 0;
 
     etcp_negotiation_note_version(s, &f->at[FIELD_VERSION]);
-    if (letter->len && !(row = etcp_offer_compressor(our_compressors(s), etcp_field_key(letter))))
-        return malformed(s);
-    if (etcp_session_peer_is_old(s))
+    if (!etcp_offer_chosen_compressor(our_compressors(s), &f->at[FIELD_COMPRESSORS], &row) ||
+        etcp_session_peer_is_old(s))
         return malformed(s);
     if (f->at[EN_SHARE].len || f->at[EN_PROOF].len)
         rc = answer_proof(s, f);
