@@ -142,14 +142,15 @@ foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ], [ 'structures', packet(7
 
 # ---- decoding ------------------------------------------------------------------------------------
 
-# A client that has agreed on LZF.
+# A client that has agreed on LZF, or on the compressor of that letter.
 sub compressing_peer {
-    my ($server, $port) = @_;
+    my ($server, $port, $letter) = @_;
+    $letter ||= '2';
     my $peer = OldPeer->client(
         version     => '0.26',
         port        => $port,
-        compressors => ['2'],
-        on_packet   => sub { { CA => "CU\0002\0003.7", CU => "CU\0002" }->{ $_[1] } },
+        compressors => [$letter],
+        on_packet   => sub { { CA => "CU\0$letter\0003.7", CU => "CU\0$letter" }->{ $_[1] } },
         $server ? (idle => loop_of($server)) : (),
     );
     return $peer || BAIL_OUT(OldPeer->error);
@@ -182,6 +183,24 @@ sub compressing_peer {
     until (@{ $seen->{got} } > 1) { $server->do_one_loop; $rounds++ }
     is_deeply($seen->{got}, [ 7, 300_000_000 ], 'who sends a little is served before');
     cmp_ok($rounds, '>', 3, 'and the server has gone round meanwhile');
+}
+
+# Nor for one of which nothing comes out.
+{
+    my ($server, $port, $seen) = server_of(donotencrypt => 1);
+    my $peer = compressing_peer($server, $port, '1');
+    my $other = compressing_peer($server, $port);
+    my $nothing = "\x78\x01" . "\0\0\0\xff\xff" x 4_000_000 . "\1\0\0\xff\xff\0\0\0\1";
+    my $bytes = packet(0x15, $nothing);
+    my $last  = chop $bytes;
+    my $writer = spawn(sub { $peer->raw_send($bytes); $_[0]->report('written'); $_[0]->hear });
+    run_until($server, sub { defined $writer->poll });
+    $server->do_one_loop(0) for 1 .. 200;
+    $peer->raw_send($last);
+    $other->raw_send(packet(5, 'me, too'));
+    run_until($server, sub { @{ $seen->{got} } > 1 });
+    is_deeply($seen->{got}, [ 7, 0 ], 'blocks of nothing: who sends a little is served before');
+    $writer->tell('end');
 }
 
 # ---- memory that is not to be had ----------------------------------------------------------------

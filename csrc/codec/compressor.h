@@ -17,6 +17,9 @@ typedef struct etcp_compressor_state etcp_compressor_state;
 /* What originals compress with, and tests that compare bytes with theirs. */
 enum { ETCP_LEVEL_OF_ORIGINALS = 6 };
 
+/* Bytes of a message that one step of decompressing uses at most. */
+enum { ETCP_STEP_INPUT = 1 << 20 };
+
 /* Between the steps in which a large message is decompressed. */
 typedef struct etcp_unpack_run {
     uint8_t *out; /* the caller's: what came out so far, followed by the room for what comes next */
@@ -47,8 +50,9 @@ typedef struct etcp_compressor {
 
     /* Goes on decompressing bytes[0..len), as far as there is room. run is all zero at first, but
      * for out and cap, which the caller may change between two steps, keeping the content. Returns
-     * 0 (all is out), ETCP_AGAIN (more room is needed: some hundred bytes are enough for a step),
-     * ETCP_EDECODE or ETCP_ENOMEM. end_steps is called in every case. */
+     * 0 (all is out), ETCP_AGAIN (another step is needed, for which some hundred bytes of room are
+     * enough), ETCP_EDECODE or ETCP_ENOMEM. A step ends even if nothing comes out of what it uses.
+     * end_steps is called in every case. */
     int (*decompress_step)(etcp_unpack_run *run, const uint8_t *bytes, size_t len);
     void (*end_steps)(etcp_unpack_run *run);
 

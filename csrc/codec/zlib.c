@@ -166,19 +166,17 @@ static size_t next_room(size_t produced, size_t len, size_t max)
     return max - produced < room ? max - produced + 1 : room;
 }
 
-static int inflate_message(z_stream *z, const uint8_t *bytes, size_t len, size_t max, etcp_buf *out)
+/* Inflates as far as there is room, from at most most bytes of what is left of the input. Returns as
+ * decompress_step. */
+static int inflate_some(z_stream *z, etcp_unpack_run *run, const uint8_t *bytes, size_t len, size_t most)
 {
-    size_t done = 0;
-    size_t produced = 0;
+    const size_t until = most < len - run->done ? run->done + most : len;
     int rc;
 
     do {
-        const size_t room = next_room(produced, len, max);
-
-        if (etcp_buf_reserve_exact(out, room) != 0)
-            return ETCP_ENOMEM;
-        offer_input(z, bytes + done, len - done);
-        offer_room(z, out, room);
+        offer_input(z, bytes + run->done, until - run->done);
+        z->next_out = run->out + run->len;
+        z->avail_out = (uInt)smaller(run->cap - run->len, UINT_MAX);
         const uInt in_offered = z->avail_in;
         const uInt out_offered = z->avail_out;
         rc = inflate(z, Z_NO_FLUSH);
@@ -187,14 +185,32 @@ static int inflate_message(z_stream *z, const uint8_t *bytes, size_t len, size_t
         /* Z_BUF_ERROR: no progress although there is room, so the input is cut short. */
         if (rc != Z_OK && rc != Z_STREAM_END)
             return ETCP_EDECODE;
-        done += in_offered - z->avail_in;
-        produced += out_offered - z->avail_out;
-        etcp_buf_commit(out, out_offered - z->avail_out);
-        if (produced > max)
-            return ETCP_ETOOBIG;
-    } while (rc != Z_STREAM_END);
-    /* Bytes behind the stream are ignored, as originals do. */
-    return 0;
+        run->done += in_offered - z->avail_in;
+        run->len += out_offered - z->avail_out;
+        /* Bytes behind the stream are ignored, as originals do. */
+        if (rc == Z_STREAM_END)
+            return 0;
+    } while (run->len < run->cap && (run->done < until || until == len));
+    return ETCP_AGAIN;
+}
+
+static int inflate_message(z_stream *z, const uint8_t *bytes, size_t len, size_t max, etcp_buf *out)
+{
+    etcp_unpack_run run = {0};
+    int rc;
+
+    do {
+        const size_t room = next_room(run.len, len, max);
+        const size_t before = run.len;
+
+        if (etcp_buf_reserve_exact(out, room) != 0)
+            return ETCP_ENOMEM;
+        run.out = etcp_buf_tail(out) - run.len;
+        run.cap = run.len + room;
+        rc = inflate_some(z, &run, bytes, len, len);
+        etcp_buf_commit(out, run.len - before);
+    } while (rc == ETCP_AGAIN && run.len <= max);
+    return run.len > max ? ETCP_ETOOBIG : rc;
 }
 
 int etcp_zlib_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len,
@@ -231,28 +247,8 @@ static z_stream *stream_of(etcp_unpack_run *run)
 int etcp_zlib_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len)
 {
     z_stream *z = stream_of(run);
-    int rc;
 
-    if (!z)
-        return ETCP_ENOMEM;
-    while (run->len < run->cap) {
-        offer_input(z, bytes + run->done, len - run->done);
-        z->next_out = run->out + run->len;
-        z->avail_out = (uInt)smaller(run->cap - run->len, UINT_MAX);
-        const uInt in_offered = z->avail_in;
-        const uInt out_offered = z->avail_out;
-        rc = inflate(z, Z_NO_FLUSH);
-        if (rc == Z_MEM_ERROR)
-            return ETCP_ENOMEM;
-        /* Z_BUF_ERROR: no progress although there is room, so the input is cut short. */
-        if (rc != Z_OK && rc != Z_STREAM_END)
-            return ETCP_EDECODE;
-        run->done += in_offered - z->avail_in;
-        run->len += out_offered - z->avail_out;
-        if (rc == Z_STREAM_END)
-            return 0;
-    }
-    return ETCP_AGAIN;
+    return z ? inflate_some(z, run, bytes, len, ETCP_STEP_INPUT) : ETCP_ENOMEM;
 }
 
 void etcp_zlib_end_steps(etcp_unpack_run *run)

@@ -122,6 +122,12 @@ static int is_slow_to_open(const etcp_session *s, unsigned flags, size_t len)
                                                                      : ETCP_OPEN_SLOWLY);
 }
 
+/* What is long takes long, even if little or nothing comes out of it. */
+static int is_slow_to_decompress(unsigned flags, size_t len)
+{
+    return (flags & ETCP_FLAG_COMPRESSED) && len > ETCP_STEP_INPUT;
+}
+
 /* Has a message decoded in steps, in memory of the session's own. */
 static int unpack(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
                   etcp_event *event)
@@ -148,7 +154,7 @@ static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, s
         size_t decoded_len = len;
         int rc;
 
-        if (is_slow_to_open(s, flags, len))
+        if (is_slow_to_open(s, flags, len) || is_slow_to_decompress(flags, len))
             return unpack(s, flags, bytes, len, event);
         rc = decode(s, flags, smaller(max, ETCP_UNPACK_STEP), &decoded, &decoded_len);
         if (rc == ETCP_ETOOBIG && max > ETCP_UNPACK_STEP)

@@ -357,6 +357,35 @@ static int both_ways(const etcp_compressor *row, fixture *f)
     return rc;
 }
 
+/* A message of blocks that hold nothing: its steps are as short as those of any other. */
+static void test_empty_blocks(void)
+{
+    enum { BLOCKS = 1000000 };
+    const etcp_compressor *row = etcp_compressor_by_key('1');
+    static const uint8_t end[] = {1, 0, 0, 0xff, 0xff, 0, 0, 0, 1};
+    etcp_unpack_run run = {0};
+    uint8_t room[4096];
+    unsigned steps = 0;
+    etcp_buf message;
+    int rc;
+
+    etcp_buf_init(&message);
+    recorded_append_hex(&message, "7801", 4);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        recorded_append_hex(&message, "000000ffff", 10);
+    recorded_need(etcp_buf_append(&message, end, sizeof end) == 0, "out of memory");
+    run.out = room;
+    run.cap = sizeof room;
+    do {
+        steps++;
+        rc = row->decompress_step(&run, etcp_buf_bytes(&message), etcp_buf_len(&message));
+    } while (rc == ETCP_AGAIN);
+    row->end_steps(&run);
+    tap_ok(rc == 0 && run.len == 0, "blocks of nothing are an empty message");
+    tap_is_int(steps, 5, "which takes a step for each MiB");
+    etcp_buf_deinit(&message);
+}
+
 static void test_exhausted_memory(const etcp_compressor *row)
 {
     etcp_buf message;
@@ -411,6 +440,7 @@ int main(void)
     test_table();
     test_recorded();
     test_lzf_cases();
+    test_empty_blocks();
     for (size_t i = 0; i < count; i++) {
         test_cut_short(&rows[i]);
         test_flipped_bits(&rows[i]);
