@@ -87,7 +87,8 @@ my @all = qw(port password welcome localaddr donotencrypt donotcompress donotenc
     requirepassword allowclasses maxmessage maxdepth highwater maxclients maxhalfopen sendtimeout idletimeout
     negotiationtimeout timeout coalesce host);
 my %lists = map { $_ => 1 } qw(donotencryptwith donotcompresswith requireencryption allowclasses);
-my %ignored = (client => { map { $_ => 1 } qw(localaddr coalesce) }, server => { map { $_ => 1 } qw(host timeout) });
+my %ignored = (client => { map { $_ => 1 } qw(localaddr coalesce welcome) },
+    server => { map { $_ => 1 } qw(host timeout requirepassword) });
 foreach my $mode (qw(client server)) {
     my %options = $mode eq 'client' ? %to : (mode => 'server', port => '00', localaddr => '127.0.0.1');
     my @wrong;
