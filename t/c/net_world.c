@@ -180,7 +180,8 @@ int world_round(world *w)
     int ready;
 
     w->rounds++;
-    ready = etcp_server_poll(w->server, 0);
+    ready = w->turn_between ? w->turn_between(w) : 0;
+    ready += etcp_server_poll(w->server, 0);
     while (w->server && etcp_server_next(w->server, &event) > 0) {
         log_event(w, &event);
         if (w->on_event)

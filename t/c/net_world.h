@@ -22,6 +22,8 @@ struct world {
     /* Called with every event, after it was logged; may do anything, NULL: nothing. */
     void (*on_event)(world *w, etcp_server_event *event);
     void *arg;
+    void *between; /* takes part in every round by turn_between; see between.h */
+    int (*turn_between)(world *w);
     etcp_conn *dialled;      /* the last one, uncounted: a forked child's copy is no leak */
     int rounds;              /* how often the loop went round */
     long serials;            /* given out */
