@@ -142,6 +142,9 @@ static int dup_object(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     copy->policy = etcp_policy_clone(aTHX_ old->policy, param);
     if (old->conn && !old->async)
         copy->conn = etcp_conn_clone(old->conn);
+    copy->is_of_other_thread =
+        old->is_of_other_thread ||
+        (copy->over_tls && old->conn && etcp_conn_is_open(old->conn) && !old->async);
     if (old->srv && old->kind == ETCP_KIND_SERVER)
         copy->srv = etcp_server_part_clone(aTHX_ old->srv, param);
     else if (old->srv)

@@ -362,7 +362,8 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     if (SvROK(data) || SvGMAGICAL(data))
         etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
     if (!can_send(o)) {
-        etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
+        etcp_fail(aTHX_ "Error sending data: %s",
+                  o->is_of_other_thread ? ETCP_OTHER_THREAD : "Socket handle not supplied");
         return 0;
     }
     SvGETMAGIC(data); /* may close it: sending fails then */
@@ -586,7 +587,9 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
         if (sv || failed)
             return sv;
         if (!o->conn || !etcp_conn_is_open(o->conn)) {
-            etcp_fail(aTHX_ "Timed out waiting to receive data");
+            etcp_fail(aTHX_ o->is_of_other_thread
+                          ? "Failed to read from socket: " ETCP_OTHER_THREAD
+                          : "Timed out waiting to receive data");
             return NULL;
         }
         rc = etcp_conn_receive(o->conn, timeout_ms, &since, &event);

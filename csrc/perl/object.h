@@ -27,6 +27,7 @@ struct etcp_object {
     unsigned told; /* what the peer was told that we can receive, for then, too: ETCP_CAN_... */
     etcp_tls *tls; /* client and server: what TLS is spoken with, counted; NULL: none */
     int over_tls;  /* when the session is gone: whether it was inside TLS */
+    int is_of_other_thread; /* the copy of a TLS connection, which has none: see ETCP_OTHER_THREAD */
     const etcp_cipher *cipher; /* what was agreed, for when the session is gone */
     const etcp_compressor *compressor;
     struct etcp_policy *policy; /* what may come in structures */
@@ -41,6 +42,9 @@ struct etcp_object {
     etcp_object *server; /* whose loop it is in, maybe its own; NULL once that is gone */
     etcp_object *prev, *next;
 };
+
+/* Why copies of a TLS connection fail: two ends with the same keys would undo the encryption. */
+#define ETCP_OTHER_THREAD "A TLS connection cannot be used in another thread"
 
 /* By which the magic of our objects is known; set once, by etcp_lifetime_boot. */
 extern const MGVTBL *etcp_object_vtbl;

@@ -2176,6 +2176,11 @@ It ended without the farewell of TLS: messages may be missing at its end.
 
 After a C<fork>, the first process that uses a TLS connection has it. See L</SECURITY>.
 
+=item A TLS connection cannot be used in another thread
+
+A thread has copies of all objects, and that of a TLS connection is closed. Connect in the thread that uses
+the connection.
+
 =item An encrypted packet, but no cipher agreed
 
 =item A compressed packet, but no compressor agreed
