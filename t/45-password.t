@@ -1,5 +1,5 @@
-# The server and the client with a password, as the manual's SECURITY prints them to be copied: they talk to each
-# other, and nobody else gets in.
+# The server and the client with a password, as the manual's SECURITY prints them to be copied: they talk to
+# each other, and nobody else gets in.
 use strict;
 use warnings;
 use Test::More;
@@ -13,6 +13,7 @@ plan skip_all => "TLS cannot be had: $@" if !tls_usable();
 
 my $folder = File::Temp::tempdir('password-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $secret = "$folder/password";
+my $FAILED = 'Cannot connect: Error negotiating with server:';
 
 # The two blocks of code behind the heading.
 sub blocks {
@@ -99,24 +100,26 @@ foreach my $case ([ 'another password' => password => 'correct horse battery sta
     [ 'no TLS' => password => 'correct horse battery staple', donotencryptwith => 'TLS' ])
 {
     my ($name, @options) = @$case;
-    ok(!Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options), "$name: no connection");
+    ok(!Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options),
+        "$name: no connection");
 }
-ok(!OldPeer->client(version => '0.26', port => $port, password => 'correct horse battery staple'), 'an old peer: no connection');
+ok(!OldPeer->client(version => '0.26', port => $port, password => 'correct horse battery staple'),
+    'an old peer: no connection');
 ok($client->send(bless {}, 'Some::Class'), 'an object is sent');
 is($client->receive(0.01), undef, 'and not answered');
 $client->send('still there');
 is($client->receive(60), 'Got: still there', 'the server lives');
 
 write_password("correct horse battery stable\n", 0600);
-is(run_client($port), "Cannot connect: Error negotiating with server: The server does not know the password\n",
+is(run_client($port), "$FAILED The server does not know the password\n",
     'a client with another password is told');
 {
     my $clear = spawn_server(donotencryptwith => 'TLS', password => 'correct horse battery stable');
-    is(run_client($clear->{port}), "Cannot connect: Error negotiating with server: The server offers no TLS\n",
+    is(run_client($clear->{port}), "$FAILED The server offers no TLS\n",
         'a client that finds no TLS is told');
     my $open = spawn_server();
     is(run_client($open->{port}),
-        "Cannot connect: Error negotiating with server: A password is required, but the server asked for none\n",
+        "$FAILED A password is required, but the server asked for none\n",
         'a client that is not asked for the password is told');
 }
 write_password("\n", 0600);

@@ -50,8 +50,8 @@ sub echoed {
     return;
 }
 
-# Near the clients, near the server: a password of the old peers at each end, another one in between. $hops more
-# in the middle, TLS on both sides, each with a password of its own.
+# Near the clients, near the server: a password of the old peers at each end, another one in between. $hops
+# more in the middle, TLS on both sides, each with a password of its own.
 sub chain {
     my ($server_port, $hops, @fingerprint) = @_;
     my $far = gateway({ EASYTCP_LISTEN_PASSWORD => 'between', EASYTCP_CONNECT_PASSWORD => 'sesame' }, 'tls', 'old',
@@ -96,7 +96,8 @@ SKIP: {
         }, version => $server_version, password => 'sesame');
         ($near) = chain($server->{port}, 1);
         foreach my $client_version (qw(0.19 0.26)) {
-            my $client = OldPeer->client(version => $client_version, port => $near->{port}, password => 'sesame');
+            my $client = OldPeer->client(version => $client_version, port => $near->{port},
+                password => 'sesame');
             echoed($client, "client $client_version, TLS twice, server $server_version");
             is($server->line, 'CONNECTED', "client $client_version: the server was asked");
             $client->close if $client;
@@ -114,7 +115,8 @@ foreach my $server_lib (@libs) {
         my $server = run({}, $^X, "-I$server_lib", 't/lib/original.pl', 'server', 'password=sesame');
         my ($near) = chain($server->{port}, 1);
         my $said = `$^X -I$client_lib t/lib/original.pl client port=$near->{port} host=127.0.0.1 password=sesame messages=leave`;
-        is(scalar(() = $said =~ /^SAME /mg), 4, "client $client_name, TLS twice, server $server_name: four messages came back")
+        is(scalar(() = $said =~ /^SAME /mg), 4,
+            "client $client_name, TLS twice, server $server_name: four messages came back")
             or diag($said);
         unlike($said, qr/^DIFF|^DOWN/m, "client $client_name, server $server_name: nothing else");
     }

@@ -41,8 +41,8 @@ sub put {
     return;
 }
 
-# Relays one connection; change->(who, number, unit, child) gives what is sent instead, undef: cuts both. who is
-# 'client' or 'server', child reports to the test. With $pieces, every byte is written alone.
+# Relays one connection; change->(who, number, unit, child) gives what is sent instead, undef: cuts both. who
+# is 'client' or 'server', child reports to the test. With $pieces, every byte is written alone.
 sub relay {
     my ($me, $client, $server, $change, $pieces) = @_;
     my %from  = ($client => 'client', $server => 'server');
