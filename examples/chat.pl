@@ -1,10 +1,12 @@
 #!/usr/bin/perl
-# A chat for everybody who is connected. What one writes, all others read.
+# A chat with rooms. What one writes, all others in the same room read.
 #
 #   perl examples/chat.pl server [port]
 #   perl examples/chat.pl NAME [host [port]]
 #
-# To change: what is told to newcomers, and who may write, in the data callback.
+# Who comes is in the lobby; the line "/join kitchen" leads to the kitchen.
+#
+# To change: what is told to newcomers, and who may enter a room, in the data callback.
 
 use strict;
 use warnings;
@@ -28,7 +30,17 @@ sub serve {
     my %name;                      # by serial number
     my $tell = sub {
         my ($text, $from) = @_;
-        defined $server->broadcast($text, except => $from) or warn "Cannot tell: $@\n";
+        for my $room ($from->rooms) {
+            defined $server->broadcast($text, room => $room, except => $from) or warn "Cannot tell: $@\n";
+        }
+    };
+    my $move = sub {
+        my ($client, $room, $greeting) = @_;
+        $tell->($name{ $client->serial } . ' has left', $client);
+        $client->leaveroom($client->rooms);
+        $client->joinroom($room);
+        eval { $client->send($greeting) } or warn "Cannot answer: $@\n";
+        $tell->($name{ $client->serial } . ' has come', $client);
     };
     $server->setcallback(
         data => sub {
@@ -37,16 +49,17 @@ sub serve {
             return if !defined $text || ref $text;
             if (!defined $name{ $client->serial }) {    # the first message is the name
                 $name{ $client->serial } = $text;
-                eval { $client->send("Welcome, $text") } or warn "Cannot answer: $@\n";
-                $tell->("$text has come", $client);
-                return;
+                return $move->($client, 'lobby', "Welcome, $text");
+            }
+            if ($text =~ m{\A/join (\w{1,20})\z}) {
+                return $move->($client, $1, "You are in $1");
             }
             $tell->($name{ $client->serial } . ": $text", $client);
         },
         disconnect => sub {
             my $client = shift;
             my $name   = delete $name{ $client->serial };
-            $tell->("$name has left", $client) if defined $name;
+            $tell->("$name has left", $client) if defined $name;    # the rooms still know the client
         },
     ) or die "Cannot set callbacks: $@\n";
 

@@ -44,7 +44,8 @@ sub receive_files {
         begin => sub {
             my ($client, $message) = @_;
             # A name, and nothing that leads out of the directory.
-            my ($name) = ($message->{name} || '') =~ /\A([\w-][\w.-]*)\z/ or return 'this is no name for a file';
+            my ($name) = ($message->{name} || '') =~ /\A([\w-][\w.-]*)\z/
+                or return 'this is no name for a file';
             my $path = "$directory/$name";
             open my $fh, '>:raw', "$path.part" or return "cannot write: $!";
             $file{ $client->serial } = { path => $path, fh => $fh, digest => Digest::MD5->new };

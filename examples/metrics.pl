@@ -27,7 +27,8 @@ $server->setcallback(data => sub {
     eval { $client->send(scalar $client->data) } or warn "Cannot answer: $@\n";
 });
 
-my $http = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $http_port, Listen => 20, ReuseAddr => 1)
+my @here = (LocalAddr => '127.0.0.1', LocalPort => $http_port);
+my $http = IO::Socket::INET->new(@here, Listen => 20, ReuseAddr => 1)
     or die "Cannot listen on port $http_port: $@\n";
 printf "Listening on port %d, metrics on port %d\n", $server->port, $http->sockport;
 
@@ -38,7 +39,8 @@ sub metrics {
     my $stats = $server->stats;
     my $text  = '';
     foreach my $name (sort keys %$stats) {
-        my ($metric, $type) = $is_state{$name} ? ("easytcp_$name", 'gauge') : ("easytcp_${name}_total", 'counter');
+        my ($metric, $type) =
+            $is_state{$name} ? ("easytcp_$name", 'gauge') : ("easytcp_${name}_total", 'counter');
         $text .= "# TYPE $metric $type\n$metric $stats->{$name}\n";
     }
     return $text;

@@ -58,7 +58,8 @@ sub ask_things {
     my %waiting;    # number => what to do with the reply
     my $request = sub {
         my ($then, $method, @arguments) = @_;
-        $client->send({ id => ++$last, method => $method, arguments => \@arguments }) or die "Cannot send: $@\n";
+        my %request = (id => ++$last, method => $method, arguments => \@arguments);
+        $client->send(\%request) or die "Cannot send: $@\n";
         $waiting{$last} = $then;
     };
     my $show = sub {

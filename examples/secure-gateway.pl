@@ -26,7 +26,8 @@ use Net::EasyTCP;
 use POSIX ();
 
 my ($listen, $connect, $key, $fingerprint);
-GetOptions('listen=s' => \$listen, 'connect=s' => \$connect, 'key=s' => \$key, 'fingerprint=s' => \$fingerprint)
+my %option = (listen => \$listen, connect => \$connect, key => \$key, fingerprint => \$fingerprint);
+GetOptions(map({ ("$_=s" => $option{$_}) } keys %option))
     && @ARGV == 2
     && grep({ defined && /^(?:old|tls)$/ } $listen, $connect) == 2
     or die "Usage: $0 --listen old|tls --connect old|tls [--key file] [--fingerprint SHA256:...]"

@@ -25,7 +25,8 @@ my $server = Net::EasyTCP->new(
 $server->setcallback(data => sub {
     my $client = shift;
     my $text   = $client->data;
-    eval { $client->send(ref $text ? 'a structure' : length($text) . ' bytes') } or warn "Cannot answer: $@\n";
+    my $answer = ref $text ? 'a structure' : length($text) . ' bytes';
+    eval { $client->send($answer) } or warn "Cannot answer: $@\n";
 }) or die "Cannot set callbacks: $@\n";
 print 'Listening on port ', $server->port, "\n";
 

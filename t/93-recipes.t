@@ -51,6 +51,12 @@ sub client_of {
     return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $recipe->{port}) || die $@;
 }
 
+sub free_port {
+    require IO::Socket::INET;
+    my $probe = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "Cannot listen: $!";
+    return $probe->sockport;
+}
+
 # Waits for the recipe to end by itself, or by a signal that it is sent.
 sub end_of {
     my ($recipe, $signal) = @_;
@@ -73,6 +79,13 @@ sub end_of {
     say_to($anna, "hi\nand how are you?");
     is(line($bert), 'Anna: hi', 'chat: an answer');
     is(line($bert), 'Anna: and how are you?', 'chat: of two lines');
+    say_to($anna, '/join kitchen');
+    is(line($anna), 'You are in kitchen', 'chat: another room');
+    is(line($bert), 'Anna has left', 'chat: those in the first are told');
+    say_to($anna, 'anybody here?');
+    say_to($bert, '/join kitchen');
+    is(line($bert), 'You are in kitchen', 'chat: what is said in one room is not heard in another');
+    is(line($anna), 'Bert has come', 'chat: those in the second are told');
     is(end_of($bert), 0, 'chat: the end of the input ends a client');
     is(line($anna), 'Bert has left', 'chat: and the others are told');
     end_of($server, 'TERM');
@@ -134,6 +147,52 @@ sub end_of {
     end_of($server, 'TERM');
 }
 
+SKIP: {
+    skip 'IO::Async is not installed', 4 if !eval { require IO::Async::Loop; require Future; 1 };
+    my $server = start_server('request-reply', 'server', '00');
+    my $client = start_recipe('io-async-requests', '127.0.0.1', $server->{port});
+    is(line($client), $_, "IO::Async: $_") for 'All: one two three', 'Sum: 6', 'Dance: it failed: no such method';
+    is(end_of($client), 0, 'IO::Async: the client ends well');
+    end_of($server, 'TERM');
+}
+
+SKIP: {
+    skip 'Mojolicious is not installed', 4
+        if !eval { require Mojolicious; require Mojo::UserAgent; Mojolicious->VERSION(8); 1 };
+    my $server = start_server('request-reply', 'server', '00');
+    local $ENV{EASYTCP_PORT} = $server->{port};
+    local $ENV{MOJO_LOG_LEVEL} = 'fatal';
+    my $url   = 'http://127.0.0.1:' . free_port();
+    my $app   = start_recipe('mojo-requests', 'daemon', '-l', $url);
+    my $agent = Mojo::UserAgent->new;
+    wait_until(sub { $agent->get("$url/nothing")->res->code });
+    is($agent->get("$url/add?n=1&n=2")->result->body, "3\n", 'Mojo: one');
+    is($agent->get("$url/reverse/olleh")->result->body, "hello\n", 'Mojo: another');
+    like($agent->get("$url/both/olleh")->result->body, qr/^hello at \d+$/, 'Mojo: two at once');
+    end_of($server, 'TERM');
+    my $lost = $agent->get("$url/add?n=1")->result;
+    is($lost->code, 502, 'Mojo: without a server');
+    end_of($app, 'TERM');
+}
+
+{
+    my $echo = start_server('echo-server', '00');
+    my $free = free_port();
+    my ($one, $two) = map { "127.0.0.1:$_" } $echo->{port}, $free;
+    my $clients = start_recipe('async-clients', $one, $two);
+    my @said = sort map { line($clients) } 1 .. 3;
+    is_deeply(\@said, [ sort "$one up", "$one answers 'how are you'", "$two down" ],
+        'async clients: one server is up, the other one is not');
+    my $late = start_server('echo-server', $free);
+    is_deeply([ map { line($clients) } 1, 2 ], [ "$two up", "$two answers 'how are you'" ],
+        'async clients: the other one has come');
+    end_of($echo, 'KILL');
+    my $last;
+    1 while ($last = line($clients)) =~ /does not answer/;    # what was asked just then
+    is($last, "$one down", 'async clients: and the first one has gone');
+    end_of($_, 'TERM') for $clients, $late;
+}
+
 # A pid that is no child of ours has ended when it cannot be signalled any more.
 sub wait_until {
     my $what = shift;
@@ -183,6 +242,28 @@ sub content {
     ok((grep { /^It is \w/ } @got), 'select loop: and it has a timer');
     is(end_of($server), 0, 'select loop: the end of the input ends it');
     is(line($server), 'Stopped', 'select loop: and it says so');
+}
+
+{
+    my $old = start_recipe('rolling-restart', '00', 1);
+    my ($port, $pid) = line($old) =~ /^Listening on port (\d+) as (\d+)$/ or BAIL_OUT('no rolling restart');
+    my $client = client_of({ port => $port });
+    $client->send('PID') or die $@;
+    is($client->receive, $pid, 'rolling restart: it serves');
+    kill HUP => $pid;
+    my ($new_port, $new_pid) = line($old) =~ /^Listening on port (\d+) as (\d+)$/;
+    is($new_port, $port, 'rolling restart: the new process has the same port');
+    isnt($new_pid, $pid, 'rolling restart: and is another one');
+    $running{$new_pid} = 1 if $new_pid;
+    is(line($old), "Ended as $pid", 'rolling restart: the old one ends');
+    is($client->receive(60), undef, 'rolling restart: and closes its clients');
+    $client = client_of({ port => $port });
+    $client->send('PID') or die $@;
+    is($client->receive, $new_pid, 'rolling restart: new clients meet the new one');
+    is(end_of($old), 0, 'rolling restart: the old one ended well');
+    kill TERM => $new_pid;
+    ok(wait_until(sub { !kill 0 => $new_pid }), 'rolling restart: TERM ends the new one');
+    delete $running{$new_pid};
 }
 
 SKIP: {

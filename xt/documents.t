@@ -1,5 +1,5 @@
 # The documents are complete and easy to edit: the cookbook lists every example, README every document, and no
-# line is longer than 110 characters, tables and links of Markdown excepted.
+# line of them, nor of the examples, is longer than 110 characters, tables and links of Markdown excepted.
 use strict;
 use warnings;
 
@@ -24,7 +24,7 @@ foreach my $example (glob 'examples/*') {
 my $readme = slurp('README.md');
 ok(index($readme, "`$_`") > 0, "README names $_") foreach 'lib/Net/EasyTCP.pm', glob 'lib/Net/EasyTCP/*.pod';
 
-foreach my $file (glob('*.md'), 'Changes', glob('lib/Net/*.pm'), glob('lib/Net/EasyTCP/*.p*')) {
+foreach my $file (glob('*.md'), 'Changes', glob('lib/Net/*.pm'), glob('lib/Net/EasyTCP/*.p*'), glob('examples/*.pl')) {
     my @long = grep { length > $LONGEST && !/^\||\]\(/ } split /\n/, slurp($file);
     is(scalar @long, 0, "$file: no line over $LONGEST characters") or diag map { "- $_\n" } @long;
 }
