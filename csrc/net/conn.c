@@ -470,6 +470,11 @@ int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPR
     return 1;
 }
 
+int etcp_conn_is_tls(const etcp_conn *c)
+{
+    return c->tunnel != NULL;
+}
+
 int etcp_conn_is_live(const etcp_conn *c)
 {
     return c->state == ETCP_CONN_OPEN && !c->end_code && !c->output_ended;

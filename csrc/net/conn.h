@@ -97,6 +97,9 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
  * (call again), ETCP_ETIMEOUT or another code. */
 int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms);
 
+/* Whether there is nothing to wait for. */
+int etcp_conn_is_settled(const etcp_conn *c);
+
 /* Whether a complete message is already here, without reading from the socket. */
 int etcp_conn_has_message(const etcp_conn *c);
 
@@ -136,6 +139,9 @@ void etcp_conn_abandon(etcp_conn *c);
 /* What TLS is under the connection, if it is: how the peer's key was judged, the peer's fingerprint
  * ("" without a certificate). trust and text are left alone otherwise. Returns whether it is. */
 int etcp_conn_tls(const etcp_conn *c, etcp_trust *trust, char text[ETCP_FINGERPRINT_TEXT]);
+
+/* The same without asking for more. */
+int etcp_conn_is_tls(const etcp_conn *c);
 
 /* Gives up ownership of the descriptor: the caller (a Perl file handle) closes it. Afterwards
  * etcp_conn_close does not close the descriptor but calls on_close(owner) for that. */

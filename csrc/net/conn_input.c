@@ -315,14 +315,23 @@ static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t
     return rc < 0 ? rc : 0;
 }
 
-int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms)
+static int settle_alone(etcp_conn *c, unsigned timeout_ms)
 {
     uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
 
-    if (c->state != ETCP_CONN_OPEN || c->entry.loop || !etcp_session_is_early(c->session))
-        return 0;
     etcp_conn_check(c);
     return settle_into(c, timeout_ms, bytes, sizeof bytes);
+}
+
+int etcp_conn_is_settled(const etcp_conn *c)
+{
+    return c->state != ETCP_CONN_OPEN || c->entry.loop || !etcp_session_is_early(c->session);
+}
+
+/* Asked for before every message: most connections have settled long ago. */
+int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms)
+{
+    return etcp_conn_is_settled(c) ? 0 : settle_alone(c, timeout_ms);
 }
 
 int etcp_conn_has_message(const etcp_conn *c)

@@ -31,7 +31,7 @@ static int write_failed(etcp_conn *c, int error)
 
 /* Releases the payloads that are not needed any more, which may drop the connection: the last thing
  * that a call does. */
-static void release_finished(etcp_conn *c)
+static inline void release_finished(etcp_conn *c)
 {
     int saved = errno;
 
@@ -500,7 +500,7 @@ int etcp_conn_push_session(etcp_conn *c)
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /* Whether a message can be sent now: 0, or why not. */
-static int check_output(etcp_conn *c)
+static inline int check_output(etcp_conn *c)
 {
     if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->entry.fd < 0)
         return ETCP_ECLOSED;
@@ -513,7 +513,7 @@ static int check_output(etcp_conn *c)
     return 0;
 }
 
-static int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
+static inline int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
 {
     int rc;
 
@@ -525,7 +525,8 @@ static int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
     return rc < 0 || !packet->rest_len ? rc : put_rest(c, packet);
 }
 
-static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len, lender *l)
+static inline int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+                               lender *l)
 {
     etcp_packet packet;
     int rc = check_output(c);
@@ -535,7 +536,7 @@ static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, si
     return rc < 0 ? rc : put_message(c, &packet, l);
 }
 
-static void count_message(etcp_conn *c, size_t len)
+static inline void count_message(etcp_conn *c, size_t len)
 {
     if (!c->traffic)
         return;

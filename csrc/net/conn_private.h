@@ -186,7 +186,7 @@ static inline int etcp_conn_is_braked(const etcp_conn *c)
 {
     size_t high = c->limits.high_water;
 
-    return c->brakes && high && c->out.len > high / 2 &&
+    return c->out.len && c->brakes && high && c->out.len > high / 2 &&
            (!c->end_code || c->end_code == ETCP_ECLOSED);
 }
 

@@ -2,9 +2,19 @@
 
 #include <string.h>
 
-void etcp_deadline_list_init(etcp_deadline_list *l, uint64_t timeout_ms)
+void etcp_deadline_list_init(etcp_deadline_list *l, uint64_t timeout_ms, size_t *expiring)
 {
     memset(l, 0, sizeof *l);
+    l->timeout_ms = timeout_ms;
+    l->expiring = expiring;
+}
+
+void etcp_deadline_list_set_timeout(etcp_deadline_list *l, uint64_t timeout_ms)
+{
+    if (l->timeout_ms)
+        *l->expiring -= l->count;
+    if (timeout_ms)
+        *l->expiring += l->count;
     l->timeout_ms = timeout_ms;
 }
 
@@ -21,6 +31,7 @@ void etcp_deadline_start(etcp_deadline_list *l, etcp_deadline *d, uint64_t now_m
         l->head = d;
     l->tail = d;
     l->count++;
+    *l->expiring += l->timeout_ms != 0;
 }
 
 void etcp_deadline_stop(etcp_deadline *d)
@@ -38,6 +49,7 @@ void etcp_deadline_stop(etcp_deadline *d)
     else
         l->tail = d->prev;
     l->count--;
+    *l->expiring -= l->timeout_ms != 0;
     d->prev = d->next = NULL;
     d->list = NULL;
 }

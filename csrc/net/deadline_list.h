@@ -20,9 +20,14 @@ struct etcp_deadline_list {
     etcp_deadline *head, *tail;
     size_t count;
     uint64_t timeout_ms; /* 0: nothing in this list ever expires */
+    size_t *expiring;    /* of all lists that share it: the things that expire some day */
 };
 
-void etcp_deadline_list_init(etcp_deadline_list *l, uint64_t timeout_ms);
+/* expiring lives as long as the list. */
+void etcp_deadline_list_init(etcp_deadline_list *l, uint64_t timeout_ms, size_t *expiring);
+
+/* From now on things in l wait for so long, those too that are in it. */
+void etcp_deadline_list_set_timeout(etcp_deadline_list *l, uint64_t timeout_ms);
 
 /* Puts d at the end of l, taking it out of the list it was in; its time begins now. */
 void etcp_deadline_start(etcp_deadline_list *l, etcp_deadline *d, uint64_t now_ms);

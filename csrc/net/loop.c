@@ -23,8 +23,8 @@ etcp_loop *etcp_loop_new(void)
     }
     l->scratch->owner = NULL;
     for (list = 0; list < ETCP_LISTS; list++)
-        etcp_deadline_list_init(&l->lists[list], 0);
-    etcp_deadline_list_init(&l->stalled, 0);
+        etcp_deadline_list_init(&l->lists[list], 0, &l->expiring);
+    etcp_deadline_list_init(&l->stalled, 0, &l->expiring);
     etcp_process_watch();
     return l;
 }
@@ -41,7 +41,7 @@ void etcp_loop_free(etcp_loop *l)
 
 void etcp_loop_set_timeout(etcp_loop *l, etcp_list list, uint64_t timeout_ms)
 {
-    l->lists[list].timeout_ms = timeout_ms;
+    etcp_deadline_list_set_timeout(&l->lists[list], timeout_ms);
 }
 
 /* ---- watching -------------------------------------------------------------------------------- */
@@ -167,9 +167,12 @@ etcp_entry *etcp_loop_stalled(etcp_loop *l, uint64_t now_ms)
 
 uint64_t etcp_loop_deadline(const etcp_loop *l)
 {
-    uint64_t first = etcp_deadline_list_next(&l->stalled);
+    uint64_t first = UINT64_MAX;
     int list;
 
+    if (!l->expiring) /* most servers most of the time */
+        return first;
+    first = etcp_deadline_list_next(&l->stalled);
     for (list = 0; list < ETCP_LIST_GONE; list++) { /* those in the last have nothing to wait for */
         uint64_t at = etcp_deadline_list_next(&l->lists[list]);
 

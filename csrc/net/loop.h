@@ -87,6 +87,7 @@ struct etcp_loop {
 
     etcp_deadline_list lists[ETCP_LISTS];
     etcp_deadline_list stalled; /* of the stall of entries; never expires unless set up to */
+    size_t expiring;            /* in all these lists; see deadline_list.h */
     size_t heavy;               /* entries that hold much memory; kept by the loop's user */
     size_t closed;              /* entries that gave back their descriptor, ever */
     etcp_scratch *scratch;
@@ -171,17 +172,24 @@ static inline void etcp_loop_await(etcp_entry *e, etcp_list list, uint64_t now_m
 
 /* ---- taking notes ---------------------------------------------------------------------------- */
 
+/* Whether something is noted as ready that nobody took. */
+static inline int etcp_loop_has_ready(const etcp_loop *l)
+{
+    return l->ready_next < l->ready_count;
+}
+
+/* Whether anything is noted. */
+static inline int etcp_loop_has_work(const etcp_loop *l)
+{
+    return etcp_loop_has_ready(l) || l->lists[ETCP_LIST_GONE].head || l->current || l->pending ||
+           l->deadlines_due;
+}
+
 /* How many things are noted, or 1 for many of a kind: 0 is none. */
 static inline int etcp_loop_noted(const etcp_loop *l)
 {
     return (l->ready_count - l->ready_next) + (l->lists[ETCP_LIST_GONE].head != NULL) +
            (l->current != NULL) + (l->pending != NULL) + l->deadlines_due;
-}
-
-/* Whether something is noted as ready that nobody took. */
-static inline int etcp_loop_has_ready(const etcp_loop *l)
-{
-    return l->ready_next < l->ready_count;
 }
 
 /* Take the next note, with its reference: pending work (*events is 0, or ETCP_POLL_LOST: errno is

@@ -32,7 +32,7 @@ static etcp_loop *new_loop(const etcp_server_options *options)
         etcp_loop_set_timeout(l, (etcp_list)(ETCP_LIST_WITHHELD + step - 1),
                               etcp_guesses_delay_ms(step));
     etcp_loop_set_timeout(l, ETCP_LIST_CLIENTS, options->idle_timeout_ms);
-    l->stalled.timeout_ms = options->limits.send_timeout_ms;
+    etcp_deadline_list_set_timeout(&l->stalled, options->limits.send_timeout_ms);
     etcp_loop_set_timeout(l, ETCP_LIST_DELIVERING, options->limits.linger_ms);
     etcp_loop_set_timeout(l, ETCP_LIST_DISCARDING, ETCP_DISCARD_MS);
     return l;

@@ -362,6 +362,11 @@ static int next_deadline(etcp_server *s)
     return 1;
 }
 
+static inline int has_work(const etcp_server *s)
+{
+    return etcp_loop_has_work(s->loop) || s->accept_left > 0 || s->timed_are_due;
+}
+
 static int noted_work(const etcp_server *s)
 {
     return etcp_loop_noted(s->loop) + (s->accept_left > 0) + s->timed_are_due;
@@ -372,7 +377,7 @@ static int is_round_over(etcp_server *s)
 {
     uint64_t now;
 
-    if (!noted_work(s))
+    if (!has_work(s))
         return 1;
     if (s->round_turns == 0)
         return 0;
@@ -421,7 +426,7 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
 {
     finish_event(s);
     for (;;) {
-        if (tell_forgotten(s, event) || etcp_server_tell_news(s, event))
+        if (tell_forgotten(s, event) || (s->news && etcp_server_tell_news(s, event)))
             return 1;
         if (s->loop->current) {
             if (take_turn(s, etcp_conn_of(s->loop->current), event))
@@ -443,7 +448,7 @@ int etcp_server_next(etcp_server *s, etcp_server_event *event)
 
 /* Makes the loop fit the process and the connections. Returns 0 (it did), 1 (made anew, which may
  * have left work to be done), or -1 with errno. */
-static int renew_loop(etcp_server *s)
+static inline int renew_loop(etcp_server *s)
 {
     if (etcp_loop_is_current(s->loop))
         return 0;
@@ -468,7 +473,7 @@ static uint64_t wake_at(const etcp_server *s, uint64_t until)
 {
     uint64_t own = own_deadline(s);
 
-    if (noted_work(s))
+    if (has_work(s))
         return 0;
     return own < until ? own : until;
 }
@@ -499,7 +504,8 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
 
     etcp_loop_begin(s->loop);
     finish_event(s);
-    etcp_server_flush(s);
+    if (s->loop->gatherer)
+        etcp_server_flush(s);
     s->round_turns = 0;
     s->round_since_ms = 0;
     s->round_pending = s->loop->pending_count;
@@ -518,7 +524,7 @@ int etcp_server_poll(etcp_server *s, int timeout_ms)
  * threw an exception leaves things to finish. */
 static uint64_t due_at(const etcp_server *s)
 {
-    if (noted_work(s) || s->loop->gatherer || s->ending || s->forgotten)
+    if (has_work(s) || s->loop->gatherer || s->ending || s->forgotten)
         return 0;
     return own_deadline(s);
 }

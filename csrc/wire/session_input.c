@@ -52,7 +52,7 @@ static size_t wire_max(const etcp_session *s, const etcp_frame *frame)
 }
 
 /* Judges a packet by its header, before any of it is kept. */
-static int check_frame(etcp_session *s, const etcp_frame *frame)
+static inline int check_frame(etcp_session *s, const etcp_frame *frame)
 {
     if ((frame->flags & ETCP_FLAG_REAL) && s->negotiation)
         return etcp_error_set(&s->error, ETCP_EPROTO, "Data before the negotiation was over");
@@ -73,7 +73,7 @@ static int check_frame(etcp_session *s, const etcp_frame *frame)
     return 0;
 }
 
-static int parse_frame(etcp_session *s, const uint8_t *bytes, size_t len, etcp_frame *frame)
+static inline int parse_frame(etcp_session *s, const uint8_t *bytes, size_t len, etcp_frame *frame)
 {
     int rc = etcp_frame_parse(bytes, len, frame);
 
@@ -203,7 +203,7 @@ static int take_command(etcp_session *s, unsigned flags, const uint8_t *bytes, s
 }
 
 /* Returns 1 (*event is filled), 0 (nothing for the user), or a negative code, recorded. */
-static int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *payload,
+static inline int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *payload,
                        etcp_event *event)
 {
     if (frame->flags & ETCP_FLAG_REAL)
@@ -321,7 +321,7 @@ static int keep(etcp_session *s, const uint8_t **input, size_t len)
 }
 
 /* Takes a packet that lies in the input as a whole, in place; keeps one that does not. */
-static int next_in_place(etcp_session *s, const uint8_t **input, const uint8_t *end,
+static inline int next_in_place(etcp_session *s, const uint8_t **input, const uint8_t *end,
                          etcp_event *event)
 {
     const uint8_t *packet = *input;
@@ -443,7 +443,7 @@ int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end
 /* How many bytes of the packet in s->input are missing; 0 when even its header is not whole. */
 static size_t missing_input(const etcp_session *s)
 {
-    size_t len = s->spent ? 0 : etcp_buf_len(&s->input);
+    size_t len = etcp_buf_len(&s->input);
     etcp_frame frame;
 
     if (etcp_frame_parse(etcp_buf_bytes(&s->input), len, &frame) < 0)
@@ -456,6 +456,8 @@ size_t etcp_session_window(etcp_session *s, uint8_t **where)
     etcp_incoming *in = s->incoming;
     size_t missing;
 
+    if (!in && (etcp_buf_len(&s->input) == 0 || s->spent))
+        return 0; /* between two packets, as most often */
     if (s->error.code || s->unpacking)
         return 0;
     if (in) {

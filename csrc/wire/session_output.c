@@ -96,7 +96,7 @@ int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
     return rc;
 }
 
-static int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const uint8_t *payload,
+static inline int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const uint8_t *payload,
                   size_t len, etcp_packet *packet)
 {
     unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
