@@ -1,13 +1,8 @@
 #include "bucket.h"
 
-void etcp_bucket_push(pTHX_ etcp_bucket *b, etcp_message m)
+void etcp_bucket_push_behind(pTHX_ etcp_bucket *b, etcp_message m)
 {
     b->size += m.size;
-    if (b->count == 0) {
-        b->only = m;
-        b->count = 1;
-        return;
-    }
     if (b->count == 1 && !b->slots) {
         Newx(b->slots, 8, etcp_message);
         b->cap = 8;
@@ -62,7 +57,7 @@ void etcp_bucket_unshift(pTHX_ etcp_bucket *b, etcp_message m)
     b->count++;
 }
 
-etcp_message etcp_bucket_shift(etcp_bucket *b)
+etcp_message etcp_bucket_shift_slots(etcp_bucket *b)
 {
     etcp_message m = *etcp_bucket_first(b);
 
@@ -71,7 +66,7 @@ etcp_message etcp_bucket_shift(etcp_bucket *b)
     b->head++;
     if (b->count == 1)
         b->only = b->slots[b->head];
-    if (b->count == 0 && b->slots) {
+    if (b->count == 0) {
         /* A burst is over: an idle connection owns no slots. */
         Safefree(b->slots);
         b->slots = NULL;

@@ -33,14 +33,36 @@ static inline int etcp_bucket_is_empty(const etcp_bucket *b)
     return b->count == 0;
 }
 
+/* Behind those that wait already. */
+void etcp_bucket_push_behind(pTHX_ etcp_bucket *b, etcp_message m);
+
 /* Appends a message, taking over its sv. Croaks when memory is exhausted. */
-void etcp_bucket_push(pTHX_ etcp_bucket *b, etcp_message m);
+static inline void etcp_bucket_push(pTHX_ etcp_bucket *b, etcp_message m)
+{
+    if (b->count > 0) {
+        etcp_bucket_push_behind(aTHX_ b, m);
+        return;
+    }
+    b->only = m;
+    b->count = 1;
+    b->size = m.size;
+}
 
 /* Puts back in front what etcp_bucket_shift took out last, or what it was turned into. */
 void etcp_bucket_unshift(pTHX_ etcp_bucket *b, etcp_message m);
 
+/* Of several. */
+etcp_message etcp_bucket_shift_slots(etcp_bucket *b);
+
 /* Takes the oldest message out; the caller owns its sv. The bucket must not be empty. */
-etcp_message etcp_bucket_shift(etcp_bucket *b);
+static inline etcp_message etcp_bucket_shift(etcp_bucket *b)
+{
+    if (b->slots)
+        return etcp_bucket_shift_slots(b);
+    b->count = 0;
+    b->size = 0;
+    return b->only;
+}
 
 /* The oldest message, in place. The bucket must not be empty. */
 static inline etcp_message *etcp_bucket_first(etcp_bucket *b)

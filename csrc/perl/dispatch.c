@@ -51,7 +51,7 @@ static void leave_callbacks(pTHX)
 /* Calls code with one argument, in void context and without an eval: a die goes through to whoever
  * called the loop, as it always did. Perl holds on to code while it runs; self is the caller's to keep
  * alive, and temporary values are the caller's to free. */
-static void call_with(pTHX_ SV *code, SV *self)
+static inline void call_with(pTHX_ SV *code, SV *self)
 {
     dSP;
 
@@ -77,7 +77,7 @@ static void call_with_all(pTHX_ SV *code, SV *const *arguments)
 
 /* The reference that callbacks get. Making one for each message would take long, so it is made anew
  * only if a callback has assigned to it, weakened it or kept a reference to it, or is running still. */
-static SV *reference_of(pTHX_ etcp_object *o)
+static inline SV *reference_of(pTHX_ etcp_object *o)
 {
     SV *old = o->passed;
     const U32 looked_at = SVf_ROK | SVprv_WEAKREF | SVf_READONLY | SVs_GMG | SVs_SMG | SVs_RMG;
@@ -98,7 +98,7 @@ static const etcp_server_part *callbacks_of(const etcp_object *server, const etc
 
 /* What a callback for a client is called with: mortal so that it outlives the table's interest. NULL:
  * the table has none any more. Nobody else would hold an async client. */
-static SV *self_of(pTHX_ etcp_object *client)
+static inline SV *self_of(pTHX_ etcp_object *client)
 {
     if (client->async)
         return sv_2mortal(newRV_inc((SV *)client->hash));
@@ -175,7 +175,7 @@ static void answer(pTHX_ SV *code, SV *reply, SV *text)
 }
 
 /* Calls back for a message that is ready: the oldest request that has no reply yet gets it. */
-static void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
+static inline void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
 {
     SV *code = o->async ? etcp_request_take(aTHX_ o) : NULL;
     SV *reply;
@@ -545,7 +545,7 @@ static int is_reusable(const SV *topic, U32 others)
     return topic && SvREFCNT(topic) == 1 + others && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic);
 }
 
-static SV *empty_topic(pTHX_ etcp_server_part *srv, U32 others)
+static inline SV *empty_topic(pTHX_ etcp_server_part *srv, U32 others)
 {
     if (!is_reusable(srv->topic, others)) {
         SvREFCNT_dec(srv->topic);

@@ -66,7 +66,7 @@ const etcp_payload_ops *etcp_message_payload_ops(void)
 /* ---- arriving -------------------------------------------------------------------------------- */
 
 /* NULL: out of memory. */
-static SV *bytes_of_event(pTHX_ const etcp_event *event)
+static inline SV *bytes_of_event(pTHX_ const etcp_event *event)
 {
     SV *sv = (SV *)event->payload;
 
@@ -189,16 +189,12 @@ static void interrupted(pTHX_ etcp_object *o, SV *image, SV *exception)
     croak(NULL);
 }
 
-int etcp_message_prepare(pTHX_ etcp_object *o)
+static int thaw_first(pTHX_ etcp_object *o)
 {
     etcp_message m;
     SV *image;
     int rc;
 
-    if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
-        return 1;
-    if (etcp_bucket_first(&o->bucket)->state != ETCP_MESSAGE_FROZEN)
-        return 1;
     /* Hooks run, which may drop this object or come back to it: the image is taken out first. */
     etcp_object_protect(aTHX_ o);
     image = sv_2mortal(etcp_bucket_shift(&o->bucket).sv);
@@ -215,6 +211,15 @@ int etcp_message_prepare(pTHX_ etcp_object *o)
         etcp_taint(aTHX_ m.sv);
     etcp_bucket_unshift(aTHX_ &o->bucket, m);
     return 1;
+}
+
+int etcp_message_prepare(pTHX_ etcp_object *o)
+{
+    if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
+        return 1;
+    if (etcp_bucket_first(&o->bucket)->state != ETCP_MESSAGE_FROZEN)
+        return 1;
+    return thaw_first(aTHX_ o);
 }
 
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
@@ -294,7 +299,7 @@ static int wait_for_room(pTHX_ etcp_object *o)
     return 1;
 }
 
-static int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+static inline int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
 {
     int rc;
 
@@ -344,6 +349,8 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
 
 void etcp_message_settle(pTHX_ etcp_object *o)
 {
+    if (!o->conn || etcp_conn_is_settled(o->conn))
+        return;
     etcp_object_protect(aTHX_ o);
     while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS) == ETCP_EINTR)
         PERL_ASYNC_CHECK();

@@ -29,33 +29,13 @@ static int is_destructor(pTHX)
 
 void etcp_succeed(pTHX)
 {
-    SV *error = ERRSV;
-
-    if ((SvROK(error) || (SvPOK(error) && SvCUR(error)) || !SvPOK(error)) && !is_destructor(aTHX))
-        sv_setpvs(error, "");
+    if (etcp_has_error(aTHX) && !is_destructor(aTHX))
+        sv_setpvs(ERRSV, "");
 }
 
-etcp_object *etcp_object_find(pTHX_ SV *hash)
+void etcp_object_missing(pTHX_ CV *method)
 {
-    const MAGIC *mg;
-
-    if (SvTYPE(hash) != SVt_PVHV)
-        return NULL;
-    /* Every method begins here, and the first magic is the one: mg_findext would be two calls. */
-    for (mg = SvMAGIC(hash); mg; mg = mg->mg_moremagic)
-        if (mg->mg_type == PERL_MAGIC_ext && mg->mg_virtual == etcp_object_vtbl)
-            return (etcp_object *)mg->mg_ptr;
-    return NULL;
-}
-
-etcp_object *etcp_object_of(pTHX_ SV *self, CV *method)
-{
-    etcp_object *o = SvROK(self) ? etcp_object_find(aTHX_ SvRV(self)) : NULL;
-
-    if (o)
-        return o;
     croak("Net::EasyTCP::%s(): not a Net::EasyTCP object", GvNAME(CvGV(method)));
-    return NULL;
 }
 
 IV etcp_object_next_serial(pTHX)
@@ -119,13 +99,10 @@ SV *etcp_object_failed(pTHX_ const etcp_object *o)
 
 int etcp_object_over_tls(const etcp_object *o)
 {
-    char text[ETCP_FINGERPRINT_TEXT];
-    etcp_trust trust;
-
-    return o->over_tls || (o->conn && etcp_conn_tls(o->conn, &trust, text));
+    return o->over_tls || (o->conn && etcp_conn_is_tls(o->conn));
 }
 
-void etcp_object_succeeded(pTHX_ const etcp_object *o)
+void etcp_object_clear_error(pTHX_ const etcp_object *o)
 {
     if (etcp_object_cipher(o) || etcp_object_compressor(o) || etcp_object_over_tls(o))
         etcp_succeed(aTHX);

@@ -50,10 +50,32 @@ struct etcp_object {
 extern const MGVTBL *etcp_object_vtbl;
 
 /* The structure that hangs on a hash; NULL when there is none. */
-etcp_object *etcp_object_find(pTHX_ SV *hash);
+static inline etcp_object *etcp_object_find(pTHX_ SV *hash)
+{
+    const MAGIC *mg;
+
+    PERL_UNUSED_CONTEXT;
+    if (SvTYPE(hash) != SVt_PVHV)
+        return NULL;
+    /* Every method begins here, and the first magic is the one: mg_findext would be two calls. */
+    for (mg = SvMAGIC(hash); mg; mg = mg->mg_moremagic)
+        if (mg->mg_type == PERL_MAGIC_ext && mg->mg_virtual == etcp_object_vtbl)
+            return (etcp_object *)mg->mg_ptr;
+    return NULL;
+}
+
+/* Croaks: method was called on what is no Net::EasyTCP object. */
+void etcp_object_missing(pTHX_ CV *method);
 
 /* The structure behind the invocant of method. Croaks when it is no Net::EasyTCP object. */
-etcp_object *etcp_object_of(pTHX_ SV *self, CV *method);
+static inline etcp_object *etcp_object_of(pTHX_ SV *self, CV *method)
+{
+    etcp_object *o = SvROK(self) ? etcp_object_find(aTHX_ SvRV(self)) : NULL;
+
+    if (!o)
+        etcp_object_missing(aTHX_ method);
+    return o;
+}
 
 /* The next number of the process-wide counter $Net::EasyTCP::_SERIAL. */
 IV etcp_object_next_serial(pTHX);
@@ -87,13 +109,27 @@ void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value);
 /* Enters the peer's address and port into the slots _remoteip and _remoteport. */
 void etcp_object_list_peer(pTHX_ etcp_object *o);
 
+/* Whether $@ is anything but an empty text. */
+static inline int etcp_has_error(pTHX)
+{
+    const SV *error = ERRSV;
+
+    return SvROK(error) || !SvPOK(error) || SvCUR(error);
+}
+
 /* Empties $@, as a method of 0.26 that used eval did when it succeeded; but not in a destructor,
  * which may run because of an exception. */
 void etcp_succeed(pTHX);
 
 /* The same after o has sent or received, if its messages are compressed or encrypted: then 0.26
  * did. */
-void etcp_object_succeeded(pTHX_ const etcp_object *o);
+void etcp_object_clear_error(pTHX_ const etcp_object *o);
+
+static inline void etcp_object_succeeded(pTHX_ const etcp_object *o)
+{
+    if (etcp_has_error(aTHX))
+        etcp_object_clear_error(aTHX_ o);
+}
 
 /* How a method of o that failed ends, with its reason in $@: dies of it if o raises errors,
  * otherwise returns &PL_sv_undef. Call it last: nothing may be left to be released. */
