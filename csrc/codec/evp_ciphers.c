@@ -12,17 +12,24 @@ enum { KEY_MAX = 32, CHUNK = 1 << 30 /* OpenSSL counts in int */ };
 typedef enum keyed_for { UNKEYED = 0, ENCRYPTION, DECRYPTION } keyed_for;
 
 /* OpenSSL expands a key for one direction. Most contexts see only one, so it is done when the first
- * message shows which. */
+ * message shows which.
+ *
+ * Telling OpenSSL the vector of a message costs more than a short message. A second one with the same
+ * key and direction is followed by many: from then on they are one long run to OpenSSL, whose next
+ * block would be chained to the last one of the message before. A vector is reached by adding the
+ * difference to the first block, before encrypting or after decrypting it. */
 typedef struct evp_schedule {
     EVP_CIPHER_CTX *state;
     keyed_for keyed;
+    int is_run;                  /* of messages, padding is off */
+    uint8_t link[ETCP_BLOCK_MAX]; /* then: what OpenSSL adds to the next block */
     uint8_t key[KEY_MAX];
 } evp_schedule;
 
-/* The cipher is looked up once, which costs as much as three messages of AES. Padding stays on
- * although there is none of OpenSSL's: turning it off is repeated at every start of a message, by
- * name, and takes longer than a short message. While it is on, encrypting whole blocks gives whole
- * blocks; decrypting keeps the last one back, see decrypt(). */
+/* The cipher is looked up once, which costs as much as three messages of AES. Padding stays on at
+ * first although there is none of OpenSSL's: turning it off is repeated whenever OpenSSL is given a
+ * vector, by name, and takes longer than a short message. While it is on, encrypting whole blocks
+ * gives whole blocks; decrypting keeps the last one back, see push_out(). */
 static int prepare(evp_schedule *s, etcp_algorithm algorithm)
 {
     const EVP_CIPHER *cipher = etcp_provider_cipher(algorithm);
@@ -70,15 +77,30 @@ static int set_des_key(void *schedule, const uint8_t *key)
     return prepare(s, ETCP_ALGORITHM_DES_EDE3_CBC);
 }
 
+/* Gets ready for a message. Afterwards s->link is iv, or in a run what the message before has left. */
 static int start(evp_schedule *s, keyed_for direction, const uint8_t *iv)
 {
-    const uint8_t *key = s->keyed == direction ? NULL : s->key;
+    const int is_second = s->keyed == direction;
 
+    if (is_second && s->is_run)
+        return 0;
     s->keyed = UNKEYED;
-    if (EVP_CipherInit_ex(s->state, NULL, NULL, key, iv, direction == ENCRYPTION) != 1)
+    if (is_second != s->is_run && EVP_CIPHER_CTX_set_padding(s->state, !is_second) != 1)
         return ETCP_ECRYPT;
+    s->is_run = is_second;
+    if (EVP_CipherInit_ex(s->state, NULL, NULL, is_second ? NULL : s->key, iv,
+                          direction == ENCRYPTION) != 1)
+        return ETCP_ECRYPT;
+    memcpy(s->link, iv, (size_t)EVP_CIPHER_CTX_block_size(s->state));
     s->keyed = direction;
     return 0;
+}
+
+/* Adds to a block what makes its link the vector. */
+static void relink(const evp_schedule *s, const uint8_t *iv, uint8_t *at, size_t block)
+{
+    for (size_t i = 0; i < block; i++)
+        at[i] ^= (uint8_t)(iv[i] ^ s->link[i]);
 }
 
 /* Puts bytes through the cipher, and stores how many came out of it in *done. */
@@ -97,15 +119,38 @@ static int update(evp_schedule *s, const uint8_t *in, uint8_t *out, size_t len, 
     return 0;
 }
 
+/* After a failure nobody knows what OpenSSL would go on with. */
+static int end_message(evp_schedule *s, int is_good)
+{
+    if (is_good)
+        return 0;
+    s->keyed = UNKEYED;
+    return ETCP_ECRYPT;
+}
+
 static int encrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t *out, size_t len)
 {
     evp_schedule *s = schedule;
-    size_t done;
-    int rc = start(s, ENCRYPTION, iv);
+    size_t block = (size_t)EVP_CIPHER_CTX_block_size(s->state);
+    size_t apart = 0;
+    size_t done = 0;
+    int rc;
 
-    if (rc == 0)
-        rc = update(s, in, out, len, &done);
-    return rc < 0 || done == len ? rc : ETCP_ECRYPT;
+    if (len == 0)
+        return 0;
+    rc = start(s, ENCRYPTION, iv);
+    if (rc < 0)
+        return rc;
+    if (s->is_run && in != out) {
+        apart = block; /* the first block is changed, and in is the caller's */
+        memcpy(out, in, block);
+    }
+    relink(s, iv, out, block);
+    rc = apart ? update(s, out, out, apart, &done) : 0;
+    if (rc == 0 && done == apart)
+        rc = update(s, in + apart, out + apart, len - apart, &done);
+    memcpy(s->link, out + len - block, block);
+    return end_message(s, rc == 0 && done == len - apart);
 }
 
 /* One more block makes OpenSSL give the last one. Up to 1.1 it decrypts that block at once, behind
@@ -127,17 +172,22 @@ static int decrypt(void *schedule, const uint8_t *iv, const uint8_t *in, uint8_t
 {
     evp_schedule *s = schedule;
     size_t block = (size_t)EVP_CIPHER_CTX_block_size(s->state);
+    uint8_t last[ETCP_BLOCK_MAX];
     size_t done;
     int rc;
 
     if (len == 0)
         return 0;
     rc = start(s, DECRYPTION, iv);
-    if (rc == 0)
-        rc = update(s, in, out, len, &done);
     if (rc < 0)
         return rc;
-    return done == len - block ? push_out(s, out + done, block) : ETCP_ECRYPT;
+    memcpy(last, in + len - block, block);
+    rc = update(s, in, out, len, &done);
+    if (!s->is_run)
+        return end_message(s, rc == 0 && done == len - block && push_out(s, out + done, block) == 0);
+    relink(s, iv, out, block);
+    memcpy(s->link, last, block);
+    return end_message(s, rc == 0 && done == len);
 }
 
 static void release(void *schedule)

@@ -250,6 +250,66 @@ static void test_chain(const etcp_block_cipher *block, const char *name)
     free_schedule(block, schedule);
 }
 
+/* ---- one message after another ------------------------------------------------------------------ */
+
+/* One message in one direction with a schedule of its own, or NULL: with one made for it. */
+static void crypt(const etcp_block_cipher *block, void *schedule, const uint8_t *key, int is_sealing,
+                  const uint8_t *iv, const uint8_t *in, uint8_t *out, size_t len)
+{
+    void *fresh = schedule ? NULL : new_schedule(block);
+    int rc = schedule ? 0 : block->set_key(fresh, key);
+
+    if (rc == 0)
+        rc = (is_sealing ? block->encrypt : block->decrypt)(schedule ? schedule : fresh, iv, in, out,
+                                                            len);
+    recorded_need(rc == 0, "cannot encrypt or decrypt");
+    if (fresh)
+        free_schedule(block, fresh);
+}
+
+/* Each message depends on its own vector alone, however many went before with the same key: in one
+ * direction, to another place and in place; after the other direction; after another key. */
+static void test_run(const etcp_block_cipher *block, const char *name)
+{
+    static const char pattern[] = "EEEEeEeKEEeEkeDDDdDdEeDdKDDDkddEDEDeedd";
+    const size_t size = block->block_size;
+    void *schedule = new_schedule(block);
+    uint8_t got[TEXT_MAX], want[TEXT_MAX];
+    etcp_buf text;
+    int wrong = 0;
+
+    etcp_buf_init(&text);
+    recorded_make(&text, "ptext:2300");
+    const uint8_t *bytes = etcp_buf_bytes(&text);
+    const uint8_t *key = bytes;
+
+    recorded_need(block->set_key(schedule, key) == 0, "no key");
+    for (size_t i = 0; pattern[i]; i++) {
+        const int is_sealing = pattern[i] == 'E' || pattern[i] == 'e';
+        const size_t len = size * (1 + i % 5 * (i % 3));
+        const uint8_t *iv = bytes + 7 * i, *plain = bytes + 11 * i;
+
+        if (pattern[i] == 'K' || pattern[i] == 'k') {
+            key = bytes + i;
+            recorded_need(block->set_key(schedule, key) == 0, "no key");
+            continue;
+        }
+        memcpy(got, plain, len);
+        crypt(block, schedule, key, is_sealing, iv, strchr("ed", pattern[i]) ? got : plain, got, len);
+        crypt(block, NULL, key, is_sealing, iv, plain, want, len);
+        wrong += memcmp(got, want, len) != 0;
+    }
+    tap_is_int(wrong, 0, "%s: a message depends on none before it", name);
+    etcp_buf_deinit(&text);
+    free_schedule(block, schedule);
+}
+
+static void test_mode(const etcp_block_cipher *block, const char *name)
+{
+    test_chain(block, name);
+    test_run(block, name);
+}
+
 /* ---- RC4, which hides in CipherSaber --------------------------------------------------------- */
 
 /* Opens what key opens; the vector is the message's head. */
@@ -303,14 +363,14 @@ int main(void)
                        "5d9d4eeffa9151575524f115815a12e0");
     test_twofish_table(&etcp_twofish_256, "57ff739d4dc92c1bd7fc01700cc8216f",
                        "37fe26ff1cf66175f5ddf4c33b97a205");
-    test_chain(&etcp_aes_256, "AES");
-    test_chain(&etcp_des, "DES");
-    test_chain(&etcp_des_ede3, "triple DES");
-    test_chain(&etcp_blowfish, "Blowfish");
-    test_chain(&etcp_rc6, "RC6");
-    test_chain(&etcp_twofish_256, "Twofish, 256 bits");
-    test_chain(&etcp_twofish_128, "Twofish, 128 bits");
-    test_chain(&etcp_xtea, "XTEA");
+    test_mode(&etcp_aes_256, "AES");
+    test_mode(&etcp_des, "DES");
+    test_mode(&etcp_des_ede3, "triple DES");
+    test_mode(&etcp_blowfish, "Blowfish");
+    test_mode(&etcp_rc6, "RC6");
+    test_mode(&etcp_twofish_256, "Twofish, 256 bits");
+    test_mode(&etcp_twofish_128, "Twofish, 128 bits");
+    test_mode(&etcp_xtea, "XTEA");
     test_rc4();
     return tap_done();
 }
