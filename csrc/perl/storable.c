@@ -105,6 +105,7 @@ static void free_state(pTHX_ void *unused)
     MY_CXT.state = NULL;
     etcp_freezer_free(aTHX_ s->freezer);
     etcp_storable_reader_free(s->reader);
+    etcp_storable_drop_keys(aTHX_ &s->keys);
     SvREFCNT_dec(s->frozen);
     SvREFCNT_dec(s->number);
     SvREFCNT_dec((SV *)s->canonical);

@@ -4,11 +4,12 @@
 #define ETCP_PERL_STORABLE_PRIVATE_H
 
 #include "storable.h"
+#include "storable_keys.h"
 
 #include "storable/reader.h"
 #include "storable/writer.h"
 
-enum { ETCP_NATIVE_HEADER_MAX = 40, ETCP_KEY_CACHE = 256 };
+enum { ETCP_NATIVE_HEADER_MAX = 40 };
 
 /* How many symbol tables one interpreter makes for classes that it does not have; they last for ever. */
 enum { ETCP_NEW_CLASSES_MAX = 1000 };
@@ -16,6 +17,7 @@ enum { ETCP_NEW_CLASSES_MAX = 1000 };
 typedef struct etcp_storable_state {
     struct etcp_freezer *freezer; /* NULL while it is in use, or there is none yet */
     etcp_storable_reader *reader;
+    etcp_storable_keys keys;
     SV *frozen; /* the image that Storable itself made last, or NULL */
     SV *number; /* turns floating-point numbers into text */
     unsigned new_classes;      /* symbol tables made so far */

@@ -176,15 +176,18 @@ static int keep_replaced(pTHX_ etcp_thawer *t, SV *value)
 }
 
 /* The entry of a key, made if need be, and the value it had (NULL: none). */
-static HE *entry_of(pTHX_ HV *hash, const char *key, STRLEN len, int flags, SV **old)
+static HE *entry_of(pTHX_ etcp_storable_keys *keys, HV *hash, const char *key, STRLEN len, int flags,
+                    SV **old)
 {
+    const U32 known = flags ? 0 : etcp_storable_key_hash(aTHX_ keys, key, len);
 #ifdef HV_FETCH_EMPTY_HE
-    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL, 0);
+    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL,
+                             known);
 
     *old = HeVAL(he);
 #else
     const IV before = (IV)HvKEYS(hash);
-    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE, NULL, 0);
+    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE, NULL, known);
 
     *old = HeVAL(he);
     if ((IV)HvKEYS(hash) != before) {
@@ -206,7 +209,7 @@ static int put_in_hash(void *arg, void *hash, const uint8_t *key, size_t len, un
     if (len > I32_MAX ||
         ((key_flags & ETCP_SX_KEY_UTF8) && !is_sound_utf8(key, len)))
         return ETCP_EDECODE;
-    he = entry_of(aTHX_ (HV *)hash, (const char *)key, len, flags, &old);
+    he = entry_of(aTHX_ &t->state->keys, (HV *)hash, (const char *)key, len, flags, &old);
     HeVAL(he) = (SV *)value;
     return old ? keep_replaced(aTHX_ t, old) : 0;
 }
