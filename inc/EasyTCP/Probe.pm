@@ -34,6 +34,47 @@ sub compiles {
     return defined $self->_build($source, $inc, '-c', '');
 }
 
+# Whether flags are good for objects that become a library, as the module is made, or a program, as the C
+# unit tests are. Arguments: flags; shared, link (for libraries); plain (for linking without the flags). The
+# reason why not is in $self->{output}.
+sub links_library {
+    my ($self, %with) = @_;
+    my $dir    = File::Temp::tempdir(CLEANUP => 1);
+    my %source = (
+        inner => "int inner(int n);\nint inner(int n) { return n + 1; }\n",
+        outer => "int inner(int n);\nint outer(int n);\nint outer(int n) { return inner(n); }\n",
+        main  => "int outer(int n);\nint main(void) { return outer(41) == 42 ? 0 : 1; }\n",
+    );
+    my ($library, $program) = map { _quoted(File::Spec->catfile($dir, "probe$_")) } ".$Config{dlext}", $Config{_exe};
+    my %object;
+
+    for my $name (sort keys %source) {
+        my $file = File::Spec->catfile($dir, "$name.c");
+        $object{$name} = _quoted(File::Spec->catfile($dir, "$name$Config{_o}"));
+        open my $fh, '>', $file or die "Cannot write $file: $!";
+        print {$fh} $source{$name};
+        close $fh or die "Cannot write $file: $!";
+        $self->_succeeds($self->{cc}, $Config{ccflags}, '-Werror', @with{qw(flags shared)}, '-c -o',
+            $object{$name}, _quoted($file)) or return 0;
+    }
+    my @build_program = ($self->{cc}, $Config{ccflags}, $with{plain}, '-o', $program, $object{main});
+    my @ending = ($Config{ldflags}, $self->{libs});
+    return $self->_succeeds($self->{cc}, @with{qw(link flags)}, '-o', $library, @object{qw(outer inner)})
+        && $self->_succeeds(@build_program, $library, @ending)
+        && $self->_succeeds($program)
+        && $self->_succeeds(@build_program, @object{qw(outer inner)}, @ending)
+        && $self->_succeeds($program);
+}
+
+sub _succeeds {
+    my ($self, @command) = @_;
+    my $command = join ' ', grep { length } @command;
+    my $printed = _output_of($command);
+    return 1 if $? == 0;
+    $self->{output} = "$command\n$printed";
+    return 0;
+}
+
 # Compiles, links and runs source. Returns what it printed, or undef with the reason in
 # $self->{output}.
 sub run_program {
