@@ -2,7 +2,7 @@
 use strict;
 use warnings;
 
-use Test::More tests => 2;
+use Test::More tests => 3;
 
 my %MADE_BY = ('xt/storable-table.pl' => 'lib/Net/EasyTCP/Protocol.pod');
 
@@ -20,4 +20,11 @@ SKIP: {
     skip "$missing is not installed", 1 if defined $missing;
     my $said = `$^X xt/crypt-cbc-table.pl --compare 2>&1`;
     ok($? == 0, 'Protocol.pod says what the installed release of Crypt::CBC does') or diag $said;
+}
+
+SKIP: {
+    my $said = `$^X xt/openssl-table.pl --compare 2>&1`;
+    my ($right, $known) = $said =~ /^(\d+) of (\d+) releases/m;
+    skip 'the release of OpenSSL here is not in the table', 1 if defined $known && !$known;
+    ok(defined $right && $right == $known, 'the manual says how this release of OpenSSL is') or diag $said;
 }

@@ -1249,19 +1249,20 @@ or C<undef>: nothing was asked of it.
     $server->watch($handle, sub { my ($server, $handle) = @_; ... }) or die $@;    # [S][A]
     $server->unwatch($handle);
 
-Calls the code, from the object's loop, while C<$handle> has something to read, or has ended: a pipe, a socket, a
-C<pollhandle> of another object. A handle or the number of a descriptor will do; a file will not, as it always has
-something to read. Watching a handle again replaces the code. Exceptions of the code go through the loop, as
-those of callbacks do.
+Calls the code, from the object's loop, while C<$handle> has something to read, or has ended: a pipe, a
+socket, a C<pollhandle> of another object. A handle or the number of a descriptor will do; a file will not, as
+it always has something to read. Watching a handle again replaces the code. Exceptions of the code go through
+the loop, as those of callbacks do.
 
-The code is called again and again until it has read, or has said C<unwatch>. It must not wait: now and then it is
-called although nothing is there any more.
+The code is called again and again until it has read, or has said C<unwatch>. It must not wait: now and then
+it is called although nothing is there any more.
 
-A watch ends with C<unwatch>, with the handle, when the program closes it, and with the object. The C<close> of a
-client ends those that were asked for on it. Until then the handle stays open, though nobody else may hold it; the
-object does not, as nothing else keeps it alive. Inside another event loop, say C<unwatch> before you close a handle:
-its descriptor stays open until the next C<process>. In a forked child the watch goes on, for both.
-C<watch> returns true, or C<undef> with a text in C<$@>. C<unwatch> returns true, whatever was watched.
+A watch ends with C<unwatch>, with the handle, when the program closes it, and with the object. The C<close>
+of a client ends those that were asked for on it. Until then the handle stays open, though nobody else may
+hold it; the object does not, as nothing else keeps it alive. Inside another event loop, say C<unwatch> before
+you close a handle: its descriptor stays open until the next C<process>. In a forked child the watch goes on,
+for both. C<watch> returns true, or C<undef> with a text in C<$@>. C<unwatch> returns true, whatever was
+watched.
 
 =head1 CALLBACKS
 
@@ -1556,6 +1557,31 @@ is then taken from its default provider in spite of that. Where the policy of th
 too, these ciphers are not offered; if one is required, the error says which call of OpenSSL failed. Where its
 policy leaves nothing that TLS can be spoken with, TLS is not offered either; who requires it is told
 C<OpenSSL offers no TLS 1.3> by C<new>.
+
+=head2 Releases of OpenSSL
+
+Programs need not know which release is there. Where they differ, without a configuration and as Debian builds
+them, was found by F<xt/openssl-table.pl>, which runs each:
+
+    OpenSSL                   1.1.1w          3.0.22          3.5.9           3.6.5           4.0.3
+    ------------------------  --------------  --------------  --------------  --------------  --------------
+    AES-256-CBC, MD5          yes             yes             yes             yes             yes
+    DES-EDE3-CBC              yes             yes             yes             yes             yes
+    DES-CBC, BF-CBC, RC4      yes             no              no              no              no
+    RSA of 512 bits           yes             yes             yes             yes             yes
+    certificate compression   no              no              yes             yes             yes
+    security level            1               2               2               2               2
+    session tickets           2               2               2               2               2
+    first group               X25519          X25519          X25519MLKEM768  X25519MLKEM768  X25519MLKEM768
+    ClientHello               220 bytes       230 bytes       1460 bytes      1460 bytes      1460 bytes
+    how a cut shows           system call     error of TLS    error of TLS    error of TLS    error of TLS
+
+What OpenSSL has ceased to offer (DES with one key, Blowfish, RC4) is done by other means here, so that old
+peers are spoken to with all of them. Releases from 3 on need a library context of this module's own for MD5
+in FIPS mode. Certificates are not compressed, and there are no session tickets, whatever the default. The
+first group is what a client offers a key for: see C<tlsgroups>. A connection that ends without TLS's farewell
+is reported in two ways, and is C<The connection was cut off> either way. 1.1.1 gets no corrections from its
+makers since September 2023.
 
 =head1 SECURITY
 
@@ -2262,7 +2288,8 @@ L</joinroom, leaveroom>: the client has gone.
 
 =item Cannot watch the handle: I<reason>
 
-The handle is closed or has no descriptor (C<Bad file descriptor>), or is that of a file (C<Operation not permitted>).
+The handle is closed or has no descriptor (C<Bad file descriptor>), or is that of a file (C<Operation not
+permitted>).
 
 =item The loop of this client is gone
 
