@@ -3,11 +3,12 @@
 #
 # A test script that cannot go on says "Bail out!". One job at a time, prove counts that script as failed, and
 # says "Result: FAIL". With -j2 the same scripts give "ok" for the very script that gave up, "All tests
-# successful" and "Result: PASS"; the tests that it planned and did not run are not missed. What remains of the
-# truth are a line on standard error and a status that is not 0. Who looks for "Result: PASS", or for lines that do not
-# end in "ok", is misled. Remedy: the status.
+# successful" and "Result: PASS"; the tests that it planned and did not run are not missed. What remains of
+# the truth are a line on standard error and a status that is not 0. Who looks for "Result: PASS", or for
+# lines that do not end in "ok", is misled. Remedy: the status.
 #
-# Debian 12's package, unpacked in a temporary folder and run there by the perl that is here. Needs apt and perl.
+# Debian 12's package, unpacked in a temporary folder and run there by the perl that is here. Needs apt and
+# perl.
 set -eu
 version=3.44-1
 tmp=$(mktemp -d)
@@ -26,7 +27,8 @@ run() {
         -e 'my $p = App::Prove->new; $p->process_args(@ARGV); exit($p->run ? 0 : 1)' -- "$@" t 2>errors
     echo "status $?"
 }
-PERL5LIB=$tmp/root/usr/share/perl5 perl -MTest::Harness -e 'print "Test::Harness $Test::Harness::VERSION, perl $]\n"'
+PERL5LIB=$tmp/root/usr/share/perl5 perl -MTest::Harness \
+    -e 'print "Test::Harness $Test::Harness::VERSION, perl $]\n"'
 set +e
 run -j1 >one
 run -j2 >two

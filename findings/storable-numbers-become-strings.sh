@@ -2,11 +2,11 @@
 # Storable 3.26: what nfreeze has frozen is no number any more, and JSON shows it.
 #
 # In network order Storable writes whole numbers up to 32 bits as such, and all other numbers as text: 0.5,
-# 1.5, 2147483648, a time in milliseconds. thaw makes strings of them, of at most 15 digits. Perl computes with
-# them as before, and nobody notices until the structure leaves Perl: JSON::PP writes "0.5" where it wrote 0.5,
-# and a program in another language is given another type, for some values of the same field. 0.1 + 0.2 also
-# compares unlike itself afterwards. freeze, in the machine's own order, keeps numbers. Remedy: freeze where
-# both ends are alike, or add 0 to each number that thaw gives.
+# 1.5, 2147483648, a time in milliseconds. thaw makes strings of them, of at most 15 digits. Perl computes
+# with them as before, and nobody notices until the structure leaves Perl: JSON::PP writes "0.5" where it
+# wrote 0.5, and a program in another language is given another type, for some values of the same field. 0.1 +
+# 0.2 also compares unlike itself afterwards. freeze, in the machine's own order, keeps numbers. Remedy:
+# freeze where both ends are alike, or add 0 to each number that thaw gives.
 #
 # Debian 12's packages, unpacked in a temporary folder and run by the perl that is here. Needs
 # apt, and perl 5.36 of Debian 12.
@@ -34,7 +34,8 @@ print 'after freeze:  ', $json->encode(thaw(freeze([@numbers]))), "\n";
 print 'after nfreeze: ', $json->encode(thaw(nfreeze([@numbers]))), "\n";
 my $sum = 0.1 + 0.2;
 for my $how ([freeze => \&freeze], [nfreeze => \&nfreeze]) {
-    printf "0.1 + 0.2 after %s: %s\n", $how->[0], thaw($how->[1]->([$sum]))->[0] == $sum ? 'equal' : 'not equal';
+    my $back = thaw($how->[1]->([$sum]))->[0];
+    printf "0.1 + 0.2 after %s: %s\n", $how->[0], $back == $sum ? 'equal' : 'not equal';
 }
 PERL
 lib=$tmp/root/usr

@@ -16,7 +16,8 @@ mkdir -p "$tmp/archives/partial" "$tmp/root/tmp"
 : >"$tmp/status"
 
 # As if nothing were installed, so that all that tshark needs comes along.
-apt-get -q -y --no-install-recommends -o Dir::State::status="$tmp/status" -o Dir::Cache::archives="$tmp/archives" \
+apt-get -q -y --no-install-recommends -o Dir::State::status="$tmp/status" \
+    -o Dir::Cache::archives="$tmp/archives" \
     --download-only install "tshark=$version" >"$tmp/log" 2>&1 || { tail -3 "$tmp/log"; exit 2; }
 for package in "$tmp"/archives/*.deb; do
     dpkg-deb -x "$package" "$tmp/root"
