@@ -1,18 +1,21 @@
 package Bench::Run;
 
-# One measurement: starts a server, lets the load generator work on it, ends both. Whatever happens,
-# no process stays behind.
+# One measurement: builds what it needs, starts a server, lets the load generator work on it, ends both. Whatever
+# happens, no process stays behind.
 
 use strict;
 use warnings;
 
+use Config;
 use Exporter ();
+use File::Basename qw(dirname);
+use File::Spec;
 use IO::Select;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
 our @ISA       = qw(Exporter);
-our @EXPORT_OK = qw(measure start_server end_process);
+our @EXPORT_OK = qw(compile measure on_cpu start_server end_process with_descriptors);
 
 my $PATIENCE = 20;    # seconds for anything that should take one or two
 
@@ -25,9 +28,31 @@ END {
 }
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
+# Has a program of bench/, given by its name, compiled into a directory. Returns its path.
+sub compile {
+    my ($name, $directory) = @_;
+    my $program = File::Spec->catfile($directory, $name);
+    my $source  = File::Spec->catfile(dirname(__FILE__), File::Spec->updir, File::Spec->updir, "$name.c");
+    system("$Config{cc} -O2 -D_GNU_SOURCE -o '$program' '$source'") == 0 or die "Cannot compile $name.c\n";
+    return $program;
+}
+
+# What to put in front of commands that are to share a CPU: this one, the last if none is given, or nothing
+# where that is "none" or there is no taskset.
+sub on_cpu {
+    my $cpu = shift;
+    return if defined $cpu && $cpu eq 'none';
+    my $affinity = `taskset -cp $$ 2>/dev/null`;
+    ($cpu) = $affinity =~ /(\d+)\s*\z/ if !defined $cpu && defined $affinity;
+    return defined $cpu ? ('taskset', '-c', $cpu) : ();
+}
+
 # A thousand connections need more descriptors than some systems allow at first.
-my $more = 'ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null';
-my @MORE_DESCRIPTORS = ('sh', '-c', "$more; exec \"\$@\"", 'sh');
+sub with_descriptors {
+    my @command = @_;
+    my $more = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null';
+    return ('sh', '-c', "$more; exec \"\$@\"", 'sh', @command);
+}
 
 # Returns its process id and a handle on what it prints.
 sub _start {
@@ -73,7 +98,7 @@ sub end_process {
 # Returns the process id, the name and version that it announced, and its port; nothing if it fails.
 sub start_server {
     my @command = @_;
-    my ($pid, $out) = _start(@MORE_DESCRIPTORS, @command);
+    my ($pid, $out) = _start(with_descriptors(@command));
     my $text = _read_until($out, qr/^READY .* \d+\n/m);
     return ($pid, $1, $2) if $text =~ /^READY (.*) (\d+)\n/m;
     end_process($pid);
@@ -85,7 +110,7 @@ sub measure {
     my ($server, $load) = @_;
     my ($pid, undef, $port) = start_server(@$server)
       or return { error => 'the server did not start' };
-    my ($load_pid, $out) = _start(@MORE_DESCRIPTORS, @$load, "port=$port", "server=$pid");
+    my ($load_pid, $out) = _start(with_descriptors(@$load, "port=$port", "server=$pid"));
     my $text = _read_until($out, qr/(?!)/);
     end_process($_) for $load_pid, $pid;
     my %result = $text =~ /^(\w+) (.+)$/mg;
