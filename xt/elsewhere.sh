@@ -59,7 +59,7 @@ copy_tree() {
 }
 
 inside() {
-    chroot "$root" env LC_ALL=C DEBIAN_FRONTEND=noninteractive EASYTCP_WERROR=1 "$@"
+    chroot "$root" env -u TMPDIR LC_ALL=C DEBIAN_FRONTEND=noninteractive EASYTCP_WERROR=1 "$@"
 }
 
 # What this machine runs itself, from a bare system on.
