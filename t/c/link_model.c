@@ -186,7 +186,7 @@ static int write_message(world *w, uint64_t wire, uint64_t n, int codec)
         }
         wire -= part;
         if (!wire)
-            work += slower(w, 1000 + unpack_ns(codec, n)) + n * w->m->receiver_ns;
+            work += slower(w, 1000 + unpack_ns(codec, (size_t)n)) + n * w->m->receiver_ns;
         send_piece(w, part, work);
     }
     w->delivery_rate = all * 1000000000 / (w->ring[(w->tail - 1) % RING].acked - from);
@@ -279,7 +279,7 @@ static uint64_t pack_message(world *w, etcp_adapt *a, int codec, model_kind kind
     w->now += ns;
     if (!a || codec == ETCP_CODEC_NONE || (kind == MODEL_NOISE && n >= 1024))
         return wire;
-    etcp_adapt_packed(a, (etcp_codec)codec, contents[kind], n, wire,
+    etcp_adapt_packed(a, (etcp_codec)codec, contents[kind], n, (size_t)wire,
                       n >= ETCP_ADAPT_TIMED ? (w->now - (w->now - ns) / 1000 * 1000) / 1000 : 0);
     if (ns > 200000)
         look(w, a, blocked);
@@ -317,7 +317,7 @@ void model_run(const model *m, int codec, model_result *out)
             pack_message(&w, codec == MODEL_ADAPTIVE ? &adapt : NULL, c, kind, &blocked);
 
         blocked |= write_message(&w, wire, m->size, wire < m->size ? c : ETCP_CODEC_NONE);
-        etcp_adapt_sent(&adapt, wire);
+        etcp_adapt_sent(&adapt, (size_t)wire);
         out->used[c]++;
         latency += w.receiver_free - from;
         if (m->is_dialogue)
