@@ -142,7 +142,7 @@ void etcp_server_undial(etcp_server *s, etcp_dialer *d);
 int etcp_server_watch(etcp_server *s, etcp_watch *w);
 void etcp_server_unwatch(etcp_watch *w);
 
-/* Has it told at that moment (etcp_clock_ms), too, once. */
+/* Has it told at that moment (etcp_clock_ms), too, once; in a forked child, at once. */
 void etcp_server_watch_until(etcp_server *s, etcp_watch *w, uint64_t at_ms);
 
 /* Writes out what was gathered to leave together: before anything that may block, exit or fork. */

@@ -161,12 +161,16 @@ void etcp_server_revise_due(etcp_server *s, uint64_t now_ms)
     note_due_in(s, &s->loop->lists[ETCP_LIST_WATCHES], now_ms);
 }
 
-void etcp_server_revise_dialers(etcp_server *s)
+void etcp_server_revise_timed(etcp_server *s)
 {
     etcp_deadline *p;
 
     for (p = s->loop->lists[ETCP_LIST_DIALERS].head; p; p = p->next)
         etcp_dialer_revise(etcp_dialer_of(etcp_entry_at(p)));
+    for (p = s->loop->lists[ETCP_LIST_WATCHES].head; p; p = p->next) {
+        etcp_watch_revise(etcp_watch_of(etcp_entry_at(p)));
+        note_due(s, etcp_watch_of(etcp_entry_at(p))->due_ms);
+    }
 }
 
 /* ---- in and out ------------------------------------------------------------------------------ */

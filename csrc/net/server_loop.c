@@ -453,7 +453,7 @@ static inline int renew_loop(etcp_server *s)
     if (etcp_loop_is_current(s->loop))
         return 0;
     etcp_conn_revise_all(s->loop);
-    etcp_server_revise_dialers(s);
+    etcp_server_revise_timed(s);
     return etcp_loop_renew(s->loop, etcp_server_listener_entry(s)) < 0 ? -1 : 1;
 }
 

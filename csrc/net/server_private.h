@@ -146,8 +146,8 @@ void etcp_server_pend_due(etcp_server *s);
 /* Looks up when the first of them is due after now_ms: what is noted may be too soon. */
 void etcp_server_revise_due(etcp_server *s, uint64_t now_ms);
 
-/* Brings dialers up to date with their process, before etcp_loop_renew. */
-void etcp_server_revise_dialers(etcp_server *s);
+/* Brings dialers and watches up to date with their process, before etcp_loop_renew. */
+void etcp_server_revise_timed(etcp_server *s);
 
 /* A connection ended: its dialer, if it has one, hears of it. */
 void etcp_server_end_dialed(etcp_server *s, etcp_conn *c);

@@ -45,6 +45,7 @@ etcp_watch *etcp_watch_new(int fd)
     w->entry.fd = copy;
     w->entry.references = 1;
     w->due_ms = UINT64_MAX;
+    w->generation = etcp_process_generation();
     w->identity = copy < 0 ? 0 : etcp_socket_identity(copy);
     return w;
 }
@@ -110,6 +111,13 @@ void etcp_watch_leave(etcp_watch *w)
     etcp_deadline_stop(&w->entry.place);
     w->entry.loop = NULL;
     etcp_watch_unref(w);
+}
+
+void etcp_watch_revise(etcp_watch *w)
+{
+    if (w->generation != etcp_process_generation() && w->due_ms != UINT64_MAX)
+        w->due_ms = 0;
+    w->generation = etcp_process_generation();
 }
 
 void etcp_watch_lose(etcp_watch *w)

@@ -9,6 +9,7 @@ struct etcp_watch {
     etcp_entry entry; /* must be first; the descriptor is the duplicate, -1: none */
     uint64_t due_ms;  /* when to tell even if it is not ready; UINT64_MAX: never */
     uint64_t identity;
+    unsigned generation; /* the process that it was revised for */
     int is_lost;
     void *user;
 };
@@ -23,6 +24,9 @@ int etcp_watch_enter(etcp_watch *w, etcp_loop *l);
 
 /* Takes it out again. */
 void etcp_watch_leave(etcp_watch *w);
+
+/* After a fork, in the child: its moment, if it has one, is now. */
+void etcp_watch_revise(etcp_watch *w);
 
 /* It could not be watched: nothing will be told of its descriptor any more. */
 void etcp_watch_lose(etcp_watch *w);
