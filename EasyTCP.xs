@@ -7,6 +7,7 @@
 #include "csrc/perl/construct.h"
 #include "csrc/perl/dispatch.h"
 #include "csrc/perl/embed.h"
+#include "csrc/perl/forms.h"
 #include "csrc/perl/handle.h"
 #include "csrc/perl/lifetime.h"
 #include "csrc/perl/message.h"
@@ -480,6 +481,53 @@ PPCODE:
         XSRETURN_UNDEF;
     if (count == 0)
         XSRETURN_PV("0E0");
+    XSRETURN_IV(count);
+
+void
+_forms(self, data)
+    etcp_object *self
+    SV *data
+PREINIT:
+    etcp_forms forms;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "_forms");
+    if (!SvOK(data)) {
+        etcp_fail(aTHX_ "Error sending data: Data not supplied");
+        XSRETURN_EMPTY;
+    }
+    PUTBACK;
+    if (!etcp_forms_make(aTHX_ data, &forms))
+        XSRETURN_EMPTY;
+    if (SvCUR(forms.best) > etcp_server_config(self->srv->core)->message_max) {
+        etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
+        XSRETURN_EMPTY;
+    }
+    SPAGAIN;
+    EXTEND(SP, 3);
+    mPUSHi(forms.flags ? 1 : 0);
+    PUSHs(forms.best);
+    PUSHs(forms.any ? forms.any : &PL_sv_undef);
+
+void
+_relay(self, is_structure, best, any, to = NULL, except = NULL)
+    etcp_object *self
+    int is_structure
+    SV *best
+    SV *any
+    SV *to
+    SV *except
+PREINIT:
+    etcp_forms forms;
+    IV count;
+PPCODE:
+    USABLE_SERVERS_ONLY(self, "_relay");
+    forms.flags = is_structure ? ETCP_MESSAGE_COMPLEX : 0;
+    forms.best = best;
+    forms.any = SvOK(any) ? any : NULL;
+    PUTBACK;
+    count = etcp_message_relay(aTHX_ self, &forms, to && SvOK(to) ? to : NULL, except && SvOK(except) ? except : NULL);
+    if (count < 0)
+        XSRETURN_UNDEF;
     XSRETURN_IV(count);
 
 void

@@ -1,22 +1,18 @@
 #include "async.h"
 
 #include "dial_text.h"
+#include "forms.h"
 #include "handle.h"
 #include "server_part.h"
-#include "storable.h"
 
 /* A message that was sent before there was a connection. */
 struct etcp_async_message {
     etcp_async_message *next;
-    unsigned flags;
     int is_request;
-    SV *best; /* its bytes */
-    SV *any;  /* the same for peers that cannot take these, NULL: all can */
+    etcp_forms forms; /* counted */
 };
 
 enum { LONG_QUEUE = 64 << 10 }; /* as of a connection */
-
-static const unsigned best_can = ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS;
 
 /* ---- coming and going ------------------------------------------------------------------------ */
 
@@ -41,8 +37,8 @@ void etcp_async_enter(etcp_object *o, etcp_object *host)
 static void drop_message(pTHX_ etcp_async_message *m)
 {
     if (!PL_dirty) {
-        SvREFCNT_dec(m->best);
-        SvREFCNT_dec(m->any);
+        SvREFCNT_dec(m->forms.best);
+        SvREFCNT_dec(m->forms.any);
     }
     Safefree(m);
 }
@@ -108,56 +104,20 @@ size_t etcp_async_queued(const etcp_object *o)
     return o->async->bytes + (o->conn ? etcp_conn_queued(o->conn) : 0);
 }
 
-/* Freezes for peers of every kind, as nobody knows which it will be. */
-static void freeze(pTHX_ SV *data, etcp_async_message *m)
-{
-    const U8 *image;
-    STRLEN len;
-    int is_ours = etcp_perl_freeze(aTHX_ data, best_can, &image, &len);
-
-    m->flags = ETCP_MESSAGE_COMPLEX;
-    m->best = sv_2mortal(newSVpvn((const char *)image, len));
-    if (!is_ours)
-        return; /* Storable made it, for everybody */
-    (void)etcp_perl_freeze(aTHX_ data, 0, &image, &len);
-    if (len != SvCUR(m->best) || memNE(image, SvPVX_const(m->best), len))
-        m->any = sv_2mortal(newSVpvn((const char *)image, len));
-}
-
-/* What the message is made of, as mortals. Returns 0 with the text in $@. */
-static int make_message(pTHX_ SV *data, etcp_async_message *m)
-{
-    STRLEN len;
-    const char *bytes;
-
-    Zero(m, 1, etcp_async_message);
-    if (SvROK(data)) {
-        freeze(aTHX_ data, m);
-        return 1;
-    }
-    bytes = SvPV_nomg_const(data, len);
-    m->best = SvUTF8(data) ? newSVpvn_utf8(bytes, len, 1) : newSVpvn(bytes, len);
-    m->best = sv_2mortal(m->best);
-    if (!SvUTF8(m->best) || sv_utf8_downgrade(m->best, TRUE))
-        return 1;
-    etcp_fail(aTHX_ "Error sending data: Wide character in data");
-    return 0;
-}
-
-static void append(etcp_async *a, const etcp_async_message *made)
+static void append(etcp_async *a, const etcp_forms *made)
 {
     etcp_async_message *m;
 
-    Newx(m, 1, etcp_async_message);
-    *m = *made;
-    SvREFCNT_inc_simple_void_NN(m->best);
-    SvREFCNT_inc_simple_void(m->any);
+    Newxz(m, 1, etcp_async_message);
+    m->forms = *made;
+    SvREFCNT_inc_simple_void_NN(m->forms.best);
+    SvREFCNT_inc_simple_void(m->forms.any);
     if (a->last)
         a->last->next = m;
     else
         a->first = m;
     a->last = a->appended = m;
-    a->bytes += SvCUR(m->best);
+    a->bytes += SvCUR(m->forms.best);
     if (a->bytes >= LONG_QUEUE)
         a->was_long = 1;
 }
@@ -177,11 +137,11 @@ static int refuse(pTHX_ etcp_object *o)
 int etcp_async_keep(pTHX_ etcp_object *o, SV *data)
 {
     const size_t high = o->async->limits.high_water;
-    etcp_async_message made;
+    etcp_forms made;
 
     if (high && etcp_async_queued(o) > high)
         return refuse(aTHX_ o);
-    if (!make_message(aTHX_ data, &made))
+    if (!etcp_forms_make(aTHX_ data, &made))
         return 0;
     if (SvCUR(made.best) > o->async->message_max) {
         etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
@@ -209,7 +169,7 @@ static void take_out(pTHX_ etcp_async *a, etcp_async_message **place)
             a->last = at;
     if (a->appended == m)
         a->appended = NULL;
-    a->bytes -= SvCUR(m->best);
+    a->bytes -= SvCUR(m->forms.best);
     a->kept_requests -= m->is_request != 0;
     drop_message(aTHX_ m);
 }
@@ -246,11 +206,10 @@ static void release_scalar(void *owner)
 /* Returns 0 if the connection cannot take it, ever. */
 static int send_message(etcp_conn *conn, const etcp_async_message *m)
 {
-    const unsigned can = etcp_session_peer_can(etcp_conn_session(conn));
-    SV *bytes = m->any && (can & best_can) != best_can ? m->any : m->best;
+    SV *bytes = etcp_forms_for(&m->forms, etcp_session_peer_can(etcp_conn_session(conn)));
 
     SvREFCNT_inc_simple_void_NN(bytes);
-    return etcp_conn_send(conn, m->flags, (const uint8_t *)SvPVX_const(bytes), SvCUR(bytes),
+    return etcp_conn_send(conn, m->forms.flags, (const uint8_t *)SvPVX_const(bytes), SvCUR(bytes),
                           release_scalar, bytes) == 0;
 }
 

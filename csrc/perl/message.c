@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include "async.h"
+#include "forms.h"
 #include "policy.h"
 #include "server_part.h"
 #include "taint.h"
@@ -441,26 +442,12 @@ static void unref_parcel(pTHX_ void *parcel)
     etcp_parcel_unref((etcp_parcel *)parcel);
 }
 
-/* What data is on the wire for peers that can so much, until the scope is left. NULL with the text in
- * $@. */
-static etcp_parcel *parcel_of(pTHX_ SV *data, unsigned can, size_t max)
+/* A message for peers that can so much, until the scope is left. NULL with the text in $@. */
+static etcp_parcel *new_parcel(pTHX_ unsigned flags, unsigned needs, const U8 *bytes, STRLEN len,
+                               size_t max)
 {
     etcp_parcel *parcel;
-    unsigned flags = 0;
-    const U8 *bytes;
-    STRLEN len;
 
-    if (SvROK(data)) {
-        etcp_perl_freeze(aTHX_ data, can, &bytes, &len);
-        flags = ETCP_MESSAGE_COMPLEX;
-    } else {
-        data = sv_mortalcopy(data);
-        if (SvUTF8(data) && !sv_utf8_downgrade(data, TRUE)) {
-            etcp_fail(aTHX_ "Error sending data: Wide character in data");
-            return NULL;
-        }
-        bytes = (const U8 *)SvPV_const(data, len);
-    }
     if (len > max) {
         etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
         return NULL;
@@ -470,15 +457,34 @@ static etcp_parcel *parcel_of(pTHX_ SV *data, unsigned can, size_t max)
         etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ENOMEM));
         return NULL;
     }
-    parcel->needs = SvROK(data) ? can : 0;
+    parcel->needs = needs;
     SAVEDESTRUCTOR_X(unref_parcel, parcel);
     return parcel;
+}
+
+/* What data is on the wire for peers that can so much. The same. */
+static etcp_parcel *parcel_of(pTHX_ SV *data, unsigned can, size_t max)
+{
+    const U8 *bytes;
+    STRLEN len;
+
+    if (SvROK(data)) {
+        etcp_perl_freeze(aTHX_ data, can, &bytes, &len);
+        return new_parcel(aTHX_ ETCP_MESSAGE_COMPLEX, can, bytes, len, max);
+    }
+    data = sv_mortalcopy(data);
+    if (SvUTF8(data) && !sv_utf8_downgrade(data, TRUE)) {
+        etcp_fail(aTHX_ "Error sending data: Wide character in data");
+        return NULL;
+    }
+    bytes = (const U8 *)SvPV_const(data, len);
+    return new_parcel(aTHX_ 0, 0, bytes, len, max);
 }
 
 /* What peers of each kind are to be sent: those that can receive everything, and all others. */
 enum { TO_ABLE, TO_ANY, KINDS };
 
-static const unsigned kinds[KINDS] = {ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS, 0};
+static const unsigned kinds[KINDS] = {ETCP_FORMS_BEST, 0};
 
 static void note_kind(etcp_conn *c, void *is_there)
 {
@@ -511,11 +517,24 @@ static int make_parcels(pTHX_ etcp_server *core, SV *data, etcp_parcel *parcels[
     return 0;
 }
 
+/* NULL for chosen: all, but those that are left out. */
+static IV send_to(pTHX_ const etcp_object *server, etcp_parcel *const parcels[KINDS], AV *chosen,
+                  AV *left_out)
+{
+    etcp_server *core = server->srv->core;
+
+    etcp_server_select_all(core, !chosen);
+    if (chosen)
+        select_clients(aTHX_ server, chosen, 1);
+    if (left_out)
+        select_clients(aTHX_ server, left_out, 0);
+    return (IV)etcp_server_broadcast(core, parcels[TO_ABLE], parcels[TO_ANY]);
+}
+
 static IV broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
 {
     AV *chosen = to ? clients_in(aTHX_ to, "to") : NULL;
     AV *left_out = except ? clients_in(aTHX_ except, "except") : NULL;
-    etcp_server *core = server->srv->core;
     etcp_parcel *parcels[KINDS];
 
     if ((to && !chosen) || (except && !left_out))
@@ -525,14 +544,9 @@ static IV broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
         etcp_fail(aTHX_ "Error sending data: Data not supplied");
         return -1;
     }
-    if (!make_parcels(aTHX_ core, data, parcels))
+    if (!make_parcels(aTHX_ server->srv->core, data, parcels))
         return -1;
-    etcp_server_select_all(core, !chosen);
-    if (chosen)
-        select_clients(aTHX_ server, chosen, 1);
-    if (left_out)
-        select_clients(aTHX_ server, left_out, 0);
-    return (IV)etcp_server_broadcast(core, parcels[TO_ABLE], parcels[TO_ANY]);
+    return send_to(aTHX_ server, parcels, chosen, left_out);
 }
 
 IV etcp_message_broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
@@ -541,6 +555,45 @@ IV etcp_message_broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *excep
 
     ENTER;
     count = broadcast(aTHX_ server, data, to, except);
+    LEAVE;
+    return count;
+}
+
+/* The same of bytes in a plain scalar. */
+static etcp_parcel *parcel_of_bytes(pTHX_ const etcp_object *server, unsigned flags, unsigned needs,
+                                    SV *sv)
+{
+    const size_t max = etcp_server_config(server->srv->core)->message_max;
+    STRLEN len;
+    const U8 *bytes = (const U8 *)SvPV_const(sv, len);
+
+    return new_parcel(aTHX_ flags, needs, bytes, len, max);
+}
+
+static IV relay(pTHX_ const etcp_object *server, const etcp_forms *forms, SV *to, SV *except)
+{
+    AV *chosen = to ? clients_in(aTHX_ to, "to") : NULL;
+    AV *left_out = except ? clients_in(aTHX_ except, "except") : NULL;
+    etcp_parcel *parcels[KINDS] = {NULL, NULL};
+
+    if ((to && !chosen) || (except && !left_out))
+        return -1;
+    if (forms->any) {
+        parcels[TO_ABLE] = parcel_of_bytes(aTHX_ server, forms->flags, kinds[TO_ABLE], forms->best);
+        if (!parcels[TO_ABLE])
+            return -1;
+    }
+    parcels[TO_ANY] =
+        parcel_of_bytes(aTHX_ server, forms->flags, 0, forms->any ? forms->any : forms->best);
+    return parcels[TO_ANY] ? send_to(aTHX_ server, parcels, chosen, left_out) : -1;
+}
+
+IV etcp_message_relay(pTHX_ const etcp_object *server, const etcp_forms *forms, SV *to, SV *except)
+{
+    IV count;
+
+    ENTER;
+    count = relay(aTHX_ server, forms, to, except);
     LEAVE;
     return count;
 }

@@ -2,6 +2,7 @@
 #ifndef ETCP_PERL_MESSAGE_H
 #define ETCP_PERL_MESSAGE_H
 
+#include "forms.h"
 #include "object.h"
 
 /* The payload_ops that receive large messages straight into Perl scalars; arg is not used. */
@@ -42,6 +43,9 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data);
  * not those in except, a client or a reference to an array of them, or NULL. Returns how many took it,
  * or -1 with the text in $@. The caller holds the server and the arguments. */
 IV etcp_message_broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except);
+
+/* The same for a message that another process has made; its bytes are plain scalars. */
+IV etcp_message_relay(pTHX_ const etcp_object *server, const etcp_forms *forms, SV *to, SV *except);
 
 /* receive(): the next message, waiting at most seconds of inactivity (0: the default, 300; negative:
  * not at all).

@@ -14,7 +14,8 @@ int etcp_watches_fileno(pTHX_ SV *handle);
  * with the text in $@. */
 int etcp_watches_add(pTHX_ etcp_object *host, etcp_object *o, SV *handle, int fd, SV *code);
 
-/* Calls code with o in so many seconds, once. Returns as etcp_watches_add. */
+/* Calls code with o in so many seconds, once; in a forked child at once, too. Returns as
+ * etcp_watches_add. */
 int etcp_watches_add_moment(pTHX_ etcp_object *host, etcp_object *o, NV seconds, SV *code);
 
 /* unwatch(): forgets a handle, which may be closed by now: fd is -1 then. */
