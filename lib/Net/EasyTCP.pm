@@ -896,6 +896,8 @@ names are ignored.
 Returns the number of clients that took it, C<"0E0"> (zero, but true) if there was none, and C<undef> with a
 text in C<$@> if the data cannot be sent at all.
 
+L<Net::EasyTCP::Cluster> does the same for the clients of several processes.
+
 =head2 callback
 
 The same as L</setcallback>.
@@ -2326,7 +2328,8 @@ refused.
 
 =head1 SEE ALSO
 
-L<Net::EasyTCP::Cookbook>, L<Net::EasyTCP::Upgrading>, L<Net::EasyTCP::Protocol>, L<Storable>, L<IO::Socket>
+L<Net::EasyTCP::Cookbook>, L<Net::EasyTCP::Cluster>, L<Net::EasyTCP::Upgrading>, L<Net::EasyTCP::Protocol>,
+L<Storable>, L<IO::Socket>
 
 =head1 AUTHORS
 
