@@ -210,19 +210,26 @@ static int shake(etcp_channel *ch)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
+/* Emptying the queue of errors, which mostly is empty, takes a sixth of a small record's time. */
+static void clear_errors(void)
+{
+    if (ERR_peek_error())
+        ERR_clear_error();
+}
+
 static void lend(etcp_channel *ch, const uint8_t *in, const uint8_t *end, etcp_buf *out)
 {
     ch->in = in;
     ch->in_end = end;
     ch->out = out;
-    ERR_clear_error(); /* a foreign entry would be taken for the result of our next call */
+    clear_errors(); /* a foreign entry would be taken for the result of our next call */
 }
 
 static void take_back(etcp_channel *ch)
 {
     ch->in = ch->in_end = NULL;
     ch->out = NULL;
-    ERR_clear_error();
+    clear_errors();
 }
 
 /* Why SSL_read gave nothing. Returns 0 (it wants more input) or an error. */
@@ -249,6 +256,12 @@ static void count_opened(etcp_channel *ch, size_t len)
     }
 }
 
+/* Whether another SSL_read would only say that it wants more input. */
+static int is_used_up(const etcp_channel *ch)
+{
+    return ch->in == ch->in_end && !SSL_has_pending(ch->ssl);
+}
+
 /* Fills out. An error behind clear text waits for the next call. */
 static ptrdiff_t read_clear(etcp_channel *ch, uint8_t *out, size_t room)
 {
@@ -265,6 +278,8 @@ static ptrdiff_t read_clear(etcp_channel *ch, uint8_t *out, size_t room)
         }
         count_opened(ch, (size_t)got);
         done += (size_t)got;
+        if (is_used_up(ch))
+            break;
     }
     ch->more = done == room;
     return done || rc == 0 ? (ptrdiff_t)done : rc;

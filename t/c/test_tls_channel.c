@@ -539,6 +539,30 @@ static void test_key_updates(void)
     }
 }
 
+/* A flood with a message behind it, which one call would take: nothing is left to show it later. */
+static void test_flood_before_data(void)
+{
+    uint8_t bytes[4096], clear[4096];
+    const uint8_t *at = bytes;
+    tls_end server;
+    ptrdiff_t got;
+    int len;
+    bare b;
+
+    (void)tls_end_init(&server, server_tls, NULL, NULL);
+    bare_init(&b, TLS1_3_VERSION,
+              "\x09"
+              "easytcp/1");
+    bare_talk(&b, &server);
+    key_updates(&b, 33, SSL_KEY_UPDATE_NOT_REQUESTED, 0);
+    (void)SSL_write(b.ssl, "x", 1);
+    len = BIO_read(b.out, bytes, sizeof bytes);
+    got = etcp_channel_open(server.ch, &at, bytes + len, clear, sizeof clear, &server.out);
+    tap_is_int((int)got, ETCP_EPROTO, "a byte behind 33 renewals is too late");
+    bare_deinit(&b);
+    tls_end_deinit(&server);
+}
+
 /* Our own keys are renewed, and the peer takes it. */
 static void test_renewal(void)
 {
@@ -635,6 +659,7 @@ int main(void)
     test_endless_handshake();
     test_protocols();
     test_key_updates();
+    test_flood_before_data();
     test_renewal();
     test_out_of_memory();
     etcp_tls_unref(server_tls);
