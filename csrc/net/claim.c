@@ -12,7 +12,7 @@
 enum { WORDS = 1024 };
 
 /* Words are never used twice, since another process may still look at one that this process gave
- * up; a page goes when the last of its words does. */
+ * up; a page goes when the last of its words does, or is kept for the next ones. */
 typedef struct slab {
     uint32_t *words;
     unsigned next; /* the first that was never used */
@@ -21,7 +21,16 @@ typedef struct slab {
     struct slab *older;
 } slab;
 
-static slab *slabs;       /* guarded by etcp_process_lock */
+/* A page whose words are all given up, but not all used: a server with one client after another would
+ * ask the system for a page each time. words is NULL when there is none. */
+typedef struct kept_page {
+    uint32_t *words;
+    unsigned next;
+    unsigned sharing;
+} kept_page;
+
+static slab *slabs;       /* guarded by etcp_process_lock, as is kept */
+static kept_page kept;
 static uint32_t *counter; /* of tokens, shared; guarded by etcp_process_lock until it is there */
 static uint32_t token;    /* of this process, 0: not drawn yet; guarded likewise */
 static unsigned token_generation;
@@ -105,13 +114,33 @@ static uint32_t own_token(void)
     return token;
 }
 
+static void unmap(uint32_t *words)
+{
+    if (words)
+        (void)munmap(words, WORDS * sizeof(uint32_t));
+}
+
+/* A page of words, from *next on never used. */
+static uint32_t *get_page(unsigned sharing, unsigned *next)
+{
+    uint32_t *words = kept.words;
+
+    *next = kept.next;
+    kept.words = NULL;
+    if (words && kept.sharing == sharing)
+        return words;
+    unmap(words);
+    *next = 0;
+    return map_words();
+}
+
 static slab *add_slab(unsigned sharing)
 {
     slab *s = etcp_zalloc(sizeof *s);
 
     if (!s)
         return NULL;
-    s->words = map_words();
+    s->words = get_page(sharing, &s->next);
     if (!s->words) {
         etcp_free(s);
         return NULL;
@@ -149,7 +178,14 @@ static void drop_word(const uint32_t *word)
     if (!s || --s->live > 0)
         return;
     *at = s->older;
-    (void)munmap(s->words, WORDS * sizeof(uint32_t));
+    if (s->next < WORDS) {
+        unmap(kept.words);
+        kept.words = s->words;
+        kept.next = s->next;
+        kept.sharing = s->sharing;
+    } else {
+        unmap(s->words);
+    }
     etcp_free(s);
 }
 
