@@ -197,4 +197,15 @@ $echo->kill('TERM');
     is($got, 'after', 'the client itself goes on');
 }
 
+{
+    my ($server) = new_server(donotencrypt => 1, donotcompress => 1);
+    pipe(my $r, my $w) or die "pipe: $!";
+    my @seen;
+    $server->watch($r, sub { sysread $r, my $byte, 1; push @seen, $byte });
+    syswrite $w, 'x';
+    is(threads->create(sub { $server->process(0.01) for 1 .. 3; return scalar @seen })->join, 0, 'the copy of a server watches nothing');
+    $server->process(5) until @seen;
+    is("@seen", 'x', 'the server goes on watching');
+}
+
 done_testing();

@@ -494,6 +494,23 @@ sub settle {
     FakeRedis::reset_all();
 }
 
+# So has a thread.
+SKIP: {
+    skip 'no threads here', 2 if !threads_usable();
+    my $w = worker(0);
+    my ($made, $name) = ($FakeRedis::Made, $w->{cluster}{me});
+    my $said = threads->create(sub {
+        my $ok = $w->{cluster}->broadcast('of the thread') ? 'sent' : $@;
+        return join ' ', $ok, $FakeRedis::Made - $made, $w->{cluster}{me} ne $name ? 'another' : 'the same';
+    })->join;
+    is($said, 'sent 2 another', 'a thread has connections and a name of its own');
+    $w->{cluster}->broadcast('after');
+    add_client($w);
+    settle($w);
+    is($w->{gaps}, 0, 'the other thread goes on');
+    FakeRedis::reset_all();
+}
+
 {
     package NoSocket;
     sub new { return bless [], shift }

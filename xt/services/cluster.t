@@ -9,6 +9,7 @@ use lib 't/lib';
 use EasyTCPTest;
 use Cwd ();
 use File::Temp ();
+use IO::Socket::UNIX;
 use Net::EasyTCP;
 use Net::EasyTCP::Cluster;
 use Time::HiRes qw(sleep time);
@@ -279,6 +280,65 @@ sub wait_state {
     is($other->{got}[-1], 'slow40.50', 'the last came');
     ok(same_order($one, $other), 'in the order of the others');
     $_->kill('TERM') foreach @slow;
+}
+
+# ---- something else in the place of Redis -------------------------------------------------------------------
+
+# Listens where Redis does, and answers each request with this; undef: closes at once.
+sub start_impostor {
+    my ($answer) = @_;
+    my $child = spawn(sub {
+        my $me = shift;
+        local $SIG{PIPE} = 'IGNORE';
+        my $listener = IO::Socket::UNIX->new(Local => $socket, Listen => 100) or die "listen: $!";
+        $me->report('up');
+        my $select = IO::Select->new($listener);
+        while (my @ready = $select->can_read) {
+            foreach my $handle (@ready) {
+                if ($handle == $listener) {
+                    my $new = $listener->accept or next;
+                    defined $answer ? $select->add($new) : close $new;
+                }
+                elsif (!sysread $handle, my $bytes, 65536) { $select->remove($handle); close $handle }
+                else                                       { syswrite $handle, $answer }
+            }
+        }
+    });
+    $child->line;
+    return $child;
+}
+
+foreach my $case (
+    [ 'closes at once',   undef ],
+    [ 'speaks HTTP',      "HTTP/1.1 400 Bad Request\r\n\r\n" ],
+    [ 'speaks noise',     join '', map { chr(int rand 256) } 1 .. 1000 ],
+    [ 'says OK',          "+OK\r\n" ],
+    [ 'says nothing',     '' ],
+    [ 'claims too much',  "\$99999999999\r\nx" ],
+    [ 'stops within',     "*1\r\n*2\r\n\$4\r\ntest\r\n*1\r\n*2\r\n" ],
+    [ 'sends empty ones', "*1\r\n*2\r\n\$4\r\ntest\r\n*1\r\n*2\r\n\$-1\r\n*-1\r\n" ],
+    [ 'has old ones',     "*1\r\n*2\r\n\$4\r\ntest\r\n*1\r\n*2\r\n\$3\r\n0-1\r\n*0\r\n" ],
+) {
+    my ($what, $answer) = @$case;
+    stop_redis();
+    my $impostor = start_impostor($answer);
+    my $since    = time;
+    my $slowest  = 0;
+    while (time - $since < 4) {
+        my $asked = time;
+        ask($clients[$_], 'echo x') foreach 0 .. 3;
+        $slowest = time - $asked if time - $asked > $slowest;
+        $clients[0]{client}->send("say while");
+        sleep 0.1;
+    }
+    note(sprintf '%s: the slowest answer took %.2f s', $what, $slowest);
+    cmp_ok($slowest, '<', 10, "the servers go on beside something that $what");
+    $impostor->kill('KILL');
+    $impostor->wait;
+    unlink $socket;
+    start_redis();
+    ok(all_hear([ @clients[ 0 .. 3 ] ], \@clients), 'and with Redis, when it is back');
+    clear(@clients);
 }
 
 $_->kill('TERM') foreach @workers;

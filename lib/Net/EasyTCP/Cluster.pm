@@ -120,7 +120,7 @@ sub _address {
 sub _begin {
     my ($self) = @_;
     _drop($self, $_) foreach qw(reader writer);
-    $self->{pid}      = $$;
+    $self->{of}       = _process();
     $self->{me}       = _new_name();
     $self->{written}  = 0;
     $self->{queue_of} = [];
@@ -132,6 +132,11 @@ sub _begin {
         $self->{seen} = $self->{seen_before} = {};
     }
     return;
+}
+
+# A thread is one, too: it has copies of all, and nothing of its own.
+sub _process {
+    return defined &threads::tid ? "$$ " . threads->tid : $$;
 }
 
 # 64 random bits. The numbers that perl would draw may be the same in all children of one process.
@@ -182,7 +187,9 @@ sub _open {
     });
     return $why if $why ne '';
     return 'The server is gone' if !$self->{server};
-    Net::EasyTCP::watch($self->{server}, $link->{handle}, _weakly($self, \&_readable, $name)) or return "$@";
+    my $code = _weakly($self, \&_readable, $name);
+    (undef, $why) = _try(sub { Net::EasyTCP::watch($self->{server}, $link->{handle}, $code) or die "$@\n" });
+    return $why if $why ne '';
     $self->{link}{$name} = $link;
     # Whether scripts may be used is found out by one that adds nothing.
     $name eq 'reader' ? _ask($self, before => 'get', $self->{counter}) : _add($self, 'tried');
@@ -239,7 +246,7 @@ sub _wake {
 # In a forked child the connections are the parent's. Returns whether they were.
 sub _is_reborn {
     my ($self) = @_;
-    return 0 if $self->{pid} == $$ || !$self->{server};
+    return 0 if $self->{of} eq _process() || !$self->{server};
     _begin($self);
     foreach my $name (qw(reader writer)) {
         my $why = _open($self, $name);
