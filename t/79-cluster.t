@@ -350,6 +350,18 @@ sub settle {
     FakeRedis::reset_all();
 }
 
+# A request to a connection that has just broken.
+{
+    my $w = worker(1);
+    FakeRedis::cut();
+    ok($w->{cluster}->broadcast('kept'), 'a broadcast just when Redis goes');
+    is($w->{cluster}->connected, undef, 'finds that out');
+    like($@, qr/^Could not write to Redis server: /, 'without a signal');
+    pump($w, sub { @{ got($w) } });
+    is_deeply(got($w), ['kept'], 'and is sent later');
+    FakeRedis::reset_all();
+}
+
 # A burst in one callback is more than the queue holds: it waits for Redis.
 {
     my $w = worker(1, queue => 50);
@@ -398,11 +410,12 @@ sub settle {
     # Ours by their form, and odd.
     my $next = sub { return [ n => ++$FakeRedis::Number, @_ ] };
     FakeRedis::add_fields($next->(h => "1 $me 1 2 ", r => "\xff", d => 'no room', o => ''));
+    FakeRedis::add_fields($next->(h => "1 $me 2 0 " . $w->{hybrids}[0]->serial, r => '', d => 'for all here', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 3 7 1,2", r => '', d => '', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'good', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'again', o => ''));
     settle($w, $bystander);
-    is_deeply(got($w), ['good'], 'odd ones are left out, good ones delivered');
+    is_deeply(got($w), [ 'for all here', 'good' ], 'odd ones are left out, good ones delivered');
     is($w->{gaps}, 0, 'none of them is a gap');
 
     # Answers that are no stream.

@@ -55,6 +55,7 @@ sub xread {
     my ($self, @arguments) = @_;
     my $code = pop @arguments;
     $Reads++;
+    $self->_write;
     push @{ $self->{asked} }, $code;
     @$self{qw(after count)} = @arguments[ 6, 1 ];
     $self->_feed;
@@ -71,9 +72,17 @@ sub wait_one_response {
 
 sub _later {
     my ($self, $code, $answer) = @_;
+    $self->_write;
     push @{ $self->{asked} }, $code;
     $self->_answer(@$answer) if !$Mute;
     return 1;
+}
+
+# A request goes out; whoever writes to a connection that was cut gets a signal.
+sub _write {
+    my ($self) = @_;
+    return if syswrite $self->{sock}, 'x';
+    die "Could not write to Redis server: $! at Redis.pm line 4.\n";
 }
 
 sub _answer {
