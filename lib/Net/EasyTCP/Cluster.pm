@@ -464,8 +464,8 @@ sub _find_place {
     $link->{ready} = 1;
     my ($position, $number) = _end_of($link);
     if (!defined $self->{position} || _is_before($position, $self->{position})) {
-        my $misses = defined $self->{position} || $self->{joined} && Net::EasyTCP::clientlist($self->{server});
-        push @{ $self->{inbox} }, 'gap' if $misses;
+        my $clients = $self->{joined} && Net::EasyTCP::clientlist($self->{server});
+        push @{ $self->{inbox} }, 'gap' if defined $self->{position} || $clients;
         @$self{qw(position number)} = ($position, $number);
     }
     delete $self->{doubt};
