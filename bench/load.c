@@ -4,13 +4,17 @@
  *
  *   load port=N [server=PID] [seconds=0.5] [clients=1] [window=1] [size=64 | structure=FILE]
  *   load port=N [server=PID] [seconds=0.5] connect=1
+ *   load ... beside=PID,PID
  *
  *   window      messages that each client has under way; a new one is sent for each that comes back
  *   structure   a file with the Storable image to send instead of a string of that size
  *   connect     connect, negotiate, close, and again
  *
+ *   beside      other processes of the server, whose CPU counts with its own
+ *
  * Prints "rate", messages (or connections) per second; "cpu", seconds of the server's CPU for each;
- * "peak", the server's largest memory in KiB. The latter two need /proc. Or "error" and why. */
+ * "own", those of this program; "peak", the server's largest memory in KiB. "cpu" and "peak" need
+ * /proc. Or "error" and why. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -45,7 +49,7 @@ struct client {
 
 static struct {
     long port, server, clients, window, size, connect;
-    const char *structure;
+    const char *structure, *beside;
     double seconds;
 } option = {.clients = 1, .window = 1, .size = 64, .seconds = 0.5};
 
@@ -83,14 +87,14 @@ static double now(void)
 /* ---- the server's costs */
 
 /* Reads a number from /proc/PID/file, after label if there is one; -1: cannot tell. */
-static double proc_number(const char *file, const char *label)
+static double proc_number(long pid, const char *file, const char *label)
 {
     char path[64], line[256];
     double value = -1;
     FILE *f;
 
-    snprintf(path, sizeof path, "/proc/%ld/%s", option.server, file);
-    if (!option.server || !(f = fopen(path, "r")))
+    snprintf(path, sizeof path, "/proc/%ld/%s", pid, file);
+    if (!pid || !(f = fopen(path, "r")))
         return -1;
     while (value < 0 && fgets(line, sizeof line, f)) {
         if (!strncmp(line, label, strlen(label)))
@@ -102,7 +106,23 @@ static double proc_number(const char *file, const char *label)
 
 static double server_cpu(void)
 {
-    return proc_number("schedstat", "") / 1e9;
+    double sum = proc_number(option.server, "schedstat", "");
+    const char *at = option.beside;
+
+    while (at && sum >= 0) {
+        sum += proc_number(atol(at), "schedstat", "");
+        at = strchr(at, ',');
+        at += at != NULL;
+    }
+    return sum / 1e9;
+}
+
+static double own_cpu(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* ---- the messages */
@@ -349,23 +369,26 @@ static void next_result(void)
 static void measure(void)
 {
     unsigned long long first;
-    double begin = now(), begin_cpu, cpu, end;
+    double begin = now(), begin_cpu, begin_own, cpu, own, end;
 
     do
         next_result();
     while (now() < begin + WARM_UP);
     first = done;
     begin_cpu = server_cpu();
+    begin_own = own_cpu();
     begin = now();
     do
         next_result();
     while ((end = now()) < begin + option.seconds);
     cpu = server_cpu();
+    own = own_cpu();
     printf("rate %.6g\n", (double)(done - first) / (end - begin));
     if (begin_cpu >= 0 && cpu >= 0)
         printf("cpu %.6g\n", (cpu - begin_cpu) / (double)(done - first));
-    if (proc_number("status", "VmHWM:") > 0)
-        printf("peak %.0f\n", proc_number("status", "VmHWM:"));
+    printf("own %.6g\n", (own - begin_own) / (double)(done - first));
+    if (proc_number(option.server, "status", "VmHWM:") > 0)
+        printf("peak %.0f\n", proc_number(option.server, "status", "VmHWM:"));
 }
 
 static void read_options(char **args)
@@ -388,6 +411,8 @@ static void read_options(char **args)
             option.seconds = atof(*args + 8);
         if (!strncmp(*args, "structure=", 10))
             option.structure = *args + 10;
+        if (!strncmp(*args, "beside=", 7))
+            option.beside = *args + 7;
     }
 }
 

@@ -95,22 +95,24 @@ sub end_process {
     waitpid $pid, 0;
 }
 
-# Returns the process id, the name and version that it announced, and its port; nothing if it fails.
+# Returns the process id, the name and version that it announced, its port, and "beside=" with other processes that
+# it consists of, if it tells any; nothing if it fails.
 sub start_server {
     my @command = @_;
     my ($pid, $out) = _start(with_descriptors(@command));
-    my $text = _read_until($out, qr/^READY .* \d+\n/m);
-    return ($pid, $1, $2) if $text =~ /^READY (.*) (\d+)\n/m;
+    my $ready = qr/^READY (.*?) (\d+)(?: (beside=[\d,]+))?\n/m;
+    my $text  = _read_until($out, $ready);
+    return ($pid, $1, $2, defined $3 ? $3 : ()) if $text =~ $ready;
     end_process($pid);
     return;
 }
 
-# Returns { rate, cpu, peak } or { error }.
+# Returns { rate, cpu, own, peak } or { error }.
 sub measure {
     my ($server, $load) = @_;
-    my ($pid, undef, $port) = start_server(@$server)
+    my ($pid, undef, $port, @beside) = start_server(@$server)
       or return { error => 'the server did not start' };
-    my ($load_pid, $out) = _start(with_descriptors(@$load, "port=$port", "server=$pid"));
+    my ($load_pid, $out) = _start(with_descriptors(@$load, "port=$port", "server=$pid", @beside));
     my $text = _read_until($out, qr/(?!)/);
     end_process($_) for $load_pid, $pid;
     my %result = $text =~ /^(\w+) (.+)$/mg;
