@@ -371,6 +371,31 @@ sub settle {
     FakeRedis::reset_all();
 }
 
+# One that hangs is waited for once.
+{
+    my $w = worker(1, queue => 5);
+    my $waited = 0;
+    no warnings 'redefine';
+    my $wait = \&FakeRedis::wait_one_response;
+    local *FakeRedis::wait_one_response = sub {
+        return $wait->(@_) if @{ $_[0]{answers} } || !$FakeRedis::Mute;
+        $waited++;
+        die "Error while reading: Resource temporarily unavailable\n";
+    };
+    $FakeRedis::Mute = 1;
+    ok($w->{cluster}->broadcast("waits $_"), 'a message waits') for 1 .. 5;
+    is($w->{cluster}->broadcast('too much'), undef, 'the queue is full');
+    is($waited, 1, 'after one look at Redis');
+    pump($w, sub { my $links = grep { $_->{asked} && @{ $_->{asked} } } FakeRedis::links(); $links >= 2 });
+    is($w->{cluster}->broadcast('too much'), undef, 'it is full while another connection is tried');
+    is($waited, 1, 'which is not waited for');
+    $FakeRedis::Mute = undef;
+    FakeRedis::cut();
+    pump($w, sub { @{ got($w) } >= 5 });
+    is_deeply([ sort @{ got($w) } ], [ map { "waits $_" } 1 .. 5 ], 'then all is sent');
+    FakeRedis::reset_all();
+}
+
 # Redis that refuses.
 {
     my $w = worker(1, queue => 5);

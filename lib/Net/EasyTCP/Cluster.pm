@@ -370,7 +370,7 @@ sub _serials {
 sub _is_under_way {
     my ($self) = @_;
     my $link = $self->{link}{writer};
-    return $link && $link->{waits};
+    return $link && $link->{ready} && $link->{waits};
 }
 
 # Adds as much as is good of what waits.
