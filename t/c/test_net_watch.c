@@ -191,12 +191,13 @@ static void test_fork(void)
  * be missed. */
 static void test_lost(void)
 {
+    etcp_watch *watch;
     int status;
     pid_t pid;
     world w;
 
     start(&w);
-    (void)watch_of(ends[0]);
+    watch = watch_of(ends[0]);
     pid = fork();
     if (pid == 0) {
         (void)close(ends[0]);
@@ -208,6 +209,7 @@ static void test_lost(void)
         _exit(told == 1 && etcp_watch_is_lost(told_of) ? 0 : 1);
     }
     tap_ok(waitpid(pid, &status, 0) == pid && status == 0, "the last that is told is that it is lost");
+    etcp_watch_unref(watch);
     stop(&w);
 }
 
