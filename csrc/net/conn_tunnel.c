@@ -227,18 +227,26 @@ static void after_opening(etcp_conn *c, int code)
         (void)etcp_conn_tunnel_failed(c, code);
 }
 
-/* Half of the memory is for cipher text, half for the clear text it becomes, which is shorter; only
- * what was waiting for the end of a record can make it longer. */
+/* Where in the memory cipher text begins. In front is the clear text it becomes, which is shorter;
+ * only what was waiting for the end of a record can make it longer. A large message that is under way
+ * has memory of its own. */
+static size_t place_for_cipher(etcp_conn *c, size_t size)
+{
+    uint8_t *where;
+
+    return c->tunnel->is_bound && etcp_session_window(c->session, &where) >= size ? 0 : size / 2;
+}
+
 etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size)
 {
-    size_t half = size / 2;
+    size_t place = place_for_cipher(c, size);
     ssize_t n;
     sink s;
     int code;
 
     if (!etcp_conn_may_use_tunnel(c))
         return ETCP_FILL_ENDED;
-    n = etcp_socket_read(c->entry.fd, bytes + half, size - half);
+    n = etcp_socket_read(c->entry.fd, bytes + place, size - place);
     if (n < 0)
         return etcp_conn_read_failed(c, errno);
     if (n == 0)
@@ -246,12 +254,12 @@ etcp_fill etcp_conn_fill_tunnel(etcp_conn *c, uint8_t *bytes, size_t size)
     etcp_conn_count_in(c, (size_t)n);
     memset(&s, 0, sizeof s);
     s.bytes = bytes;
-    s.room = half;
-    code = open_all(c, bytes + half, bytes + half + n, &s);
+    s.room = place;
+    code = open_all(c, bytes + place, bytes + place + n, &s);
     after_opening(c, code);
     show(c, &s);
     c->budget = c->budget > (size_t)n ? c->budget - (size_t)n : 0;
     if (code < 0)
         return s.is_given ? ETCP_FILL_SOME : ETCP_FILL_ENDED; /* what came before the end counts */
-    return (size_t)n == size - half ? ETCP_FILL_MORE : ETCP_FILL_SOME;
+    return (size_t)n == size - place ? ETCP_FILL_MORE : ETCP_FILL_SOME;
 }
