@@ -177,6 +177,9 @@ sub settle {
     my $small = worker(0, server => { maxmessage => 100 });
     is($small->{cluster}->broadcast('x' x 101), undef, 'too long');
     like($@, qr/^Error sending data: /, 'is said');
+    $small->{cluster}{longest} = 50;
+    is($small->{cluster}->broadcast('x' x 51), undef, 'too long for Redis');
+    is($@, 'Error sending data: size limit exceeded', 'is said, too');
     $a->{cluster}->broadcast('x' x 101);
     pump($small, sub { 1 });
     settle($a, $b);

@@ -30,6 +30,9 @@ my ($BLOCK, $CONNECT, $ANSWER, $PAUSE_MIN, $PAUSE_MAX, $LOOKS) = (5, 1, 2, 0.5, 
 # How many entries are asked for, delivered in one go, and added at once; and about how many bytes.
 my ($COUNT, $TURN, $BATCH, $BYTES) = (200, 64, 200, 1 << 20);
 
+# Bytes of one message: Redis closes the connection when it gets more than 512 MB, again and again.
+my $LONGEST = 400_000_000;
+
 # After any other entry.
 my $LAST_OF_ALL = '99999999999999999999-0';
 
@@ -87,11 +90,12 @@ sub _made {
     my $redis = _address($args->{redis}) or return undef;
     my $self  = bless {
         %number,
-        class  => defined $args->{class} ? "$args->{class}" : 'Redis',
-        gap    => $args->{gap},
-        redis  => $redis,
-        server => $server,
-        stream => "$args->{stream}",
+        class   => defined $args->{class} ? "$args->{class}" : 'Redis',
+        gap     => $args->{gap},
+        longest => $LONGEST,
+        redis   => $redis,
+        server  => $server,
+        stream  => "$args->{stream}",
     }, $class;
     return _fail("Invalid class '$self->{class}': must be the name of one")
         if $self->{class} !~ /\A[A-Za-z_]\w*(?:::\w+)*\z/;
@@ -345,6 +349,8 @@ sub broadcast {
     return _fail('Invalid except: must be a client, or a reference to an array of at most 1000 clients')
         if @except && !defined $except[0] || @except > 1000;
     my ($is_structure, $best, $older) = Net::EasyTCP::_forms($server, $data) or return undef;
+    return _fail('Error sending data: size limit exceeded')
+        if grep { defined $_ && length $_ > $self->{longest} } $best, $older;
     $flags |= $STRUCTURE if $is_structure;
     $flags |= $OLDER     if defined $older;
     # A burst waits for Redis as long as that answers.
@@ -799,7 +805,8 @@ network.
 
 =item *
 
-A message longer than C<maxmessage> of a worker is left out there. Redis takes at most 512 MB.
+A message longer than C<maxmessage> of a worker is left out there. Those of more than 400,000,000 bytes are
+refused, as Redis takes 512 MB at most.
 
 =item *
 
@@ -853,6 +860,10 @@ Texts in C<$@> of C<broadcast>, beside those of L<Net::EasyTCP/send and broadcas
 =item Cluster queue is full
 
 Redis is away, and as many messages wait for it as may.
+
+=item Error sending data: size limit exceeded
+
+The message is longer than C<maxmessage>, or than Redis takes.
 
 =item Invalid except: must be a client, or a reference to an array of at most 1000 clients
 
