@@ -436,18 +436,20 @@ sub go_on {
 $server->start or die $@;
 NODE
 
-SKIP: {
+{
     my @space = map { "easytcp$$-$_" } 1, 2;
-    my $in = sub { system(@_) == 0 };
-    my $made = $> == 0 && open(my $null, '>&', \*STDERR) && !system("ip netns add $space[0] 2>/dev/null");
+    my $in   = sub { system("$_[0] 2>>$dir/errors") == 0 };
+    my $made = $> == 0 && $in->("ip netns add $space[0]");
     my ($address, @where) = ($socket);
     my $port = free_port();
     if ($made) {
-        $made &&= $in->("ip netns add $space[1]") && $in->("ip link add etcp$$ type bridge && ip addr add 10.111.7.1/24 dev etcp$$ && ip link set etcp$$ up");
+        $made &&= $in->($_) foreach "ip netns add $space[1]", "ip link add etcp$$ type bridge",
+            "ip addr add 10.111.7.1/24 dev etcp$$", "ip link set etcp$$ up";
         foreach my $n (0, 1) {
             my $address = '10.111.7.' . ($n + 2);
-            $made &&= $in->("ip link add ev$$-$n type veth peer name eth0 netns $space[$n] && ip link set ev$$-$n master etcp$$ up"
-                . " && ip -n $space[$n] addr add $address/24 dev eth0 && ip -n $space[$n] link set eth0 up && ip -n $space[$n] link set lo up");
+            $made &&= $in->($_) foreach "ip link add ev$$-$n type veth peer name eth0 netns $space[$n]",
+                "ip link set ev$$-$n master etcp$$ up", "ip -n $space[$n] addr add $address/24 dev eth0",
+                "ip -n $space[$n] link set eth0 up", "ip -n $space[$n] link set lo up";
         }
         @where   = map { [ qw(ip netns exec), $_ ] } @space if $made;
         $address = "10.111.7.1:$port" if $made;
@@ -483,8 +485,8 @@ SKIP: {
     is(scalar(grep { / 0$/ && $_ ne $first } @lines), 0, 'the others have one order');
     close $_->{stdin} foreach @nodes;
     $_->{child}->wait foreach @nodes;
-    system("ip netns del $_ 2>/dev/null") foreach $made ? @space : ();
-    system("ip link del etcp$$ 2>/dev/null") if $made;
+    $in->("ip netns del $_") foreach @space;
+    $in->("ip link del etcp$$");
 }
 
 stop_redis();
