@@ -1,7 +1,11 @@
 #include "mem.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 
@@ -52,6 +56,22 @@ void etcp_free(void *block)
 {
     if (block)
         current.free(block);
+}
+
+/* Elsewhere than on Linux the same advice means that the content is needed, but later. */
+void etcp_forget(void *bytes, size_t len)
+{
+#if defined(__linux__) && defined(MADV_DONTNEED)
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = ((uintptr_t)bytes + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)bytes + len) / page * page;
+
+    if (first < end)
+        (void)madvise((uint8_t *)bytes + (first - (uintptr_t)bytes), end - first, MADV_DONTNEED);
+#else
+    (void)bytes;
+    (void)len;
+#endif
 }
 
 void etcp_wipe(void *bytes, size_t len)

@@ -33,6 +33,10 @@ void *etcp_memdup(const void *bytes, size_t len);
 /* Frees a block of this module; NULL does nothing. */
 void etcp_free(void *block);
 
+/* Gives the pages that lie within bytes[0..len) back to the system, where it takes them: nobody needs
+ * what is in them any more. The memory stays the caller's, and holds anything. */
+void etcp_forget(void *bytes, size_t len);
+
 /* Overwrites len bytes in a way the compiler may not remove: for keys and passwords. */
 void etcp_wipe(void *bytes, size_t len);
 

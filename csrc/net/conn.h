@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/piece.h"
 #include "net/traffic.h"
 #include "tls/channel.h"
 #include "wire/config.h"
@@ -58,15 +59,23 @@ int etcp_conn_wrap(int fd, etcp_config *config, const etcp_conn_limits *limits, 
 /* ---- using a connection --------------------------------------------------------------------- */
 
 /* Sends one message: encodes, writes what the kernel takes now, queues the rest. Never waits, with
- * one exception: the first message of a client to a server older than 1.00 is kept back for some
- * milliseconds, 50 at most, unless that server has spoken since (conn_output.c says why).
+ * two exceptions: the first message of a client to a server older than 1.00 is kept back for some
+ * milliseconds, 50 at most, unless that server has spoken since (conn_output.c says why); and a message
+ * of megabytes that is sealed in parts waits between them where there is no loop, since its sender
+ * waits afterwards anyway.
  * payload is copied where it must be kept, unless release is given: then payload stays in place,
  * and release(owner) is called once, when it is no longer needed (at once, on failure too). Returns
- * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, ETCP_EFULL (see etcp_when_full), or
- * ETCP_ESYSTEM (errno says why; nothing can be sent any more). */
+ * 0, ETCP_ECLOSED, ETCP_ETOOBIG, ETCP_ECRYPT, ETCP_ENOMEM, ETCP_EFULL (see etcp_when_full),
+ * ETCP_ETIMEOUT (as etcp_conn_drain), or ETCP_ESYSTEM (errno says why; nothing can be sent any more). */
 typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner);
+
+/* The same for a message in several places, one at least, whose memory together is as large as len
+ * says: each piece is released once. None of the releases may come back here. The list stays the
+ * caller's. */
+int etcp_conn_send_pieces(etcp_conn *c, unsigned flags, const etcp_piece *pieces, size_t count,
+                          size_t len);
 
 /* Waits until at most mark bytes of output are queued (mark 0: everything is with the kernel).
  * *waited_since is the caller's note across ETCP_EINTR: start with 0, pass it back unchanged.

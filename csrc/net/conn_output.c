@@ -15,6 +15,7 @@ enum {
     BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
     GAP_MIN_MS = 5,
     GAP_MAX_MS = 50,
+    SEALED_AHEAD = 4 << 20, /* of a large message, where its sender waits anyway */
     PART = 128 << 10 /* of a large message, sealed at a time: fits into the processor's cache */
 };
 
@@ -329,13 +330,31 @@ static int put_encoded(etcp_conn *c, const etcp_packet *packet)
     return rc;
 }
 
+/* Between two parts of a large message. Who has no loop waits for the whole queue afterwards: better
+ * before all of it is sealed, and needs memory. A signal ends that, since its handler runs when all is
+ * queued. */
+static int wait_for_sealed(etcp_conn *c, int *is_in_hurry)
+{
+    uint64_t since = 0;
+    int rc;
+
+    if (c->entry.loop || *is_in_hurry || c->out.len <= SEALED_AHEAD)
+        return 0;
+    rc = etcp_conn_await_written(c, SEALED_AHEAD / 2, &since);
+    *is_in_hurry = rc == ETCP_EINTR;
+    return *is_in_hurry ? 0 : rc;
+}
+
 /* Sends the other parts of a packet. */
 static int put_rest(etcp_conn *c, etcp_packet *packet)
 {
+    int is_in_hurry = 0;
     int rc = 0;
 
     while (rc == 0 && packet->rest_len) {
-        rc = etcp_session_encode_rest(c->session, packet);
+        rc = wait_for_sealed(c, &is_in_hurry);
+        if (rc == 0)
+            rc = etcp_session_encode_rest(c->session, packet);
         if (rc == 0)
             rc = put_encoded(c, packet);
     }
@@ -424,26 +443,44 @@ static int gather_clear(etcp_conn *c, const etcp_packet *packet)
     return etcp_buf_append(clear, packet->body, packet->body_len);
 }
 
-/* Seals and sends in parts, so that the peer receives the first while the last is worked on. */
-static int put_parts(etcp_conn *c, const etcp_packet *packet)
+static void forget_part(const etcp_piece *own, size_t from, size_t len)
+{
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } bytes; /* of a piece that may be written to */
+
+    bytes.in = own->bytes + from;
+    etcp_forget(bytes.out, len);
+}
+
+/* Seals and sends in parts, so that the peer receives the first while the last is worked on. What is
+ * sealed of a piece may be forgotten then, if it says so; piece NULL: body is none. */
+static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const uint8_t *body,
+                     size_t body_len, const etcp_piece *piece)
 {
     size_t done = 0;
+    int is_in_hurry = 0;
     int rc;
 
     do {
-        size_t part = packet->body_len - done < PART ? packet->body_len - done : PART;
+        size_t part = body_len - done < PART ? body_len - done : PART;
         etcp_buf block;
 
         etcp_buf_init(&block);
-        rc = etcp_channel_seal(c->tunnel->channel, packet->header, done ? 0 : packet->header_len,
-                               packet->body + done, part, &block);
+        rc = etcp_channel_seal(c->tunnel->channel, head, done ? 0 : head_len, body + done, part,
+                               &block);
         if (rc == ETCP_ENOMEM && !done)
             return rc; /* nothing is sealed: the next message may still be sent */
+        if (piece && piece->is_forgotten)
+            forget_part(piece, done, part);
         if (rc == 0)
             rc = put_block(c, &block);
         etcp_buf_deinit(&block);
+        if (rc == 0)
+            rc = wait_for_sealed(c, &is_in_hurry);
         done += part;
-    } while (rc == 0 && done < packet->body_len);
+    } while (rc == 0 && done < body_len);
     return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
 }
 
@@ -457,7 +494,9 @@ static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet)
     if (c->gathering && etcp_buf_len(&c->tunnel->gathered) + total <= ETCP_GATHERED_MAX)
         return gather_clear(c, packet);
     rc = seal_gathered(c);
-    return rc < 0 ? rc : put_parts(c, packet);
+    return rc < 0 ? rc
+                  : put_parts(c, packet->header, packet->header_len, packet->body,
+                              packet->body_len, NULL);
 }
 
 /* ---- negotiation packets --------------------------------------------------------------------- */
@@ -566,6 +605,150 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     errno = saved;
     return rc;
 }
+
+/* ---- messages in pieces ----------------------------------------------------------------------- */
+
+static void release_pieces(const etcp_piece *pieces, size_t count)
+{
+    const int saved = errno;
+
+    for (size_t i = 0; i < count; i++)
+        pieces[i].release(pieces[i].owner);
+    errno = saved;
+}
+
+static const etcp_piece *longest_of(const etcp_piece *pieces, size_t count)
+{
+    const etcp_piece *longest = pieces;
+
+    for (size_t i = 1; i < count; i++)
+        if (pieces[i].len > longest->len)
+            longest = &pieces[i];
+    return longest;
+}
+
+/* Seals a piece behind what stands before it, or queues it. It is released when it is not needed any
+ * more. */
+static int put_piece(etcp_conn *c, const etcp_buf *before, const etcp_piece *piece)
+{
+    const uint8_t *head = etcp_buf_bytes(before);
+    const size_t head_len = etcp_buf_len(before);
+    int rc;
+
+    if (!c->tunnel) {
+        rc = etcp_output_append_borrowed(&c->out, head, head_len, piece->bytes, piece->len,
+                                         piece->release, piece->owner);
+        if (rc == 0)
+            return 0;
+    } else {
+        rc = put_parts(c, head, head_len, piece->bytes, piece->len, piece);
+    }
+    release_pieces(piece, 1);
+    return rc;
+}
+
+/* The bytes that stand last. */
+static int put_end(etcp_conn *c, const etcp_buf *end)
+{
+    if (etcp_buf_len(end) == 0)
+        return 0;
+    if (c->tunnel)
+        return put_parts(c, NULL, 0, etcp_buf_bytes(end), etcp_buf_len(end), NULL);
+    return etcp_output_append(&c->out, etcp_buf_bytes(end), etcp_buf_len(end), NULL, 0);
+}
+
+/* Short pieces go together with the header, or with the long one behind them. Stores how many pieces
+ * were taken care of, and whether the packet has begun. */
+static int put_all(etcp_conn *c, etcp_buf *before, const etcp_piece *pieces, size_t count,
+                   size_t *taken, int *has_begun)
+{
+    int rc = 0;
+
+    while (rc == 0 && *taken < count) {
+        const etcp_piece *piece = &pieces[(*taken)++];
+
+        if (piece->len < BORROW_MIN) {
+            rc = etcp_buf_append(before, piece->bytes, piece->len);
+            release_pieces(piece, 1);
+            continue;
+        }
+        rc = put_piece(c, before, piece);
+        *has_begun |= rc == 0;
+        etcp_buf_clear(before);
+    }
+    return rc < 0 ? rc : put_end(c, before);
+}
+
+static int put_pieces(etcp_conn *c, const etcp_packet *packet, const etcp_piece *pieces, size_t count)
+{
+    etcp_buf before;
+    size_t taken = 0;
+    int has_begun = 0;
+    int rc;
+
+    etcp_buf_init(&before);
+    rc = etcp_buf_append(&before, packet->header, packet->header_len);
+    if (rc == 0 && c->tunnel)
+        rc = etcp_conn_may_use_tunnel(c) ? seal_gathered(c) : send_error(c);
+    if (rc == 0)
+        rc = put_all(c, &before, pieces, count, &taken, &has_begun);
+    release_pieces(pieces + taken, count - taken);
+    etcp_buf_deinit(&before);
+    if (rc < 0 && has_begun && !c->output_ended)
+        return break_off(c, rc);
+    return rc < 0 || c->tunnel ? rc : after_queueing(c);
+}
+
+/* Puts together what has to be in one place. Returns 0 or ETCP_ENOMEM. */
+static int join_pieces(const etcp_piece *pieces, size_t count, size_t len, etcp_piece *whole)
+{
+    uint8_t *bytes = etcp_malloc(len);
+    size_t used = 0;
+
+    for (size_t i = 0; i < count && bytes; i++) {
+        memcpy(bytes + used, pieces[i].bytes, pieces[i].len);
+        used += pieces[i].len;
+    }
+    release_pieces(pieces, count);
+    whole->bytes = bytes;
+    whole->len = len;
+    whole->release = etcp_free;
+    whole->owner = bytes;
+    return bytes ? 0 : ETCP_ENOMEM;
+}
+
+static int send_joined(etcp_conn *c, unsigned flags, const etcp_piece *pieces, size_t count, size_t len)
+{
+    etcp_piece whole = pieces[0];
+    int rc = count > 1 ? join_pieces(pieces, count, len, &whole) : 0;
+
+    return rc < 0 ? rc : etcp_conn_send(c, flags, whole.bytes, whole.len, whole.release, whole.owner);
+}
+
+int etcp_conn_send_pieces(etcp_conn *c, unsigned flags, const etcp_piece *pieces, size_t count,
+                          size_t len)
+{
+    const etcp_piece *sample = longest_of(pieces, count);
+    etcp_packet packet;
+    int rc;
+
+    etcp_conn_check(c);
+    rc = check_output(c);
+    if (rc == 0)
+        rc = etcp_session_encode_pieces(c->session, flags, sample->bytes, sample->len, len, &packet);
+    if (rc > 0)
+        return send_joined(c, flags, pieces, count, len);
+    if (rc < 0)
+        release_pieces(pieces, count);
+    else
+        rc = put_pieces(c, &packet, pieces, count);
+    if (rc == 0)
+        count_message(c, len);
+    release_finished(c);
+    return rc;
+}
+
+/* ---- messages for many ------------------------------------------------------------------------ */
 
 static void release_parcel(void *owner)
 {

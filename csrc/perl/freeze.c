@@ -123,6 +123,12 @@ static void drop_classes(pTHX_ etcp_freezer *z)
     }
 }
 
+void etcp_freeze_end_loans(pTHX_ etcp_freezer *z)
+{
+    while (z->w.loan_count)
+        SvREFCNT_dec((SV *)z->w.loans[--z->w.loan_count].owner);
+}
+
 void etcp_freezer_clean(pTHX_ etcp_freezer *z)
 {
     AV *held = z->held;
@@ -150,6 +156,7 @@ static void abandon(pTHX_ void *arg)
     if (!z->is_guarded)
         return;
     z->is_guarded = 0;
+    etcp_freeze_end_loans(aTHX_ z);
     etcp_freezer_clean(aTHX_ z);
     give_back(aTHX_ z);
 }
@@ -183,6 +190,7 @@ void etcp_freezer_free(pTHX_ etcp_freezer *z)
 {
     if (!z)
         return;
+    etcp_freeze_end_loans(aTHX_ z);
     etcp_freezer_clean(aTHX_ z);
     etcp_free(z->frames);
     etcp_free(z->classes);

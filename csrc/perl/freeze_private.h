@@ -67,6 +67,7 @@ typedef struct etcp_freezer {
     etcp_freeze_mode mode;
     unsigned can; /* what the peer can receive beyond Storable's items, ETCP_CAN_... */
     int is_canonical;
+    int lends;      /* long strings are not copied, but kept by a scalar that shares their bytes */
     int is_guarded; /* abandoned by the scope if Perl code dies */
     size_t level;   /* how deep the item is that is being written */
     size_t deepest;
@@ -105,6 +106,9 @@ void etcp_freeze_guard(pTHX_ etcp_freezer *z);
 /* Keeps a value alive until the image is complete; takes over the reference. ETCP_FREEZE_HOLDING
  * only. */
 void etcp_freeze_hold(pTHX_ etcp_freezer *z, SV *owned);
+
+/* Drops the scalars that keep what was lent. */
+void etcp_freeze_end_loans(pTHX_ etcp_freezer *z);
 
 /* freeze_hash.c: a hash, and the next item of its frame (ETCP_FREEZE_DONE: none is left). */
 int etcp_freeze_hash(pTHX_ etcp_freezer *z, HV *hv);

@@ -42,7 +42,55 @@ static int freeze_text(etcp_freezer *z, const char *text, STRLEN len, int is_utf
     return etcp_storable_put_string(&z->w, text, len, is_utf8);
 }
 
-static int freeze_string(etcp_freezer *z, SV *sv)
+/* A string of this length is lent; shorter ones are copied faster. */
+enum { LENT_MIN = 32768 };
+
+#if defined(SV_DO_COW_SVSETSV) && defined(PERL_COPY_ON_WRITE)
+/* Has a scalar share the bytes, so that they stay if the program changes its own. NULL: perl would copy
+ * them. */
+static SV *share_string(pTHX_ SV *sv)
+{
+    SV *keep = newSV(0);
+
+    sv_setsv_flags(keep, sv, SV_DO_COW_SVSETSV | SV_COW_SHARED_HASH_KEYS);
+    if (SvPOK(keep) && SvPVX_const(keep) == SvPVX_const(sv))
+        return keep;
+    SvREFCNT_dec(keep);
+    return NULL;
+}
+
+/* Perl shares the bytes of strings that fill their memory. */
+static int may_share(const SV *sv)
+{
+    return SvPOK(sv) && !SvMAGICAL(sv) && !SvOOK(sv) && SvLEN(sv) > SvCUR(sv) + 1 &&
+           (SvIsCOW(sv) || SvLEN(sv) - SvCUR(sv) < 80);
+}
+
+/* Returns 1 if the string is lent, 0 if it is to be copied, or ETCP_ENOMEM. */
+static int lend_string(pTHX_ etcp_freezer *z, SV *sv)
+{
+    SV *keep = may_share(sv) ? share_string(aTHX_ sv) : NULL;
+    int rc;
+
+    if (!keep)
+        return 0;
+    rc = etcp_storable_lend_string(&z->w, SvPVX_const(keep), SvCUR(keep), SvUTF8(keep) != 0, keep);
+    if (rc == 0)
+        return 1;
+    SvREFCNT_dec(keep);
+    return rc;
+}
+#else
+static int lend_string(pTHX_ etcp_freezer *z, SV *sv)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(z);
+    PERL_UNUSED_VAR(sv);
+    return 0;
+}
+#endif
+
+static int freeze_string(pTHX_ etcp_freezer *z, SV *sv)
 {
     const MAGIC *literal = SvMAGICAL(sv) ? mg_find(sv, PERL_MAGIC_vstring) : NULL;
     int rc = 0;
@@ -52,6 +100,11 @@ static int freeze_string(etcp_freezer *z, SV *sv)
             return ETCP_FREEZE_FOREIGN;
         rc = etcp_storable_put_literal(&z->w, (const uint8_t *)literal->mg_ptr,
                                        (size_t)literal->mg_len);
+    }
+    if (rc == 0 && z->lends && SvCUR(sv) >= LENT_MIN && SvCUR(sv) <= INT32_MAX) {
+        rc = lend_string(aTHX_ z, sv);
+        if (rc > 0)
+            return 0;
     }
     return rc < 0 ? rc : freeze_text(z, SvPVX_const(sv), SvCUR(sv), SvUTF8(sv) != 0);
 }
@@ -228,7 +281,7 @@ static int freeze_private_value(pTHX_ etcp_freezer *z, SV *sv)
     const char *text;
 
     if (SvPOKp(sv))
-        return freeze_string(z, sv);
+        return freeze_string(aTHX_ z, sv);
     if (SvIOKp(sv) && SvIsUV(sv))
         sv_setuv(copy, SvUVX(sv));
     else if (SvIOKp(sv))
@@ -263,7 +316,7 @@ int etcp_freeze_scalar(pTHX_ etcp_freezer *z, SV *sv)
                                     SvTRUE_nomg(sv) ? ETCP_SX_BOOLEAN_TRUE : ETCP_SX_BOOLEAN_FALSE);
 #endif
     if (flags & SVf_POK)
-        return freeze_string(z, sv);
+        return freeze_string(aTHX_ z, sv);
     if (flags & SVf_IOK)
         return freeze_integer(z, sv);
     if (flags & SVf_NOK)

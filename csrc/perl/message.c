@@ -95,9 +95,9 @@ static void limit_size(pTHX_ etcp_object *o, etcp_thaw_policy *rule, STRLEN len)
 }
 
 /* Thaws and files the result. Returns 1 (stored), 0 (damaged, $@ set), -1 (not stored: it needs Perl, or
- * was interrupted by an exception, which goes into result). */
+ * was interrupted by an exception, which goes into result). forgets as in etcp_thaw_policy. */
 static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, int may_run_perl,
-                            etcp_message *result)
+                            U8 *forgets, etcp_message *result)
 {
     etcp_thaw_policy rule = o->policy->rule;
     SV *out = NULL;
@@ -105,6 +105,7 @@ static int thaw_into_bucket(pTHX_ etcp_object *o, const U8 *data, STRLEN len, in
 
     result->size = len + ETCP_MESSAGE_OVERHEAD;
     limit_size(aTHX_ o, &rule, len);
+    rule.forgets = forgets;
     rule.takes_exact = (etcp_object_told(o) & ETCP_CAN_EXACT_NUMBERS) != 0;
     switch (etcp_perl_thaw(aTHX_ data, len, &rule, may_run_perl, &out, &error)) {
     case ETCP_THAW_OK:
@@ -143,7 +144,9 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
                         gv_stashpvs(ETCP_IMAGE_CLASS, GV_ADD));
         m.state = ETCP_MESSAGE_READY;
     } else if (event->flags & ETCP_MESSAGE_COMPLEX) {
-        int rc = thaw_into_bucket(aTHX_ o, event->data, event->len, 0, &m);
+        SV *own = (SV *)event->payload;
+        int rc = thaw_into_bucket(aTHX_ o, event->data, event->len, 0,
+                                  own ? (U8 *)SvPVX(own) : NULL, &m);
         if (rc >= 0 && event->payload)
             SvREFCNT_dec((SV *)event->payload);
         if (rc == 0)
@@ -202,7 +205,7 @@ static int thaw_first(pTHX_ etcp_object *o)
     ENTER;
     SAVEDESTRUCTOR_X(end_thawing, o);
     o->thawing = 1;
-    rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, &m);
+    rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, NULL, &m);
     LEAVE;
     if (rc < 0)
         interrupted(aTHX_ o, image, m.sv);
@@ -300,18 +303,36 @@ static int wait_for_room(pTHX_ etcp_object *o)
     return 1;
 }
 
-static inline int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+/* A message was given to the connection, with this result. */
+static inline int finish_sending(pTHX_ etcp_object *o, int rc)
 {
-    int rc;
-
-    (void)etcp_conn_settle(o->conn, 0);
-    rc = etcp_conn_send(o->conn, flags, bytes, len, keep ? release_scalar : NULL, keep);
     if (rc < 0)
         return send_failed(aTHX_ o, rc);
     if (!wait_for_room(aTHX_ o))
         return 0;
     etcp_object_succeeded(aTHX_ o);
     return 1;
+}
+
+static inline int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+{
+    (void)etcp_conn_settle(o->conn, 0);
+    return finish_sending(aTHX_ o, etcp_conn_send(o->conn, flags, bytes, len,
+                                                  keep ? release_scalar : NULL, keep));
+}
+
+static int send_structure(pTHX_ etcp_object *o, SV *data)
+{
+    etcp_frozen frozen;
+    int rc;
+
+    etcp_perl_freeze_pieces(aTHX_ data, etcp_object_peer_can(o), &frozen);
+    if (!frozen.pieces)
+        return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, frozen.bytes, frozen.len, NULL);
+    (void)etcp_conn_settle(o->conn, 0);
+    rc = etcp_conn_send_pieces(o->conn, ETCP_MESSAGE_COMPLEX, frozen.pieces, frozen.count, frozen.len);
+    etcp_free(frozen.pieces);
+    return finish_sending(aTHX_ o, rc);
 }
 
 /* A scalar that shares data's bytes by copy-on-write, so that a queue can hold them in place. */
@@ -364,9 +385,6 @@ static int can_send(const etcp_object *o)
 
 int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 {
-    const U8 *image;
-    STRLEN len;
-
     if (SvROK(data) || SvGMAGICAL(data))
         etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
     if (!can_send(o)) {
@@ -386,8 +404,7 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     if (o->policy->passes_images && sv_isa(data, ETCP_IMAGE_CLASS) && SvPOK(SvRV(data)))
         return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, (const U8 *)SvPVX_const(SvRV(data)),
                           SvCUR(SvRV(data)), NULL);
-    etcp_perl_freeze(aTHX_ data, etcp_object_peer_can(o), &image, &len);
-    return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, image, len, NULL);
+    return send_structure(aTHX_ o, data);
 }
 
 /* ---- to many --------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #ifndef ETCP_PERL_STORABLE_H
 #define ETCP_PERL_STORABLE_H
 
+#include "base/piece.h"
 #include "bridge.h"
 
 typedef enum etcp_thaw_mode {
@@ -17,6 +18,8 @@ typedef struct etcp_thaw_policy {
     size_t max_depth;    /* how deep items may nest; 0: ETCP_STORABLE_DEPTH */
     size_t max_size;     /* bytes that a structure may become; 0: no limit */
     int takes_exact;     /* the peer was told that exact numbers may come (ETCP_CAN_EXACT_NUMBERS) */
+    U8 *forgets; /* the image itself, unless it must outlive being thawed without Perl code: its memory
+                  * may be given back while the structure grows; or NULL */
 } etcp_thaw_policy;
 
 enum {
@@ -42,6 +45,19 @@ U8 etcp_perl_storable_minor(pTHX);
  * nfreeze does; may run Perl code (STORABLE_freeze, tied data), which may come back to this function.
  * Returns 1, or 0 if Storable was needed: then the image is what any peer gets. */
 int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len);
+
+typedef struct etcp_frozen {
+    const U8 *bytes; /* as *data of etcp_perl_freeze, unless there are pieces */
+    STRLEN len;      /* of all */
+    etcp_piece *pieces; /* NULL: the image is small, or Storable's. Else the caller releases each, and
+                         * frees the list by etcp_free */
+    size_t count;
+} etcp_frozen;
+
+/* The same for an image that goes out: a large one is the caller's, and long strings of the
+ * structure are pieces of it where they are, without a copy. What happens to the structure
+ * afterwards does not show. */
+void etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, etcp_frozen *frozen);
 
 /* Runs the handlers of signals that have come, as Perl does between two statements. */
 void etcp_storable_despatch_signals(pTHX);

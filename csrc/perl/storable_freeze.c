@@ -1,5 +1,10 @@
 #include "freeze_scalar.h"
 
+#include "base/mem.h"
+
+/* From here on, the memory of an image goes to the connection, and is not used again. */
+enum { GIVEN_MIN = 1 << 20 };
+
 /* What is written is what nfreeze writes, whatever Storable's limits of nesting: what a peer may
  * send must be fit to be sent. Only what is beyond this is left to nfreeze itself, which then says
  * why not. */
@@ -259,6 +264,7 @@ static int freeze_natively(pTHX_ etcp_freezer *z, SV *root)
             rc = walk(aTHX_ z, root);
         if (rc != ETCP_FREEZE_AGAIN)
             return rc;
+        etcp_freeze_end_loans(aTHX_ z);
         etcp_freezer_clean(aTHX_ z);
     }
 }
@@ -277,24 +283,131 @@ static void freeze_by_storable(pTHX_ etcp_storable_state *s, SV *rv, const U8 **
     *len = SvCUR(frozen);
 }
 
-int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
+/* ---- large images ---------------------------------------------------------------------------- */
+
+/* The image's own bytes, of which several pieces may be parts. */
+typedef struct image_block {
+    size_t references;
+    uint8_t *bytes;
+} image_block;
+
+static void release_block(void *owner)
+{
+    image_block *block = (image_block *)owner;
+
+    if (--block->references)
+        return;
+    etcp_free(block->bytes);
+    etcp_free(block);
+}
+
+static void release_loan(void *owner)
+{
+    dTHX;
+
+    SvREFCNT_dec((SV *)owner);
+}
+
+static void add_own(etcp_frozen *frozen, image_block *block, size_t from, size_t to)
+{
+    etcp_piece *piece = &frozen->pieces[frozen->count];
+
+    if (from == to)
+        return;
+    piece->bytes = block->bytes + from;
+    piece->len = to - from;
+    piece->release = release_block;
+    piece->owner = block;
+    piece->is_forgotten = 1;
+    block->references++;
+    frozen->count++;
+}
+
+static void add_loan(etcp_frozen *frozen, const etcp_storable_loan *loan)
+{
+    etcp_piece *piece = &frozen->pieces[frozen->count++];
+
+    piece->bytes = (const uint8_t *)loan->bytes;
+    piece->len = loan->len;
+    piece->release = release_loan;
+    piece->owner = loan->owner;
+    piece->is_forgotten = 0;
+    frozen->len += loan->len;
+}
+
+/* Takes the image out of the freezer, with what keeps its loans. Returns 0 if there is no memory. */
+static int give_pieces(pTHX_ etcp_freezer *z, etcp_frozen *frozen)
+{
+    image_block *block = etcp_zalloc(sizeof *block);
+    size_t done = 0;
+    size_t i;
+
+    PERL_UNUSED_CONTEXT;
+    frozen->pieces = etcp_malloc((2 * z->w.loan_count + 1) * sizeof *frozen->pieces);
+    if (!block || !frozen->pieces) {
+        etcp_free(block);
+        etcp_free(frozen->pieces);
+        return 0;
+    }
+    block->bytes = z->w.out.data; /* an image that was not sent yet begins there */
+    frozen->len = etcp_buf_len(&z->w.out);
+    for (i = 0; i < z->w.loan_count; i++) {
+        const etcp_storable_loan *loan = &z->w.loans[i];
+
+        add_own(frozen, block, done, loan->at);
+        add_loan(frozen, loan);
+        done = loan->at;
+    }
+    add_own(frozen, block, done, etcp_buf_len(&z->w.out));
+    z->w.loan_count = 0;
+    etcp_buf_init(&z->w.out);
+    return 1;
+}
+
+/* Returns as etcp_perl_freeze. The image is *z's: NULL if it is Storable's, in *data. */
+static int freeze(pTHX_ SV *rv, unsigned can, int lends, etcp_freezer **z, const U8 **data, STRLEN *len)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
-    etcp_freezer *z = etcp_freezer_take(s);
+    etcp_freezer *used = etcp_freezer_take(s);
     int rc;
 
-    if (!z)
+    if (!used)
         croak("Out of memory");
-    z->can = can;
-    rc = SvROK(rv) ? freeze_natively(aTHX_ z, SvRV(rv)) : ETCP_FREEZE_FOREIGN;
-    etcp_freezer_finish(aTHX_ z);
+    used->can = can;
+    used->lends = lends;
+    rc = SvROK(rv) ? freeze_natively(aTHX_ used, SvRV(rv)) : ETCP_FREEZE_FOREIGN;
+    if (rc)
+        etcp_freeze_end_loans(aTHX_ used);
+    etcp_freezer_finish(aTHX_ used);
     if (rc == ETCP_ENOMEM)
         croak("Out of memory");
     if (rc) {
+        *z = NULL;
         freeze_by_storable(aTHX_ s, rv, data, len);
         return 0;
     }
-    *data = etcp_buf_bytes(&z->w.out);
-    *len = etcp_buf_len(&z->w.out);
+    *z = used;
+    *data = etcp_buf_bytes(&used->w.out);
+    *len = etcp_buf_len(&used->w.out);
     return 1;
+}
+
+int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
+{
+    etcp_freezer *z;
+
+    return freeze(aTHX_ rv, can, 0, &z, data, len);
+}
+
+void etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, etcp_frozen *frozen)
+{
+    etcp_freezer *z;
+
+    frozen->pieces = NULL;
+    frozen->count = 0;
+    (void)freeze(aTHX_ rv, can, 1, &z, &frozen->bytes, &frozen->len);
+    if (z && (z->w.loan_count || frozen->len >= GIVEN_MIN) && !give_pieces(aTHX_ z, frozen)) {
+        etcp_freeze_end_loans(aTHX_ z);
+        croak("Out of memory");
+    }
 }

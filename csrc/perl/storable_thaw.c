@@ -1,5 +1,10 @@
 #include "storable_private.h"
 
+#include <assert.h>
+
+/* Looking at a smaller image twice costs more than its memory is worth. */
+enum { FORGOTTEN_MIN = 4 << 20 };
+
 /* ---- leaves ---------------------------------------------------------------------------------- */
 
 static void *make_constant(void *arg, etcp_storable_constant which, etcp_storable_place place)
@@ -593,6 +598,9 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     if (s->max_depth < policy->max_depth)
         s->max_depth = policy->max_depth;
     options.max_size = policy->max_size;
+    if (policy->forgets && len >= FORGOTTEN_MIN &&
+        etcp_storable_is_plain(s->reader, data, len, &options))
+        options.forgets = policy->forgets;
     rc = etcp_storable_read(s->reader, data, len, &builder, &t, &options, &root);
     SvREFCNT_dec((SV *)t.replaced);
     t.replaced = NULL;
@@ -603,6 +611,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     }
     if (rc < 0)
         return etcp_storable_failure(aTHX_ s->reader, rc, error);
+    assert(!options.forgets);
     rc = etcp_storable_check(aTHX_ s, data, len, policy, may_run_perl, error);
     if (rc != ETCP_THAW_OK)
         return rc;

@@ -10,7 +10,8 @@ enum {
     KEPT_TAGS = 128 * 1024, /* larger tables do not outlive their image */
     KEPT_FRAMES = 1024,     /* of frames, classes and so on */
     SOME_ITEMS = 16 * 1024, /* fewer, and shorter strings, are not worth asking for memory first */
-    SOME_BYTES = 64 * 1024
+    SOME_BYTES = 64 * 1024,
+    FORGOTTEN_AT_ONCE = 1024 * 1024
 };
 
 /* ---- failures and tables --------------------------------------------------------------------- */
@@ -668,11 +669,24 @@ static int read_op(etcp_storable_reader *r, unsigned op)
 }
 
 /* Reads the next item with what stands before it, up to its first inner item if it has any. */
+/* Nothing before the next item is needed any more. */
+static void forget_read(etcp_storable_reader *r)
+{
+    const size_t read = (size_t)(r->at - r->start);
+    const size_t before = (size_t)((const uint8_t *)r->forgotten - r->start);
+
+    etcp_forget(r->forgotten, read - before);
+    r->forgotten += read - before;
+    r->forget_at = etcp_storable_bytes_left(r) > FORGOTTEN_AT_ONCE ? r->at + FORGOTTEN_AT_ONCE : r->end;
+}
+
 static int read_item(etcp_storable_reader *r)
 {
     unsigned op = 0;
     int rc;
 
+    if (r->forget_at && r->at >= r->forget_at)
+        forget_read(r);
     if (r->depth)
         r->promised -= r->frames[r->depth - 1].promise;
     r->pending = ETCP_STORABLE_NO_CLASS;
@@ -1027,6 +1041,8 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     /* Nothing may come as NULL, which nothing may be added to. */
     r->start = r->at = len ? data : (const uint8_t *)"";
     r->end = r->start + len;
+    r->forgotten = options->forgets;
+    r->forget_at = r->forgotten ? r->start : NULL;
     r->promised = 0;
     r->is_native = 0;
     r->max_depth = options->max_depth ? options->max_depth : ETCP_STORABLE_DEPTH;

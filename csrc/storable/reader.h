@@ -127,6 +127,8 @@ typedef struct etcp_storable_options {
     size_t integer_size; /* bytes of INTEGER and DOUBLE items; 0: refuse them */
     size_t double_size;
     int takes_exact; /* EXACT_... items may come: the peer was told so */
+    uint8_t *forgets; /* data itself: its pages go back to the system as they are read, so that it holds
+                       * anything afterwards. Only for what etcp_storable_is_plain. NULL: it stays */
 } etcp_storable_options;
 
 /* A reader keeps its tables from image to image. */
@@ -180,6 +182,11 @@ typedef struct etcp_storable_watcher {
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features);
+
+/* Whether data[0..len) is sound, and such that etcp_storable_read never returns ETCP_STORABLE_FOREIGN:
+ * without classes, weak references and items that take code. */
+int etcp_storable_is_plain(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                           const etcp_storable_options *options);
 
 /* What the last image became, in bytes, as max_size counts. */
 size_t etcp_storable_reader_size(const etcp_storable_reader *r);

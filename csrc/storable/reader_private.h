@@ -72,6 +72,8 @@ struct etcp_storable_reader {
     const uint8_t *start; /* the image */
     const uint8_t *at;    /* next byte to read */
     const uint8_t *end;
+    uint8_t *forgotten;       /* of an image that is forgotten: where the rest begins, */
+    const uint8_t *forget_at; /* and from where on it is worth while; NULL: it is not forgotten */
     size_t promised; /* bytes that open counted containers must still find before end */
     int is_native;   /* lengths in the byte order of this machine */
     size_t max_depth;

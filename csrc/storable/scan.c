@@ -167,17 +167,39 @@ static int scan_thaw(void *arg, void **object, etcp_storable_class *c, const uin
     return 0;
 }
 
+/* Without what watches classes. */
+static const etcp_storable_builder template = {
+    scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   scan_container,
+    scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
+    scan_vstring,   scan_share,     scan_touch,     scan_owners,   scan_shape,
+    scan_touch,     scan_tied,      scan_tie,       scan_touch,    scan_code,
+    scan_regexp,    scan_thaw,      NULL,           NULL,          scan_touch,
+    scan_bless};
+
+static int refuse_class(void *arg, etcp_storable_class *c)
+{
+    scan_touch(arg, c);
+    return ETCP_EPOLICY;
+}
+
+int etcp_storable_is_plain(etcp_storable_reader *r, const uint8_t *data, size_t len,
+                           const etcp_storable_options *options)
+{
+    etcp_storable_builder builder = template;
+    int rc;
+
+    builder.class_named = builder.class_ready = refuse_class;
+    r->holds_tags = 0;
+    rc = etcp_storable_run(r, data, len, &builder, NULL, options, NULL);
+    r->item = NULL;
+    r->builder = NULL;
+    return rc == 0 && r->weak_count == 0;
+}
+
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features)
 {
-    static const etcp_storable_builder template = {
-        scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   scan_container,
-        scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
-        scan_vstring,   scan_share,     scan_touch,     scan_owners,   scan_shape,
-        scan_touch,     scan_tied,      scan_tie,       scan_touch,    scan_code,
-        scan_regexp,    scan_thaw,      NULL,           NULL,          scan_touch,
-        scan_bless};
     etcp_storable_builder builder = template;
     int rc;
 

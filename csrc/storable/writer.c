@@ -4,6 +4,7 @@
 
 enum {
     FIRST_SLOTS = 64,
+    FIRST_LOANS = 16,
     KEPT_SLOTS = 16384,      /* larger tables do not outlive their image */
     KEPT_BYTES = 1024 * 1024 /* larger buffers do when the last image filled a quarter of them */
 };
@@ -17,6 +18,7 @@ void etcp_storable_writer_init(etcp_storable_writer *w)
 void etcp_storable_writer_deinit(etcp_storable_writer *w)
 {
     etcp_free(w->slots);
+    etcp_free(w->loans);
     etcp_buf_deinit(&w->out);
     etcp_storable_writer_init(w);
 }
@@ -42,6 +44,7 @@ int etcp_storable_begin(etcp_storable_writer *w, uint8_t minor)
     }
     w->seen = 0;
     w->next_tag = 0;
+    w->loan_count = 0;
     header = etcp_storable_room(w, 2);
     if (!header)
         return ETCP_ENOMEM;
@@ -126,6 +129,42 @@ int etcp_storable_find(const etcp_storable_writer *w, const void *address, uint3
         return 0;
     *tag = slot->tag;
     return 1;
+}
+
+/* ---- loans ----------------------------------------------------------------------------------- */
+
+static int reserve_loan(etcp_storable_writer *w)
+{
+    size_t cap = w->loan_cap ? 2 * w->loan_cap : FIRST_LOANS;
+    etcp_storable_loan *loans;
+
+    if (w->loan_count < w->loan_cap)
+        return 0;
+    loans = etcp_realloc(w->loans, cap * sizeof *loans);
+    if (!loans)
+        return ETCP_ENOMEM;
+    w->loans = loans;
+    w->loan_cap = cap;
+    return 0;
+}
+
+int etcp_storable_lend_string(etcp_storable_writer *w, const void *bytes, size_t len, int is_utf8,
+                              void *owner)
+{
+    uint8_t *to = etcp_storable_room(w, 5);
+    etcp_storable_loan *loan;
+
+    if (!to || reserve_loan(w) < 0)
+        return ETCP_ENOMEM;
+    to[0] = is_utf8 ? ETCP_SX_LUTF8STR : ETCP_SX_LSCALAR;
+    etcp_storable_store_u32(to + 1, (uint32_t)len);
+    etcp_storable_wrote(w, 5);
+    loan = &w->loans[w->loan_count++];
+    loan->at = etcp_buf_len(&w->out);
+    loan->bytes = bytes;
+    loan->len = len;
+    loan->owner = owner;
+    return 0;
 }
 
 /* ---- items ----------------------------------------------------------------------------------- */

@@ -18,9 +18,19 @@ typedef struct etcp_storable_slot {
     uint32_t image; /* a slot of an earlier image counts as empty, so that nothing needs clearing */
 } etcp_storable_slot;
 
+/* Bytes of somebody else that belong into the image, where they are not copied to. */
+typedef struct etcp_storable_loan {
+    size_t at; /* bytes of the image's own that stand before them */
+    const void *bytes;
+    size_t len;
+    void *owner; /* the caller's note */
+} etcp_storable_loan;
+
 /* Fields are read-only outside writer.c. */
 typedef struct etcp_storable_writer {
-    etcp_buf out; /* the image so far */
+    etcp_buf out; /* the image so far, without */
+    etcp_storable_loan *loans;
+    size_t loan_count, loan_cap;
     uint32_t next_tag;
     uint32_t image; /* number of the current image */
     size_t seen;    /* slots that it uses */
@@ -34,8 +44,8 @@ void etcp_storable_writer_init(etcp_storable_writer *w);
 /* Frees all memory of the writer and leaves it as etcp_storable_writer_init does. */
 void etcp_storable_writer_deinit(etcp_storable_writer *w);
 
-/* Begins an image in network order, dropping the last one. Memory is kept from image to image
- * unless it is out of proportion. Returns 0 or ETCP_ENOMEM. */
+/* Begins an image in network order, dropping the last one and its loans. Memory is kept from image
+ * to image unless it is out of proportion. Returns 0 or ETCP_ENOMEM. */
 int etcp_storable_begin(etcp_storable_writer *w, uint8_t minor);
 
 /* Looks up, by address, an item that may be met again. Returns 1 after writing OBJECT because it
@@ -194,6 +204,11 @@ static inline int etcp_storable_put_string(etcp_storable_writer *w, const void *
     etcp_storable_wrote(w, (len <= ETCP_SX_SHORT_MAX ? 2 : 5) + len);
     return 0;
 }
+
+/* The same, but the bytes stay where they are: they must live as long as the image is used, which is
+ * not whole without the loans. */
+int etcp_storable_lend_string(etcp_storable_writer *w, const void *bytes, size_t len, int is_utf8,
+                              void *owner);
 
 /* Appends the key of a HASH element; its value came before. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_key(etcp_storable_writer *w, const void *bytes, size_t len)

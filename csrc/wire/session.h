@@ -174,6 +174,12 @@ int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload,
  */
 int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet *packet);
 
+/* The same for a message of len bytes in several places, which sample is one of, if it goes as it is:
+ * header and an empty body; the pieces follow it. Returns as etcp_session_encode, or 1: it is to be
+ * compressed or sealed, or written in another way, and so has to be in one place. */
+int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const uint8_t *sample,
+                               size_t sample_len, size_t len, etcp_packet *packet);
+
 /* Encodes the next part of a packet that is not whole: header_len is 0 then, and the body follows
  * the one before. Large payloads come in parts, so that the peer receives the first while the last
  * is worked on, and memory for one is enough. Nothing else may be encoded in between. Returns 0,

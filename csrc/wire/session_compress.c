@@ -92,8 +92,8 @@ static void look(etcp_session *s)
         etcp_adapt_path(a, &path.info);
 }
 
-/* Returns a codec, or ETCP_ENOMEM. */
-static int choose_adapting(etcp_session *s, const uint8_t *payload, size_t len,
+/* Returns a codec for len bytes that look like sample, or ETCP_ENOMEM. */
+static int choose_adapting(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len,
                            etcp_content *content)
 {
     int rc;
@@ -102,19 +102,20 @@ static int choose_adapting(etcp_session *s, const uint8_t *payload, size_t len,
         return rc;
     if (etcp_adapt_wants_look(s->adapt, len))
         look(s);
-    *content = etcp_adapt_content(payload, len);
+    *content = etcp_adapt_content(sample, sample_len);
     return (int)etcp_adapt_choose(s->adapt, *content, len, allowed_codecs(s));
 }
 
 /* The same for any session; what is not measured has no content. */
-static int choose(etcp_session *s, const uint8_t *payload, size_t len, etcp_content *content)
+static int choose(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len,
+                  etcp_content *content)
 {
     *content = ETCP_CONTENTS;
     if (!s->transform.compressor || len < ETCP_ADAPT_MIN ||
         s->config->compress == ETCP_COMPRESS_NEVER)
         return ETCP_CODEC_NONE;
     if (s->config->compress == ETCP_COMPRESS_AUTO && s->ask_path)
-        return choose_adapting(s, payload, len, content);
+        return choose_adapting(s, sample, sample_len, len, content);
     return s->transform.compressor->key == '2' ? ETCP_CODEC_LZF : ETCP_CODEC_ZLIB6;
 }
 
@@ -157,17 +158,27 @@ static int pack_measured(etcp_session *s, int codec, etcp_content content, const
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out)
 {
     etcp_content content;
-    const int codec = choose(s, payload, len, &content);
+    const int codec = choose(s, payload, len, len, &content);
 
     if (codec <= ETCP_CODEC_NONE)
         return codec;
     return pack_measured(s, codec, content, payload, len, out);
 }
 
+int etcp_session_will_compress(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len)
+{
+    etcp_content content;
+    const int codec = choose(s, sample, sample_len, len, &content);
+
+    if (codec <= ETCP_CODEC_NONE)
+        return codec;
+    return !etcp_is_noise(sample, sample_len);
+}
+
 int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out)
 {
     etcp_content content;
-    const int codec = choose(s, p->payload, p->len, &content);
+    const int codec = choose(s, p->payload, p->len, p->len, &content);
     etcp_form *form;
     int rc;
 

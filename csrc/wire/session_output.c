@@ -1,6 +1,8 @@
 /* What a session makes of messages that go out: packets, compressed and sealed as was agreed. */
 #include "session.h"
 
+#include <string.h>
+
 #include "frame.h"
 #include "state.h"
 #include "transform.h"
@@ -135,6 +137,28 @@ int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload,
 int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet *packet)
 {
     return encode(s, parcel, parcel->flags, parcel->payload, parcel->len, packet);
+}
+
+int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const uint8_t *sample,
+                               size_t sample_len, size_t len, etcp_packet *packet)
+{
+    unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
+    int is_packed;
+
+    if (!etcp_session_may_send(s))
+        return ETCP_EINVAL;
+    if (len > s->config->message_max || len > 0xffffffffu)
+        return ETCP_ETOOBIG;
+    is_packed = s->transform.seal ? 1 : etcp_session_will_compress(s, sample, sample_len, len);
+    if (is_packed)
+        return is_packed;
+    s->gap = 0;
+    memset(packet, 0, sizeof *packet);
+    packet->is_borrowed = 1;
+    packet->header_len = etcp_session_frame(s, packet->header, wire_flags, len);
+    if (s->transform.compressor)
+        etcp_session_note_sent(s, len);
+    return 0;
 }
 
 void *etcp_session_encoded(const etcp_session *s)

@@ -116,8 +116,12 @@ static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_
  * 1 if out is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out);
 
-/* The same for a parcel: *out is the form that this session sends of it, made by the first who
- * needs it, and the parcel's. */
+/* Whether a message of len bytes, of which sample is a part, would go through a compressor: 1, 0 or
+ * ETCP_ENOMEM. */
+int etcp_session_will_compress(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len);
+
+/* As etcp_session_compress for a parcel: *out is the form that this session sends of it, made by the
+ * first who needs it, and the parcel's. */
 int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out);
 
 /* Tells the estimates of this session, if there are any, what a message became on the wire. */

@@ -56,6 +56,28 @@ static void test_failure(void)
     alloc_reset();
 }
 
+static void test_forget(void)
+{
+    const size_t size = 1 << 20;
+    uint8_t *block = malloc(size);
+    int wrong = 0;
+
+    memset(block, 'x', size);
+    etcp_forget(block + 100000, 0);
+    etcp_forget(block + 100000, 1);
+    etcp_forget(block + 100000, 4096);
+    for (size_t i = 0; i < size; i++)
+        wrong += block[i] != 'x' && (i < 100000 || i >= 104096);
+    tap_is_int(wrong, 0, "what lies around pages that are forgotten stays");
+    etcp_forget(block + 1, size - 2);
+    tap_ok(block[0] == 'x' && block[size - 1] == 'x', "the first byte and the last, too");
+    memset(block, 'y', size);
+    for (size_t i = 0; i < size; i++)
+        wrong += block[i] != 'y';
+    tap_is_int(wrong, 0, "the memory can be used again");
+    free(block);
+}
+
 static void test_wipe(void)
 {
     char secret[] = "secret";
@@ -72,6 +94,7 @@ int main(void)
 {
     test_blocks();
     test_failure();
+    test_forget();
     test_wipe();
     return tap_done();
 }

@@ -10,7 +10,7 @@ enum { IMAGE_MAX = 4096 };
 
 /* The local freeze of the tests' machine: sizes 4 and 8, as storable_tree.h takes native numbers. */
 static const etcp_storable_options options = {
-    50, 0, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8, 0};
+    50, 0, (const uint8_t *)"\004abcd\004\010\010\010", 9, 4, 8, 0, NULL};
 
 static size_t unhex(const char *hex, uint8_t *bytes)
 {
@@ -131,6 +131,45 @@ static void test_sound(etcp_storable_reader *r)
         tree_deinit(&t);
     }
     etcp_buf_deinit(&out);
+}
+
+/* Plain is what can be read without keeping it: nothing of it is left to foreign code. */
+static void test_plain(etcp_storable_reader *r)
+{
+    static const struct {
+        const char *hex;
+        int is_plain;
+        const char *name;
+    } images[] = {
+        {"050b0200000002088105", 1, "an array"},
+        {"050b03000000010881000000016b", 1, "a hash"},
+        {"050b110143050b02", 0, "an object"},
+        {"050b020000000108", 0, "what is cut off"},
+        {"050b02000000011b0881", 0, "a weak reference"},
+        {"050b0b02000000", 0, "what is tied"},
+    };
+    uint8_t image[IMAGE_MAX];
+
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
+        size_t len = unhex(images[i].hex, image);
+
+        tap_is_int(etcp_storable_is_plain(r, image, len, &options), images[i].is_plain, "plain: %s",
+                   images[i].name);
+    }
+    for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
+        size_t len = unhex(sound[i].hex, image);
+        etcp_storable_options forgetting = options;
+        tree_node *root;
+        tree t;
+
+        if (!etcp_storable_is_plain(r, image, len, &options))
+            continue;
+        forgetting.forgets = image;
+        tree_init(&t, len);
+        tap_is_int(tree_read(&t, r, image, len, &forgetting, &root), 0, "%s: is read at once",
+                   sound[i].name);
+        tree_deinit(&t);
+    }
 }
 
 /* ---- what is refused ---------------------------------------------------------------------------------- */
@@ -825,6 +864,7 @@ int main(void)
     size_t i;
 
     test_sound(r);
+    test_plain(r);
     test_exact(r);
     test_refused(r);
     test_network_only(r);

@@ -303,6 +303,27 @@ static void test_image_numbers(etcp_storable_writer *w)
     tap_is_int(etcp_storable_meet(w, &here), 0, "without the memory of the first time");
 }
 
+static void test_lending(etcp_storable_writer *w)
+{
+    static const char text[] = "lent";
+    int owner;
+
+    etcp_storable_begin(w, 11);
+    etcp_storable_put_op(w, ETCP_SX_UNDEF);
+    tap_is_int(etcp_storable_lend_string(w, text, 300, 1, &owner), 0, "a string is lent");
+    etcp_storable_put_op(w, ETCP_SX_UNDEF);
+    is_image(w, "050b05180000012c05", "what stands around it is written, and its length");
+    tap_is_int((long long)w->loan_count, 1, "one loan");
+    tap_ok(w->loans[0].at == 8 && w->loans[0].len == 300 && w->loans[0].bytes == text &&
+               w->loans[0].owner == &owner,
+           "which stands behind its length");
+    for (int i = 0; i < 100; i++)
+        etcp_storable_lend_string(w, text, 4, 0, &owner);
+    tap_ok(w->loan_count == 101 && w->loans[100].at == 9 + 100 * 5, "many of them");
+    etcp_storable_begin(w, 11);
+    tap_is_int((long long)w->loan_count, 0, "none in the next image");
+}
+
 static void test_memory(void)
 {
     etcp_storable_writer w;
@@ -329,12 +350,14 @@ static void test_memory(void)
         if (rc == 0)
             rc = etcp_storable_meet(&w, &w);
         if (rc == 0)
+            rc = etcp_storable_lend_string(&w, bytes, 100000, 0, NULL);
+        if (rc == 0)
             rc = etcp_storable_put_string(&w, bytes, 100000, 0);
         etcp_storable_writer_deinit(&w);
         if (rc != ETCP_ENOMEM || alloc_live() != 0)
             break;
     }
-    tap_ok(n == 4 && alloc_live() == 0, "each allocation may fail");
+    tap_ok(n == 5 && alloc_live() == 0, "each allocation may fail");
     alloc_reset();
     free(bytes);
 }
@@ -355,6 +378,7 @@ int main(void)
     test_hooks(&w);
     test_last_tag(&w);
     test_image_numbers(&w);
+    test_lending(&w);
     etcp_storable_writer_deinit(&w);
     test_memory();
     return tap_done();
