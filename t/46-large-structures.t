@@ -138,6 +138,7 @@ SKIP: {
         [ 'plain, records', $records, 0 ],
         [ 'TLS, strings',   $strings, 1 ],
         [ 'TLS, records',   $records, 1 ],
+        [ 'zlib, strings',  $strings, 3 ],
     );
     skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
     skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;

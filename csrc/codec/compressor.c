@@ -5,9 +5,9 @@
 /* In the order of the originals, who also took the first that both sides had. The versions are those
  * this code was compared with, byte by byte; peers only ever test them for equality with their own. */
 static const etcp_compressor rows[] = {
-    {'1', "Compress::Zlib", "2.106", etcp_zlib_compress, etcp_zlib_decompress,
-     etcp_zlib_decompress_step, etcp_zlib_end_steps, etcp_zlib_free_state},
-    {'2', "Compress::LZF", "3.7", etcp_lzf_compress, etcp_lzf_decompress,
+    {'1', "Compress::Zlib", "2.106", etcp_zlib_compress, etcp_zlib_compress_pieces,
+     etcp_zlib_decompress, etcp_zlib_decompress_step, etcp_zlib_end_steps, etcp_zlib_free_state},
+    {'2', "Compress::LZF", "3.7", etcp_lzf_compress, NULL, etcp_lzf_decompress,
      etcp_lzf_decompress_step, etcp_lzf_end_steps, etcp_lzf_free_state},
 };
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/piece.h"
 
 /* State that a compressor keeps between messages (NULL where it needs none). */
 typedef struct etcp_compressor_state etcp_compressor_state;
@@ -41,6 +42,11 @@ typedef struct etcp_compressor {
      * Returns 0, ETCP_ENOMEM, or ETCP_ETOOBIG; out is unchanged on failure. */
     int (*compress)(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                     etcp_buf *out);
+
+    /* The same for what lies in pieces, len bytes in all, which are left alone. NULL: this compressor
+     * looks back further than a piece, and must have them in one place. */
+    int (*compress_pieces)(etcp_compressor_state **state, int level, const etcp_piece *pieces,
+                           size_t count, size_t len, etcp_buf *out);
 
     /* Appends the original of bytes[0..len), at most max bytes of it, to out. Memory grows with
      * what is really produced, never with what the input claims. Returns 0, ETCP_EDECODE (damaged),

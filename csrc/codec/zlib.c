@@ -119,11 +119,17 @@ static void offer_room(z_stream *z, etcp_buf *out, size_t room)
     z->avail_out = (uInt)smaller(room, UINT_MAX);
 }
 
-static int deflate_message(z_stream *z, const uint8_t *bytes, size_t len, etcp_buf *out)
+/* A large message is taken to shrink; if it does not, the buffer grows below. */
+static size_t first_room(z_stream *z, size_t len)
+{
+    return len <= SMALL_MESSAGE ? (size_t)deflateBound(z, (uLong)len) : len / 4;
+}
+
+/* Deflates all of bytes[0..len), and ends the message if these are the last ones. */
+static int deflate_bytes(z_stream *z, const uint8_t *bytes, size_t len, int is_last, size_t room,
+                         etcp_buf *out)
 {
     size_t done = 0;
-    /* A large message is taken to shrink; if it does not, the buffer grows below. */
-    size_t room = len <= SMALL_MESSAGE ? (size_t)deflateBound(z, (uLong)len) : len / 4;
     int rc;
 
     do {
@@ -133,13 +139,13 @@ static int deflate_message(z_stream *z, const uint8_t *bytes, size_t len, etcp_b
         offer_room(z, out, etcp_buf_room(out));
         const uInt in_offered = z->avail_in;
         const uInt out_offered = z->avail_out;
-        rc = deflate(z, in_offered == len - done ? Z_FINISH : Z_NO_FLUSH);
+        rc = deflate(z, is_last && in_offered == len - done ? Z_FINISH : Z_NO_FLUSH);
         if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
             return ETCP_ENOMEM; /* nothing else is left that could go wrong */
         done += in_offered - z->avail_in;
         etcp_buf_commit(out, out_offered - z->avail_out);
         room = LEAST_ROOM;
-    } while (rc != Z_STREAM_END);
+    } while (is_last ? rc != Z_STREAM_END : done < len);
     return 0;
 }
 
@@ -148,8 +154,25 @@ int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *
 {
     const size_t before = etcp_buf_len(out);
     z_stream *z = get_deflater(state, level, len);
-    const int rc = z ? deflate_message(z, bytes, len, out) : ETCP_ENOMEM;
+    const int rc = z ? deflate_bytes(z, bytes, len, 1, first_room(z, len), out) : ETCP_ENOMEM;
 
+    if (rc != 0)
+        etcp_buf_truncate(out, before);
+    return rc;
+}
+
+int etcp_zlib_compress_pieces(etcp_compressor_state **state, int level, const etcp_piece *pieces,
+                              size_t count, size_t len, etcp_buf *out)
+{
+    const size_t before = etcp_buf_len(out);
+    z_stream *z = get_deflater(state, level, len);
+    size_t room = z ? first_room(z, len) : 0;
+    int rc = z ? 0 : ETCP_ENOMEM;
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = deflate_bytes(z, pieces[i].bytes, pieces[i].len, i == count - 1, room, out);
+        room = LEAST_ROOM;
+    }
     if (rc != 0)
         etcp_buf_truncate(out, before);
     return rc;

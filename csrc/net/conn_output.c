@@ -617,16 +617,6 @@ static void release_pieces(const etcp_piece *pieces, size_t count)
     errno = saved;
 }
 
-static const etcp_piece *longest_of(const etcp_piece *pieces, size_t count)
-{
-    const etcp_piece *longest = pieces;
-
-    for (size_t i = 1; i < count; i++)
-        if (pieces[i].len > longest->len)
-            longest = &pieces[i];
-    return longest;
-}
-
 /* Seals a piece behind what stands before it, or queues it. It is released when it is not needed any
  * more. */
 static int put_piece(etcp_conn *c, const etcp_buf *before, const etcp_piece *piece)
@@ -725,23 +715,33 @@ static int send_joined(etcp_conn *c, unsigned flags, const etcp_piece *pieces, s
     return rc < 0 ? rc : etcp_conn_send(c, flags, whole.bytes, whole.len, whole.release, whole.owner);
 }
 
+/* What the session has made of the pieces goes in their place. */
+static int put_instead(etcp_conn *c, etcp_packet *packet, const etcp_piece *pieces, size_t count)
+{
+    lender nobody = {NULL, NULL, 0};
+
+    release_pieces(pieces, count);
+    return put_message(c, packet, &nobody);
+}
+
 int etcp_conn_send_pieces(etcp_conn *c, unsigned flags, const etcp_piece *pieces, size_t count,
                           size_t len)
 {
-    const etcp_piece *sample = longest_of(pieces, count);
     etcp_packet packet;
     int rc;
 
     etcp_conn_check(c);
     rc = check_output(c);
     if (rc == 0)
-        rc = etcp_session_encode_pieces(c->session, flags, sample->bytes, sample->len, len, &packet);
-    if (rc > 0)
+        rc = etcp_session_encode_pieces(c->session, flags, pieces, count, len, &packet);
+    if (rc == ETCP_IN_ONE_PLACE)
         return send_joined(c, flags, pieces, count, len);
     if (rc < 0)
         release_pieces(pieces, count);
-    else
+    else if (packet.is_borrowed)
         rc = put_pieces(c, &packet, pieces, count);
+    else
+        rc = put_instead(c, &packet, pieces, count);
     if (rc == 0)
         count_message(c, len);
     release_finished(c);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/piece.h"
 #include "codec/cipher.h"
 #include "codec/compressor.h"
 #include "wire/adapt.h"
@@ -174,11 +175,13 @@ int etcp_session_encode(etcp_session *s, unsigned flags, const uint8_t *payload,
  */
 int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet *packet);
 
-/* The same for a message of len bytes in several places, which sample is one of, if it goes as it is:
- * header and an empty body; the pieces follow it. Returns as etcp_session_encode, or 1: it is to be
- * compressed or sealed, or written in another way, and so has to be in one place. */
-int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const uint8_t *sample,
-                               size_t sample_len, size_t len, etcp_packet *packet);
+/* The same for a message in pieces, of len bytes together, which lie where they are. Where it goes as
+ * it is, the packet is borrowed and has no body: the pieces follow it. Otherwise they are not needed
+ * any more. Returns as etcp_session_encode, or ETCP_IN_ONE_PLACE: then they are to be put together, and
+ * encoded as ever. */
+enum { ETCP_IN_ONE_PLACE = 2 };
+int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const etcp_piece *pieces,
+                               size_t count, size_t len, etcp_packet *packet);
 
 /* Encodes the next part of a packet that is not whole: header_len is 0 then, and the body follows
  * the one before. Large payloads come in parts, so that the peer receives the first while the last

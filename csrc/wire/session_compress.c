@@ -121,38 +121,59 @@ static int choose(etcp_session *s, const uint8_t *sample, size_t sample_len, siz
 
 /* ---- compressing ----------------------------------------------------------------------------- */
 
+/* What is compressed: pieces of len bytes in all, of which sample is a part. */
+typedef struct matter {
+    const etcp_piece *pieces;
+    size_t count;
+    size_t len;
+    const etcp_piece *sample;
+} matter;
+
 /* Appends the compressed form, which a mixed connection marks with the compressor's letter. Returns
  * 1 if it is shorter than the message, 0 or an error. */
-static int pack(etcp_session *s, int codec, const uint8_t *payload, size_t len, etcp_buf *out)
+static int pack(etcp_session *s, int codec, const matter *m, etcp_buf *out)
 {
     const etcp_compressor *row = etcp_compressor_by_key(codecs[codec].key);
+    etcp_compressor_state **state = etcp_compressor_state_of(s->config, row);
+    const int level = codecs[codec].level;
     const uint8_t key = (uint8_t)row->key;
     int rc = s->transform.is_mixed ? etcp_buf_append(out, &key, 1) : 0;
 
-    if (rc == 0)
-        rc = row->compress(etcp_compressor_state_of(s->config, row), codecs[codec].level, payload,
-                           len, out);
-    return rc < 0 ? rc : etcp_buf_len(out) < len;
+    if (rc == 0 && m->count == 1)
+        rc = row->compress(state, level, m->pieces->bytes, m->len, out);
+    else if (rc == 0)
+        rc = row->compress_pieces(state, level, m->pieces, m->count, m->len, out);
+    return rc < 0 ? rc : etcp_buf_len(out) < m->len;
 }
 
 /* The same, measured if the content is known; and not tried at all with noise. */
-static int pack_measured(etcp_session *s, int codec, etcp_content content, const uint8_t *payload,
-                         size_t len, etcp_buf *out)
+static int pack_measured(etcp_session *s, int codec, etcp_content content, const matter *m,
+                         etcp_buf *out)
 {
     const int is_adapting = content != ETCP_CONTENTS;
 
-    if (etcp_is_noise(payload, len))
+    if (etcp_is_noise(m->sample->bytes, m->sample->len))
         return 0;
-    const uint64_t since = is_adapting && len >= ETCP_ADAPT_TIMED ? now_us(s) : 0;
-    const int rc = pack(s, codec, payload, len, out);
+    const uint64_t since = is_adapting && m->len >= ETCP_ADAPT_TIMED ? now_us(s) : 0;
+    const int rc = pack(s, codec, m, out);
     const uint64_t work = since ? now_us(s) - since : 0;
 
     if (rc < 0 || !is_adapting)
         return rc;
-    etcp_adapt_packed(s->adapt, (etcp_codec)codec, content, len, etcp_buf_len(out), work);
+    etcp_adapt_packed(s->adapt, (etcp_codec)codec, content, m->len, etcp_buf_len(out), work);
     if (work > WORTH_A_LOOK_US)
         look(s);
     return rc;
+}
+
+/* Has bytes in one place packed by a codec that was chosen. */
+static int pack_whole(etcp_session *s, int codec, etcp_content content, const uint8_t *payload,
+                      size_t len, etcp_buf *out)
+{
+    const etcp_piece whole = {payload, len, NULL, NULL, 0};
+    const matter m = {&whole, 1, len, &whole};
+
+    return pack_measured(s, codec, content, &m, out);
 }
 
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out)
@@ -162,17 +183,31 @@ int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, e
 
     if (codec <= ETCP_CODEC_NONE)
         return codec;
-    return pack_measured(s, codec, content, payload, len, out);
+    return pack_whole(s, codec, content, payload, len, out);
 }
 
-int etcp_session_will_compress(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len)
+static const etcp_piece *longest_of(const etcp_piece *pieces, size_t count)
 {
+    const etcp_piece *longest = pieces;
+
+    for (size_t i = 1; i < count; i++)
+        if (pieces[i].len > longest->len)
+            longest = &pieces[i];
+    return longest;
+}
+
+int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size_t count,
+                                 size_t len, etcp_buf *out)
+{
+    const matter m = {pieces, count, len, longest_of(pieces, count)};
     etcp_content content;
-    const int codec = choose(s, sample, sample_len, len, &content);
+    const int codec = choose(s, m.sample->bytes, m.sample->len, len, &content);
 
     if (codec <= ETCP_CODEC_NONE)
         return codec;
-    return !etcp_is_noise(sample, sample_len);
+    if (count > 1 && !etcp_compressor_by_key(codecs[codec].key)->compress_pieces)
+        return ETCP_IN_ONE_PLACE;
+    return pack_measured(s, codec, content, &m, out);
 }
 
 int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out)
@@ -186,7 +221,7 @@ int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out)
         return codec;
     form = &p->forms[codec][s->transform.is_mixed];
     if (!form->is_made) {
-        rc = pack_measured(s, codec, content, p->payload, p->len, &form->bytes);
+        rc = pack_whole(s, codec, content, p->payload, p->len, &form->bytes);
         if (rc <= 0)
             etcp_buf_deinit(&form->bytes);
         if (rc < 0)

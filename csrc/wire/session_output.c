@@ -139,22 +139,33 @@ int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet
     return encode(s, parcel, parcel->flags, parcel->payload, parcel->len, packet);
 }
 
-int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const uint8_t *sample,
-                               size_t sample_len, size_t len, etcp_packet *packet)
+int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const etcp_piece *pieces,
+                               size_t count, size_t len, etcp_packet *packet)
 {
     unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
-    int is_packed;
+    int rc;
 
     if (!etcp_session_may_send(s))
         return ETCP_EINVAL;
     if (len > s->config->message_max || len > 0xffffffffu)
         return ETCP_ETOOBIG;
-    is_packed = s->transform.seal ? 1 : etcp_session_will_compress(s, sample, sample_len, len);
-    if (is_packed)
-        return is_packed;
+    if (s->transform.seal)
+        return ETCP_IN_ONE_PLACE;
+    etcp_buf_clear(&s->encoded);
+    rc = etcp_session_compress_pieces(s, pieces, count, len, &s->encoded);
+    if (rc < 0 || rc == ETCP_IN_ONE_PLACE)
+        return rc;
+    if (rc == 0)
+        etcp_buf_deinit(&s->encoded); /* not shorter, and maybe as large */
     s->gap = 0;
     memset(packet, 0, sizeof *packet);
-    packet->is_borrowed = 1;
+    packet->is_borrowed = rc == 0;
+    if (rc == 1) {
+        wire_flags |= ETCP_FLAG_COMPRESSED;
+        len = etcp_buf_len(&s->encoded);
+        packet->body = etcp_buf_bytes(&s->encoded);
+        packet->body_len = len;
+    }
     packet->header_len = etcp_session_frame(s, packet->header, wire_flags, len);
     if (s->transform.compressor)
         etcp_session_note_sent(s, len);

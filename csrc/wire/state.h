@@ -116,9 +116,10 @@ static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_
  * 1 if out is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out);
 
-/* Whether a message of len bytes, of which sample is a part, would go through a compressor: 1, 0 or
- * ETCP_ENOMEM. */
-int etcp_session_will_compress(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len);
+/* The same for a payload in pieces. Also ETCP_IN_ONE_PLACE: whoever asks is to put them together, and
+ * to ask again. */
+int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size_t count,
+                                 size_t len, etcp_buf *out);
 
 /* As etcp_session_compress for a parcel: *out is the form that this session sends of it, made by the
  * first who needs it, and the parcel's. */

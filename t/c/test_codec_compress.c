@@ -80,6 +80,45 @@ static int unpack(const etcp_compressor *row, etcp_compressor_state **state, con
     return rc;
 }
 
+/* Compresses the message in so many pieces of about the same size, some of them empty. */
+static int pack_pieces(const etcp_compressor *row, fixture *f, size_t count)
+{
+    const uint8_t *bytes = etcp_buf_bytes(&f->message);
+    const size_t len = etcp_buf_len(&f->message);
+    etcp_piece *pieces = calloc(2 * count, sizeof *pieces);
+    size_t done = 0;
+    int rc;
+
+    recorded_need(pieces != NULL, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        const size_t end = i + 1 == count ? len : len / count * (i + 1);
+
+        pieces[2 * i].bytes = pieces[2 * i + 1].bytes = bytes + done;
+        pieces[2 * i].len = end - done;
+        done = end;
+    }
+    rc = row->compress_pieces(&f->state, ETCP_LEVEL_OF_ORIGINALS, pieces, 2 * count, len, &f->packed);
+    free(pieces);
+    return rc;
+}
+
+/* What was compressed in pieces comes back in one. */
+static void test_pieces(const etcp_compressor *row, fixture *f, const char *name)
+{
+    if (!row->compress_pieces)
+        return;
+    for (size_t count = 1; count <= 1000; count *= 10) {
+        etcp_buf_clear(&f->packed);
+        etcp_buf_clear(&f->out);
+        const int packed = pack_pieces(row, f, count);
+        const int rc = unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),
+                              etcp_buf_len(&f->message), &f->out);
+
+        tap_ok(packed == 0 && rc == 0 && recorded_is_content(&f->out, &f->message),
+               "%s: %s in %d pieces", row->name, name, (int)count);
+    }
+}
+
 /* Our own form comes back whole, and only whole. */
 static void test_round_trip(const etcp_compressor *row, fixture *f, const char *name)
 {
@@ -145,6 +184,7 @@ static void test_line(fixture *f, const char *module, const char *spec, const ch
     if (strcmp(module, "accept") == 0)
         return;
     test_round_trip(row, f, name);
+    test_pieces(row, f, name);
     if (is_lzf)
         return;
     if (!same_zlib()) {
