@@ -34,9 +34,13 @@ static uint64_t system_us(void)
     return us_of(CLOCK_MONOTONIC);
 }
 
-static uint64_t cheap_us(void)
+static uint64_t cheap_ms(void)
 {
-    return us_of(CHEAP_CLOCK);
+    struct timespec now;
+
+    if (clock_gettime(CHEAP_CLOCK, &now) < 0)
+        return 0;
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 #else
 /* Without a monotonic clock a date set back must not stretch a timeout: time stands still instead.
@@ -55,9 +59,9 @@ static uint64_t system_us(void)
     return latest;
 }
 
-static uint64_t cheap_us(void)
+static uint64_t cheap_ms(void)
 {
-    return system_us();
+    return system_us() / 1000u;
 }
 #endif
 
@@ -74,7 +78,7 @@ uint64_t etcp_clock_ms(void)
 
 uint64_t etcp_clock_cheap_ms(void)
 {
-    return (replaced ? replaced() : cheap_us()) / 1000u;
+    return replaced ? replaced() / 1000u : cheap_ms();
 }
 
 void etcp_clock_replace(uint64_t (*now_us)(void))

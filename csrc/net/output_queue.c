@@ -79,7 +79,7 @@ static int reserve(etcp_output *q, size_t len)
 }
 
 /* The caller has reserved the room. */
-static void copy_in(etcp_output *q, const uint8_t *bytes, size_t len)
+static inline void copy_in(etcp_output *q, const uint8_t *bytes, size_t len)
 {
     etcp_segment *s = q->tail;
 

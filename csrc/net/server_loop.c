@@ -15,6 +15,14 @@ enum { FAST_CALLBACK_US = 100 };
 
 /* ---- between two events ---------------------------------------------------------------------- */
 
+/* The cheap clock, read once between two events, until somebody else has a turn. */
+static inline uint64_t cheap_now_ms(etcp_server *s)
+{
+    if (!s->cheap_ms)
+        s->cheap_ms = etcp_clock_cheap_ms();
+    return s->cheap_ms;
+}
+
 /* Gathered output never waits for more than one slow callback, nor for long behind many quick
  * ones. Reading the precise clock costs as much as the rest of a message's way through the core, so
  * that only the first callback of a gathering is timed by it; the cheap clock watches over the
@@ -27,7 +35,7 @@ static void note_callback_time(etcp_server *s)
         s->given_us = 0;
     }
     if (s->loop->gatherer && etcp_conn_of(s->loop->gatherer)->gathering &&
-        (!s->fast || etcp_clock_cheap_ms() != s->gathering_since_ms))
+        (!s->fast || cheap_now_ms(s) != s->gathering_since_ms))
         etcp_server_flush(s);
 }
 
@@ -54,6 +62,7 @@ static void drop_ended(etcp_server *s)
 static void finish_event(etcp_server *s)
 {
     s->now_us = 0;
+    s->cheap_ms = 0;
     if (!s->unfinished)
         return;
     note_callback_time(s);
@@ -184,10 +193,10 @@ static int tell_drained(etcp_conn *c, etcp_server_event *event)
 
 /* However much a client sends, and however long the callbacks take, others wait for a part of it
  * only. */
-static int is_turn_over(const etcp_server *s)
+static int is_turn_over(etcp_server *s)
 {
     return s->turn_messages >= ETCP_TURN_MESSAGES ||
-           (s->turn_since_ms && etcp_clock_cheap_ms() - s->turn_since_ms >= ETCP_TURN_MS);
+           (s->turn_since_ms && cheap_now_ms(s) - s->turn_since_ms >= ETCP_TURN_MS);
 }
 
 static void end_turn(etcp_server *s)
@@ -404,6 +413,7 @@ static void choose(etcp_server *s)
                                                       next_old_pending, next_ready};
     int (*const *first)(etcp_server * s) = sources + s->first_source;
 
+    s->cheap_ms = 0;
     if (!first[0](s) && !first[1](s) && !first[2](s))
         (void)next_pending(s);
 }

@@ -74,6 +74,7 @@ struct etcp_server {
     uint64_t gathering_since_ms; /* by the cheap clock */
     uint64_t given_us; /* when a message was taken whose callback is timed; 0: it is not */
     uint64_t now_us;   /* when the call under way began, 0: not asked for */
+    uint64_t cheap_ms; /* the same by the cheap clock */
     int fast;          /* the last callback timed took no time worth mentioning */
 };
 

@@ -162,6 +162,9 @@ static int freeze_integer(etcp_freezer *z, SV *sv)
     IV iv = SvIVX(sv);
     int is_negative = !SvIsUV(sv) && iv < 0;
 
+    /* Most are small. A zero may have a sign as a double; no UV that looks negative is small. */
+    if (iv >= -128 && iv <= 127 && !(SvFLAGS(sv) & (SVf_NOK | SVf_IVisUV)))
+        return etcp_storable_put_byte(&z->w, (int)iv);
     if (z->can & ETCP_CAN_EXACT_NUMBERS) {
         if (iv == 0 && SvNOK(sv) && is_negative_zero(SvNVX(sv)))
             return etcp_storable_put_exact_double(&z->w, -0.0);

@@ -578,11 +578,19 @@ static void start(pTHX_ etcp_thawer *t, etcp_storable_state *s, const etcp_thaw_
     t->is_interrupted = 0;
 }
 
+static void obey(etcp_storable_options *options, const etcp_thaw_policy *policy)
+{
+    options->max_depth = policy->max_depth;
+    options->max_size = policy->max_size;
+    options->takes_exact = policy->takes_exact;
+}
+
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
                    int may_run_perl, SV **out, SV **error)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
-    etcp_storable_options options = s->options;
+    etcp_storable_options *options = &s->options; /* which the reader looks at when it begins */
+    etcp_storable_options kept;
     etcp_thawer t;
     size_t size;
     void *root;
@@ -593,15 +601,15 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
         *error = sv_2mortal(newSVpvs("Storable binary image is more recent than this Storable"));
         return ETCP_THAW_FAILED;
     }
-    options.max_depth = policy->max_depth;
-    options.takes_exact = policy->takes_exact;
+    obey(options, policy);
     if (s->max_depth < policy->max_depth)
         s->max_depth = policy->max_depth;
-    options.max_size = policy->max_size;
     if (policy->forgets && len >= FORGOTTEN_MIN &&
-        etcp_storable_is_plain(s->reader, data, len, &options))
-        options.forgets = policy->forgets;
-    rc = etcp_storable_read(s->reader, data, len, &builder, &t, &options, &root);
+        etcp_storable_is_plain(s->reader, data, len, options))
+        options->forgets = policy->forgets;
+    rc = etcp_storable_read(s->reader, data, len, &builder, &t, options, &root);
+    assert(rc <= 0 || !options->forgets);
+    options->forgets = NULL;
     SvREFCNT_dec((SV *)t.replaced);
     t.replaced = NULL;
     if (rc == 0) {
@@ -611,13 +619,14 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     }
     if (rc < 0)
         return etcp_storable_failure(aTHX_ s->reader, rc, error);
-    assert(!options.forgets);
+    kept = s->options; /* others may be thawed meanwhile */
+    obey(&kept, policy);
     rc = etcp_storable_check(aTHX_ s, data, len, policy, may_run_perl, error);
     if (rc != ETCP_THAW_OK)
         return rc;
     t.may_run_perl = 1;
     size = etcp_storable_reader_size(s->reader);
-    rc = thaw_with_perl(aTHX_ data, len, &t, &options, out, error);
+    rc = thaw_with_perl(aTHX_ data, len, &t, &kept, out, error);
     s->thawed = size; /* others may have been thawed meanwhile */
     return rc;
 }

@@ -22,7 +22,7 @@ int etcp_storable_damaged(etcp_storable_reader *r, const char *what)
                           (unsigned long)(r->at - r->start), (unsigned long)(r->end - r->start));
 }
 
-static int out_of_memory(etcp_storable_reader *r)
+int etcp_storable_out_of_memory(etcp_storable_reader *r)
 {
     return etcp_error_set(&r->error, ETCP_ENOMEM, "out of memory");
 }
@@ -30,7 +30,7 @@ static int out_of_memory(etcp_storable_reader *r)
 int etcp_storable_builder_failed(etcp_storable_reader *r, int code)
 {
     if (code == ETCP_ENOMEM)
-        return out_of_memory(r);
+        return etcp_storable_out_of_memory(r);
     return etcp_storable_damaged(r, "unusable value");
 }
 
@@ -44,7 +44,7 @@ static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
     memcpy(&old, table, sizeof old);
     larger = wanted <= SIZE_MAX / 2 / size ? etcp_realloc(old, wanted * size) : NULL;
     if (!larger)
-        return out_of_memory(r);
+        return etcp_storable_out_of_memory(r);
     memcpy(table, &larger, sizeof larger);
     *cap = wanted;
     return 0;
@@ -60,7 +60,7 @@ static int try_memory(etcp_storable_reader *r, size_t size)
     void *block = etcp_malloc(size);
 
     etcp_free(block);
-    return block ? 0 : out_of_memory(r);
+    return block ? 0 : etcp_storable_out_of_memory(r);
 }
 
 static int too_large(etcp_storable_reader *r)
@@ -267,16 +267,6 @@ etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
     return f;
 }
 
-int etcp_storable_leaf(etcp_storable_reader *r, void *value)
-{
-    if (!value)
-        return out_of_memory(r);
-    r->item = value;
-    r->item_tag = r->tag_count;
-    etcp_storable_tag(r, value);
-    return ETCP_STEP_ITEM;
-}
-
 static const etcp_storable_frame *top_frame(const etcp_storable_reader *r)
 {
     return r->depth ? &r->frames[r->depth - 1] : NULL;
@@ -305,7 +295,7 @@ static int place_constant(etcp_storable_reader *r, etcp_storable_constant which)
 
     r->item = r->builder->constant(r->arg, which,
                                    referred ? ETCP_STORABLE_REFERRED : ETCP_STORABLE_ELEMENT);
-    return r->item ? ETCP_STEP_ITEM : out_of_memory(r);
+    return r->item ? ETCP_STEP_ITEM : etcp_storable_out_of_memory(r);
 }
 
 /* SV_UNDEF or a reference back to one: an absent element in arrays, undef elsewhere. */
@@ -613,7 +603,7 @@ static int open_reference(etcp_storable_reader *r, etcp_storable_op op)
         return rc;
     value = r->builder->reference(r->arg);
     if (!value)
-        return out_of_memory(r);
+        return etcp_storable_out_of_memory(r);
     if (is_weak_op(op))
         r->weak[r->weak_count++] = r->tag_count;
     etcp_storable_tag(r, value);
@@ -673,8 +663,11 @@ static int read_op(etcp_storable_reader *r, unsigned op)
 static void forget_read(etcp_storable_reader *r)
 {
     const size_t read = (size_t)(r->at - r->start);
-    const size_t before = (size_t)((const uint8_t *)r->forgotten - r->start);
+    size_t before;
 
+    if (!r->forgotten)
+        return; /* it ends too early */
+    before = (size_t)((const uint8_t *)r->forgotten - r->start);
     etcp_forget(r->forgotten, read - before);
     r->forgotten += read - before;
     r->forget_at = etcp_storable_bytes_left(r) > FORGOTTEN_AT_ONCE ? r->at + FORGOTTEN_AT_ONCE : r->end;
@@ -685,7 +678,7 @@ static int read_item(etcp_storable_reader *r)
     unsigned op = 0;
     int rc;
 
-    if (r->forget_at && r->at >= r->forget_at)
+    if (r->at >= r->forget_at)
         forget_read(r);
     if (r->depth)
         r->promised -= r->frames[r->depth - 1].promise;
@@ -1042,7 +1035,7 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->start = r->at = len ? data : (const uint8_t *)"";
     r->end = r->start + len;
     r->forgotten = options->forgets;
-    r->forget_at = r->forgotten ? r->start : NULL;
+    r->forget_at = r->forgotten ? r->start : r->end;
     r->promised = 0;
     r->is_native = 0;
     r->max_depth = options->max_depth ? options->max_depth : ETCP_STORABLE_DEPTH;

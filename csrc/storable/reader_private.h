@@ -72,8 +72,8 @@ struct etcp_storable_reader {
     const uint8_t *start; /* the image */
     const uint8_t *at;    /* next byte to read */
     const uint8_t *end;
-    uint8_t *forgotten;       /* of an image that is forgotten: where the rest begins, */
-    const uint8_t *forget_at; /* and from where on it is worth while; NULL: it is not forgotten */
+    uint8_t *forgotten;       /* where the rest of an image begins that is forgotten; NULL: it is not */
+    const uint8_t *forget_at; /* from where on that is worth while */
     size_t promised; /* bytes that open counted containers must still find before end */
     int is_native;   /* lengths in the byte order of this machine */
     size_t max_depth;
@@ -120,6 +120,9 @@ enum {
     ETCP_STEP_ITEM = 0, /* r->item is complete: attach it */
     ETCP_STEP_MORE = 2  /* a container needs its next item */
 };
+
+/* Records that. Returns ETCP_ENOMEM. */
+int etcp_storable_out_of_memory(etcp_storable_reader *r);
 
 /* Records the failure with the place of the next byte. Returns ETCP_EDECODE. */
 int etcp_storable_damaged(etcp_storable_reader *r, const char *what);
@@ -266,7 +269,15 @@ int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
 int etcp_storable_complete(etcp_storable_reader *r);
 
 /* A value made by the builder, or NULL, takes the next tag and is the completed item. */
-int etcp_storable_leaf(etcp_storable_reader *r, void *value);
+static inline int etcp_storable_leaf(etcp_storable_reader *r, void *value)
+{
+    if (!value)
+        return etcp_storable_out_of_memory(r);
+    r->item = value;
+    r->item_tag = r->tag_count;
+    etcp_storable_tag(r, value);
+    return ETCP_STEP_ITEM;
+}
 
 /* foreign.c: all items. */
 const etcp_storable_foreign *etcp_storable_foreign_items(void);

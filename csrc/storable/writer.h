@@ -153,6 +153,19 @@ static inline int etcp_storable_put_op(etcp_storable_writer *w, etcp_storable_op
     return 0;
 }
 
+/* The shortest integers, from -128 to 127, which all peers read: BYTE. 0 or ETCP_ENOMEM. */
+static inline int etcp_storable_put_byte(etcp_storable_writer *w, int value)
+{
+    uint8_t *to = etcp_storable_room(w, 2);
+
+    if (!to)
+        return ETCP_ENOMEM;
+    to[0] = ETCP_SX_BYTE;
+    to[1] = (uint8_t)(value + 128);
+    etcp_storable_wrote(w, 2);
+    return 0;
+}
+
 /* Appends the start of an ARRAY or HASH of count (at most 2^31 - 1) elements. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_container(etcp_storable_writer *w, etcp_storable_op op,
                                               uint32_t count)

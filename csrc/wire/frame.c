@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 
-enum { FLAGS_KNOWN = 0x1f, LENGTH_BYTES_MAX = 4 };
+enum { LENGTH_BYTES_MAX = 4 };
 
-int etcp_frame_parse(const uint8_t *bytes, size_t len, etcp_frame *frame)
+int etcp_frame_parse_any(const uint8_t *bytes, size_t len, etcp_frame *frame)
 {
     uint32_t value = 0;
     unsigned i;
@@ -23,7 +23,7 @@ int etcp_frame_parse(const uint8_t *bytes, size_t len, etcp_frame *frame)
         return ETCP_AGAIN;
     for (i = 0; i < bytes[1]; i++)
         value = value << 8 | bytes[2 + i];
-    frame->flags = bytes[0] & (unsigned)FLAGS_KNOWN;
+    frame->flags = bytes[0] & (unsigned)ETCP_FLAGS_KNOWN;
     frame->header_len = 2u + bytes[1];
     frame->len = value;
     return 0;
@@ -53,7 +53,7 @@ static void put_header(uint8_t *out, unsigned flags, unsigned count, size_t len)
     }
 }
 
-size_t etcp_frame_encode(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len)
+size_t etcp_frame_encode_any(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len)
 {
     unsigned count = length_bytes(len);
 
