@@ -132,11 +132,13 @@ sub peaks_of {
 
 SKIP: {
     my $strings = sub { [ map { text(64_000, "text $_") } 1 .. 1000 ] };
+    my $pages   = sub { [ map { text(8_000, "text $_") } 1 .. 8000 ] };
     my $records = sub { [ map { { number => $_, text => "this is line $_" } } 1 .. 130_000 ] };
     my @cases   = (
         [ 'plain, strings', $strings, 0 ],
         [ 'plain, records', $records, 0 ],
         [ 'TLS, strings',   $strings, 1 ],
+        [ 'TLS, pages',     $pages,   1 ],
         [ 'TLS, records',   $records, 1 ],
         [ 'zlib, strings',  $strings, 3 ],
     );

@@ -55,23 +55,21 @@ static void link_segment(etcp_output *q, etcp_segment *s)
 }
 
 /* How much a new segment should hold: a long queue is made of few large ones. */
-static size_t segment_size(const etcp_output *q, size_t len)
+static size_t segment_size(const etcp_output *q)
 {
     size_t size = q->len < LARGEST_SEGMENT / 2 ? 2 * q->len : LARGEST_SEGMENT;
 
-    if (size < SMALLEST_SEGMENT)
-        size = SMALLEST_SEGMENT;
-    return size > len ? size : len;
+    return size < SMALLEST_SEGMENT ? SMALLEST_SEGMENT : size;
 }
 
-/* Makes the last segment able to take a copy of len bytes. */
-static int reserve(etcp_output *q, size_t len)
+/* Makes the last segment able to take a copy of len bytes. A new one has room for size, at least. */
+static int reserve(etcp_output *q, size_t len, size_t size)
 {
     etcp_segment *s = q->tail;
 
     if (len == 0 || (s && s->cap - s->end >= len && s->cap))
         return 0;
-    s = new_segment(segment_size(q, len));
+    s = new_segment(size > len ? size : len);
     if (!s)
         return ETCP_ENOMEM;
     link_segment(q, s);
@@ -93,7 +91,7 @@ static inline void copy_in(etcp_output *q, const uint8_t *bytes, size_t len)
 int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
                        size_t body_len)
 {
-    if (body_len > SIZE_MAX / 4 || reserve(q, head_len + body_len) < 0)
+    if (body_len > SIZE_MAX / 4 || reserve(q, head_len + body_len, segment_size(q)) < 0)
         return ETCP_ENOMEM;
     copy_in(q, head, head_len);
     copy_in(q, body, body_len);
@@ -108,7 +106,7 @@ int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head
 
     if (!s)
         return ETCP_ENOMEM;
-    if (reserve(q, head_len) < 0) {
+    if (reserve(q, head_len, 0) < 0) { /* what is borrowed follows: nothing else is for this segment */
         etcp_free(s);
         return ETCP_ENOMEM;
     }
@@ -139,6 +137,11 @@ static etcp_segment *unlink_head(etcp_output *q)
 static void finish(etcp_output *q, etcp_segment *s)
 {
     if (!s->release) {
+        etcp_free(s);
+        return;
+    }
+    if (s->release == etcp_free) { /* comes back to nobody: a large message would pile up its blocks */
+        etcp_free(s->owner);
         etcp_free(s);
         return;
     }

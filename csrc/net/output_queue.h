@@ -10,7 +10,8 @@ typedef struct etcp_segment etcp_segment;
 
 typedef struct etcp_output {
     etcp_segment *head, *tail;
-    etcp_segment *finished; /* borrowed, no longer queued, not released yet */
+    etcp_segment *finished; /* borrowed, no longer queued, not released yet; what etcp_free releases is
+                             * released at once */
     size_t len;             /* bytes queued */
 } etcp_output;
 

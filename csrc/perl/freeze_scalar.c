@@ -42,8 +42,16 @@ static int freeze_text(etcp_freezer *z, const char *text, STRLEN len, int is_utf
     return etcp_storable_put_string(&z->w, text, len, is_utf8);
 }
 
-/* A string of this length is lent; shorter ones are copied faster. */
-enum { LENT_MIN = 32768 };
+/* A string of this length is lent; shorter ones are copied faster. Where memory matters more, because
+ * the image is large already, shorter ones are lent, too. */
+enum { LENT_MIN = 32768, LARGE_IMAGE = 1 << 20, LENT_MIN_OF_LARGE = 4096 };
+
+static int is_worth_lending(const etcp_freezer *z, STRLEN len)
+{
+    if (len < LENT_MIN_OF_LARGE || len > INT32_MAX)
+        return 0;
+    return len >= LENT_MIN || etcp_buf_len(&z->w.out) >= LARGE_IMAGE;
+}
 
 #if defined(SV_DO_COW_SVSETSV) && defined(PERL_COPY_ON_WRITE)
 /* Has a scalar share the bytes, so that they stay if the program changes its own. NULL: perl would copy
@@ -101,7 +109,7 @@ static int freeze_string(pTHX_ etcp_freezer *z, SV *sv)
         rc = etcp_storable_put_literal(&z->w, (const uint8_t *)literal->mg_ptr,
                                        (size_t)literal->mg_len);
     }
-    if (rc == 0 && z->lends && SvCUR(sv) >= LENT_MIN && SvCUR(sv) <= INT32_MAX) {
+    if (rc == 0 && z->lends && is_worth_lending(z, SvCUR(sv))) {
         rc = lend_string(aTHX_ z, sv);
         if (rc > 0)
             return 0;

@@ -6,6 +6,7 @@
 
 #include "alloc.h"
 #include "base/error.h"
+#include "base/mem.h"
 #include "net/output_queue.h"
 #include "net/socket.h"
 #include "tap.h"
@@ -179,6 +180,28 @@ static void test_borrowed(void)
     tap_is_int((long long)q.len, 0, "nothing left");
 }
 
+/* Memory that only has to be freed does not wait until release is allowed. */
+static void test_freed(void)
+{
+    etcp_output q;
+    uint8_t *block;
+
+    alloc_fail_at(0);
+    block = etcp_malloc(5000);
+    etcp_output_init(&q);
+    fresh_wire();
+    (void)etcp_output_append_borrowed(&q, bytes("h"), 1, block, 5000, etcp_free, block);
+    SCRIPT(10000);
+    (void)etcp_output_flush(&q, 0);
+    tap_ok(!q.finished && alloc_live() == 0, "a block is freed as soon as it is written");
+    block = etcp_malloc(5000);
+    (void)etcp_output_append_borrowed(&q, bytes("h"), 1, block, 5000, etcp_free, block);
+    etcp_output_drop(&q);
+    etcp_output_release(&q);
+    tap_is_int(alloc_live(), 0, "or dropped");
+    alloc_reset();
+}
+
 static void test_reentry(void)
 {
     int one = 1;
@@ -291,6 +314,7 @@ int main(void)
     test_transient();
     test_fatal();
     test_borrowed();
+    test_freed();
     test_reentry();
     test_cuts();
     test_many_pieces();
