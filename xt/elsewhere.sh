@@ -146,7 +146,7 @@ END
 
 run_cross() {
     cd "$root/src"
-    export PERL5OPT="-I$root/tools -MForeignPerl" LC_ALL=C EASYTCP_TEST_DEADLINE=1200
+    export PERL5OPT="-I$root/tools -MForeignPerl" LC_ALL=C EASYTCP_TEST_DEADLINE=1200 EASYTCP_TEST_EMULATED=1
     unset PERL5LIB
     perl=$root/tools/perl
     archlib=$root$("$perl" -MConfig -e 'print $Config{archlibexp}')
