@@ -36,6 +36,8 @@ sub plain {
 # Several words.
 sub is_text { return $_[0] =~ /[A-Za-z%]\S* \S*[A-Za-z]/ && $_[0] !~ /\A\s|\\r|::  / }
 
+my %MACRO = map { slurp($_) =~ /^#define (\w+) "([^"\n]*)"$/mg } glob 'csrc/*/*.[ch]';
+
 sub texts_of_c {
     my $source = shift;
     $source =~ s{/\*.*?\*/}{}gs;
@@ -43,6 +45,7 @@ sub texts_of_c {
     $source =~ s/"\s*\n\s*"//g;              # literals in pieces
     $source =~ s/%"\s*SVf\s*"/%s/g;
     $source =~ s/%"\s*SVf\b/%s"/g;
+    $source =~ s/"\s+([A-Z]\w+)(\s*")?/($MACRO{$1} || $1) . ($2 ? '' : '"')/ge;
     $source =~ s/%%s/%s/g;
     $source =~ s/etcp_storable_damaged\(r, "[^"]+"\)//g;    # become "... at byte N of a Storable image"
     return grep { is_text($_) } $source =~ /"((?:[^"\\\n]|\\.)*)"/g;
@@ -89,6 +92,8 @@ ok(index($section, $_) >= 0, "csrc/base/error.c: $_") foreach @codes;
 cmp_ok(scalar keys %seen, '>', 150, 'texts were found');
 
 # Texts of all kinds are found.
+$MACRO{NAME} = 'a name';
+is_deeply([ texts_of_c('f("it has " NAME, NAME, "or " NAME ", too");') ], [ 'it has a name', 'or a name, too' ], 'with macros');
 is_deeply([ texts_of_c(qq{f("low case"); /* "a comment" */ g("%s of\\n %d", "in "\n    "pieces", one("word"));}) ],
     [ 'low case', '%s of\n %d', 'in pieces' ], 'in C');
 is_deeply([ texts_of_perl(qq{\$\@ = 'one text';\n# "a comment"\nf("that's another") if \$x eq 'word';\n__END__\n"no code"\n}) ],

@@ -1986,7 +1986,9 @@ correct the option, or take the line of this server out of the file.
 
 =item The TLS handshake does not end
 
-=item TLS: the peer does not speak TLS 1.3
+=item TLS: I<reason of OpenSSL>
+
+=item TLS: the peer does not speak easytcp/1
 
 =item TLS: the peer's key is unreadable
 
@@ -2205,6 +2207,8 @@ It ended without the farewell of TLS: messages may be missing at its end.
 After a C<fork>, the first process that uses a TLS connection has it. See L</SECURITY>.
 
 =item A TLS connection cannot be used in another thread
+
+=item Failed to read from socket: A TLS connection cannot be used in another thread
 
 A thread has copies of all objects, and that of a TLS connection is closed. Connect in the thread that uses
 the connection.
