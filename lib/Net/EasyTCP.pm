@@ -427,9 +427,10 @@ Nobody else may take part: a password at both ends, and TLS whatever happens.
 
 Net::EasyTCP turns a TCP connection into a channel for messages. What one end gives to L</send> arrives
 at the other end as one message, whether it was a string of any bytes and any length or a reference to a
-structure. The two ends agree on a compressor by themselves, and check a password if the server has
-one. Two ends of version 1.10 or later speak TLS 1.3 without being told to; an older one gets the best cipher
-that it knows. See L</SECURITY>.
+structure. The program at the other end is the I<peer>. What the two say before the first message is the
+I<negotiation>: they agree on a compressor, and check a password if the server has one. Two ends of version
+1.10 or later speak TLS 1.3 without being told to; an older one gets the best cipher that it knows. See
+L</SECURITY>.
 
 Version 1 is a new implementation, in C, of the module that Mina Naguib published from 2002 to 2004. It
 has the same interface and speaks the same protocol: programs written for any earlier release run
