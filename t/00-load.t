@@ -15,7 +15,10 @@ is_deeply(\@warnings, [], 'loading it warns of nothing');
 ok(eval { Net::EasyTCP->VERSION(0.26); 1 }, 'it passes for 0.26') or diag($@);
 ok(eval { Net::EasyTCP->VERSION(1.10); 1 }, 'and for 1.10') or diag($@);
 ok(!eval { Net::EasyTCP->VERSION(99); 1 }, 'but not for 99');
-is_deeply([ @Net::EasyTCP::EXPORT, do { no warnings 'once'; @Net::EasyTCP::EXPORT_OK } ], [], 'it exports nothing');
+is_deeply([ @Net::EasyTCP::EXPORT, do {
+    no warnings 'once';
+    @Net::EasyTCP::EXPORT_OK;
+} ], [], 'it exports nothing');
 
 can_ok('Net::EasyTCP', $_) for qw(
     new addclientip broadcast callback client clientlist clients close compression data deleteclientip disconnect

@@ -131,7 +131,8 @@ foreach my $cipher (@CIPHERS) {
         $client->close;
     }
     is_deeply(\@chosen, [ @CIPHERS, undef ], 'the order, which ends before Crypt::RSA');
-    my $client = connect_to($server, donotencryptwith => 'Crypt::Rijndael', donotcompresswith => 'Compress::Zlib');
+    my $client = connect_to($server, donotencryptwith => 'Crypt::Rijndael',
+        donotcompresswith => 'Compress::Zlib');
     is($client->encryption, 'Crypt::Twofish2', 'a forbidden cipher is not used');
     is($client->compression, 'Compress::LZF', 'a name alone forbids that compressor');
     ok(!connect_to_strictly($server, donotencryptwith => \@CIPHERS), 'no cipher left, but one required');

@@ -111,7 +111,11 @@ my @special = (
     sub { bless \(my $s = 'x' x rand 300), 'THkS' },
     sub { bless {}, 'THkL' },
     sub { tie my %hash, 'Tie::StdHash'; %hash = (a => random_value(), b => random_value()); \%hash },
-    sub { tie my @array, 'Tie::StdArray'; push @array, random_value() for 1 .. rand 4; bless \@array, pick('Plain', 'THkL') },
+    sub {
+        tie my @array, 'Tie::StdArray';
+        push @array, random_value() for 1 .. rand 4;
+        bless \@array, pick('Plain', 'THkL');
+    },
     sub { tie my $scalar, 'TTs'; $scalar = random_value(); \$scalar },
     sub { tie my %hash, 'Tie::StdHash'; %hash = (a => random_value()); \$hash{a} },
     sub { tie my @array, 'Tie::StdArray'; @array = (random_value(), 5); \$array[1] },

@@ -85,12 +85,14 @@ is_deeply(\%fault, {}, 'and is what Perl could have made');
 
 # The walk itself: shapes that a damaged image could ask for.
 {
-    my @sound = ([ 1, [], undef, {}, \1, sub { }, \*STDOUT ], { a => [], b => undef }, \\'x', bless({ a => qr/x/ }, 'A'));
+    my @sound = ([ 1, [], undef, {}, \1, sub { }, \*STDOUT ], { a => [], b => undef }, \\'x',
+        bless({ a => qr/x/ }, 'A'));
     tie my %tied, 'Tie::StdHash';
     $tied{a} = 1;
     my @array = (1, 2);
     $#array = 5;
-    is_deeply([ map { faults_of($_) } @sound, \(%tied, @array), \$tied{a} ], [], 'sound structures have no faults');
+    is_deeply([ map { faults_of($_) } @sound, \(%tied, @array), \$tied{a} ], [],
+        'sound structures have no faults');
 }
 
 # Places of arrays and hashes where only scalars can be, by every way to write them.
@@ -119,7 +121,8 @@ is_deeply(\%fault, {}, 'and is what Perl could have made');
     for my $op ("\13%s", "\14%s", "\15%s", "\25%s\12\1a", "\26%s\0\0\0\0", "\23\3\4\3THk\0%s") {
         for my $target ("\12\3TTs", "\5", "\4\12\3TTs", "\4\3\0\0\0\0", "\3\0\0\0\0", "\4\4\21\3TTs\5") {
             (my $image = $op) =~ s/%s/$target/;
-            $wrong{ unpack 'H*', $image }++ if grep { ref } map { try("\5\13\2\0\0\0\1\4$image", @$_) } [], [1], [ 2, ['THk'] ];
+            $wrong{ unpack 'H*', $image }++ if grep { ref } map { try("\5\13\2\0\0\0\1\4$image", @$_) } [],
+                [1], [ 2, ['THk'] ];
         }
     }
     is_deeply(\%wrong, {}, 'nothing is tied to what is no object, whatever is allowed');

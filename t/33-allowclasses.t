@@ -89,7 +89,8 @@ sub objects {
         'a class without an object'        => [ 'Seen::Plain',     "\5\13\2\0\0\0\2\5\21\13Seen::Plain\0\0\0\0\1" ],
         'an object that a duplicate key drops' => [ 'Seen::Plain',
             "\5\13\3\0\0\0\2\4\21\13Seen::Plain\3\0\0\0\0\0\0\0\1a\5\0\0\0\1a" ],
-        'an object in a damaged image'     => [ 'Seen::Plain',     image([ plain(), 'end' ], 'end$' => 'en') ],
+        'an object in a damaged image'     => [ 'Seen::Plain',     image([ plain(), 'end' ],
+            'end$' => 'en') ],
         'an object with a hook'            => [ 'Seen::Hook',      image([ bless {}, 'Seen::Hook' ]) ],
         "an object inside a hook's image"  => [ 'Seen::Plain',     image($hook) ],
         'an object that attaches'          => [ 'Seen::Attach',    image([ bless [], 'Seen::Attach' ]) ],
@@ -166,7 +167,8 @@ sub client_of_images {
 forget();
 
 {
-    my ($child, $client) = client_of_images(allowclasses => [ 'Seen::Hook', 'Seen::Over', 'Gone::Over', 'Regexp' ]);
+    my ($child, $client) = client_of_images(allowclasses => [ 'Seen::Hook', 'Seen::Over', 'Gone::Over',
+        'Regexp' ]);
     my %allowed = map { $_ => 1 } 'an object with a hook', 'an object that overloads', 'a regular expression';
     for my $name (grep { !$allowed{$_} && $object{$_}[0] && $object{$_}[0] !~ /^Gone::Over/ } @names) {
         $child->tell($name);
@@ -174,7 +176,8 @@ forget();
         is($client->receive, undef, "client, a list: $name: refused");
         like($@, refusal($object{$name}[0]), "client, a list: $name: \$\@ names it");
         is_untouched("client, a list: $name");
-        is_deeply($client->receive, [ 'after', { $name => undef } ], "client, a list: $name: the next message");
+        is_deeply($client->receive, [ 'after', { $name => undef } ],
+            "client, a list: $name: the next message");
     }
     $child->tell('an object with a hook');
     my $got = $client->receive;
@@ -212,7 +215,8 @@ forget();
 
 for my $all ([], [ allowclasses => 'all' ]) {
     my ($child, $client) = client_of_images(@$all);
-    for my $name ('an object deep inside', 'an object with a hook', "an object inside a hook's image", 'a tied hash') {
+    for my $name ('an object deep inside', 'an object with a hook', "an object inside a hook's image",
+        'a tied hash') {
         $child->tell($name);
         ok(ref $client->receive, "client, all: $name arrives") or diag($@);
         $client->receive;
@@ -260,7 +264,8 @@ sub seen_by_server {
 
 {
     my @seen = seen_by_server({ allowclasses => ['Seen::Plain'] },
-        map { packet(7, $object{$_}[1]) } 'an object', 'an object with a hook', "an object inside a hook's image",
+        map { packet(7, $object{$_}[1]) } 'an object', 'an object with a hook',
+        "an object inside a hook's image",
         'an object deep inside');
     is(ref $seen[0][1], 'Seen::Plain', 'server, a list: a listed class arrives');
     like($seen[1][0], refusal('Seen::Hook'), 'server, a list: another does not');

@@ -20,7 +20,12 @@ sub thaw_error {
 
 sub nested_arrays { my ($levels) = @_; my $value = []; $value = [$value] for 2 .. $levels; return $value }
 
-sub nested_hashes { my ($levels) = @_; my $value = {}; $value = { a => $value } for 2 .. $levels; return $value }
+sub nested_hashes {
+    my ($levels) = @_;
+    my $value = {};
+    $value = { a => $value } for 2 .. $levels;
+    return $value;
+}
 
 sub nested_references {
     my ($levels) = @_;
@@ -43,7 +48,8 @@ SKIP: {
     }
 }
 
-# Deeper than Storable's limits, which are a user's business only beyond what may come in: t/37-storable-deep.t.
+# Deeper than Storable's limits, which are a user's business only beyond what may come in:
+# t/37-storable-deep.t.
 for my $levels (10, 250, 1600) {
     local $Storable::recursion_limit      = -1;
     local $Storable::recursion_limit_hash = -1;

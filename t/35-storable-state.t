@@ -48,7 +48,8 @@ cmp_ok($compared, '>', 100, 'of enough values');
 
 {
     my $got = Net::EasyTCP::_thaw("\5\13\2\0\0\0\6\17\20\16\37\0\0\0\0\1\12\1x");
-    is(scalar(grep { readonly($got->[$_]) } 0 .. $#$got), 0, 'elements are not read-only, constants in the image or not');
+    is(scalar(grep { readonly($got->[$_]) } 0 .. $#$got), 0,
+        'elements are not read-only, constants in the image or not');
     $_ = 'changed' for @$got;
     is_deeply($got, [ ('changed') x 6 ], 'and each may be changed on its own');
     my $hash = Net::EasyTCP::_thaw("\5\13\3\0\0\0\2\17\0\0\0\1a\0\0\0\0\1\0\0\0\1b");
@@ -67,7 +68,8 @@ cmp_ok($compared, '>', 100, 'of enough values');
 }
 {
     my $server = spawn_server(donotencrypt => 1, donotcompress => 1);
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+        or BAIL_OUT($@);
     tie my $tied, 'Counted';
     for my $value ('text', [ 1, 2 ], { a => { b => undef } }, '', 'x' x 100_000) {
         ($Counted::fetched, $Counted::value) = (0, $value);

@@ -16,22 +16,40 @@ use StorableTest;
 
 my (@calls, $destroyed, @kept);
 
-sub noted { my ($hook, $self, @rest) = @_; push @calls, "$hook " . describe([ ref $self ? ref $self : $self, @rest ]); return }
+sub noted {
+    my ($hook, $self, @rest) = @_;
+    push @calls, "$hook " . describe([ ref $self ? ref $self : $self, @rest ]);
+    return;
+}
 
 {
     package Hk;
     sub new { my ($class, %self) = @_; return bless {%self}, $class }
     sub STORABLE_freeze { my ($self) = @_; return ($self->{s}, @{ $self->{refs} || [] }) }
-    sub STORABLE_thaw { main::noted('thaw', @_); my ($self, $cloning, $s, @refs) = @_; @$self{qw(s refs)} = ($s, \@refs); return 'ignored' }
+    sub STORABLE_thaw {
+        main::noted('thaw', @_);
+        my ($self, $cloning, $s, @refs) = @_;
+        @$self{qw(s refs)} = ($s, \@refs);
+        return 'ignored';
+    }
 
     package Hk::List;
     our @ISA = ('Hk');
-    sub STORABLE_thaw { my ($self, $cloning, $s, @refs) = @_; main::noted('thaw', @_[ 0 .. 2 ]); $self->{n} = @refs; return (1, 2, 3) }
+    sub STORABLE_thaw {
+        my ($self, $cloning, $s, @refs) = @_;
+        main::noted('thaw', @_[ 0 .. 2 ]);
+        $self->{n} = @refs;
+        return (1, 2, 3);
+    }
 
     package At;
     my %singleton;
     sub STORABLE_freeze { my ($self) = @_; return $$self }
-    sub STORABLE_attach { main::noted('attach', @_); my ($class, $cloning, $s) = @_; return $singleton{$s} ||= bless \(my $copy = $s), $class }
+    sub STORABLE_attach {
+        main::noted('attach', @_);
+        my ($class, $cloning, $s) = @_;
+        return $singleton{$s} ||= bless \(my $copy = $s), $class;
+    }
 
     package At::Wrong;
     sub STORABLE_freeze { return 'w' }
@@ -69,7 +87,12 @@ sub noted { my ($hook, $self, @rest) = @_; push @calls, "$hook " . describe([ re
 
 our ($meddle, $busy);
 
-sub thaw { my ($image, @policy) = @_; local $@; my $value = eval { Net::EasyTCP::_thaw($image, @policy) }; return ($value, $@) }
+sub thaw {
+    my ($image, @policy) = @_;
+    local $@;
+    my $value = eval { Net::EasyTCP::_thaw($image, @policy) };
+    return ($value, $@);
+}
 
 # ---- as Storable does ---------------------------------------------------------------------------------
 
@@ -82,8 +105,10 @@ my $string = bless \(my $text = 'one'), 'At';
 for my $case (
     [ 'a hook',                     Hk->new(s => 'x') ],
     [ 'an empty string',            Hk->new(s => '') ],
-    [ 'references',                 Hk->new(s => 'x', refs => [ $shared, \'s', { x => $shared }, \$shared, sub { \@_ }->(undef) ]) ],
-    [ 'hooks inside hooks',         Hk->new(s => 'x', refs => [ Hk->new(s => 'y', refs => [$shared]), $shared ]) ],
+    [ 'references',                 Hk->new(s => 'x', refs => [ $shared, \'s', { x => $shared }, \$shared,
+        sub { \@_ }->(undef) ]) ],
+    [ 'hooks inside hooks',         Hk->new(s => 'x', refs => [ Hk->new(s => 'y', refs => [$shared]),
+        $shared ]) ],
     [ 'itself',                     $cycle ],
     [ 'what is around it',          $up ],
     [ 'several of a class',         [ map { Hk->new(s => $_) } 1 .. 3 ] ],
@@ -106,11 +131,14 @@ for my $case (
 {
     local $Storable::flags = 4;
     my $image = "\5\13\23\2\2Hk\1x";
-    is(describe((thaw($image))[0]), describe(Storable::thaw($image)), 'where objects are not made, hooks are not called');
+    is(describe((thaw($image))[0]), describe(Storable::thaw($image)),
+        'where objects are not made, hooks are not called');
 }
 for my $case (
-    [ 'an attached object of another class', Storable::nfreeze([ bless {}, 'At::Wrong' ]), qr/^STORABLE_attach did not return a At::Wrong object/ ],
-    [ 'an attached object with references',  "\5\13\23\302\2\0\0\0\0\202\10At::Refs\1r\1\0\0\0\1", qr/^STORABLE_attach called with unexpected references/ ],
+    [ 'an attached object of another class', Storable::nfreeze([ bless {}, 'At::Wrong' ]),
+        qr/^STORABLE_attach did not return a At::Wrong object/ ],
+    [ 'an attached object with references',  "\5\13\23\302\2\0\0\0\0\202\10At::Refs\1r\1\0\0\0\1",
+        qr/^STORABLE_attach called with unexpected references/ ],
     [ 'a hook that dies',                    Storable::nfreeze([ bless {}, 'Dies' ]),      qr/^of d$/ ],
     [ 'an array in the place of a scalar',   "\5\13\2\0\0\0\1\23\0\11At::Array\1a",        qr/^array, hash or code where a scalar must be/ ],
     [ 'a class without hooks',               "\5\13\23\0\13Plain::None\0",                 qr/^class Plain::None is not loaded/ ],
@@ -165,14 +193,34 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     is($destroyed, 3, 'nothing is kept of what they made, either');
 }
 
-# ---- hooks that meddle with what is being read ---------------------------------------------------------------
+# ---- hooks that meddle with what is being read ---------------------------------------------------
 
 {
     my %meddling = (
-        'empties'    => sub { my $r = shift; @$r = () if ref $r eq 'ARRAY'; %$r = () if ref $r eq 'HASH'; $$r = undef if ref $r eq 'REF' || ref $r eq 'SCALAR' },
-        'fills'      => sub { my $r = shift; push @$r, 1 .. 50 if ref $r eq 'ARRAY'; @$r{ 1 .. 50 } = () if ref $r eq 'HASH'; $$r = {} if ref $r eq 'SCALAR' },
-        'locks'      => sub { my $r = shift; Internals::SvREADONLY(@$r, 1) if ref $r eq 'ARRAY'; Hash::Util::lock_keys(%$r) if ref $r eq 'HASH'; Internals::SvREADONLY($$r, 1) if ref $r eq 'SCALAR' },
-        'ties'       => sub { my $r = shift; tie @$r, 'Tie::StdArray' if ref $r eq 'ARRAY'; tie %$r, 'Tie::StdHash' if ref $r eq 'HASH'; tie $$r, 'Tie::StdScalar' if ref $r eq 'SCALAR' },
+        'empties'    => sub {
+            my $r = shift;
+            @$r = () if ref $r eq 'ARRAY';
+            %$r = () if ref $r eq 'HASH';
+            $$r = undef if ref $r eq 'REF' || ref $r eq 'SCALAR';
+        },
+        'fills'      => sub {
+            my $r = shift;
+            push @$r, 1 .. 50 if ref $r eq 'ARRAY';
+            @$r{ 1 .. 50 } = () if ref $r eq 'HASH';
+            $$r = {} if ref $r eq 'SCALAR';
+        },
+        'locks'      => sub {
+            my $r = shift;
+            Internals::SvREADONLY(@$r, 1) if ref $r eq 'ARRAY';
+            Hash::Util::lock_keys(%$r) if ref $r eq 'HASH';
+            Internals::SvREADONLY($$r, 1) if ref $r eq 'SCALAR';
+        },
+        'ties'       => sub {
+            my $r = shift;
+            tie @$r, 'Tie::StdArray' if ref $r eq 'ARRAY';
+            tie %$r, 'Tie::StdHash' if ref $r eq 'HASH';
+            tie $$r, 'Tie::StdScalar' if ref $r eq 'SCALAR';
+        },
         'blesses'    => sub { my $r = shift; bless $r, 'Watched' },
         'undefines'  => sub { my $r = shift; undef @$r if ref $r eq 'ARRAY'; undef %$r if ref $r eq 'HASH' },
         'keeps'      => sub { push @kept, shift },
@@ -192,7 +240,8 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
         for my $what (sort keys %around) {
             $meddle = $meddling{$how};
             my ($value, $error) = thaw("\5\13$around{$what}");
-            push @faults, "$how $what: $_" for ref $value ? faults_of($value) : length $error ? () : 'nothing said';
+            push @faults, "$how $what: $_" for ref $value ? faults_of($value) : length $error ? ()
+                : 'nothing said';
             eval { describe($value) } if ref $value;
         }
     }
@@ -208,7 +257,8 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     my $hook     = "\5\13\23\0\15Absent::Class\0";
     my $overload = "\5\13\24\21\15Absent::Class\3\0\0\0\0";
     my ($value, $error) = thaw($hook);
-    like($error, qr/^class Absent::Class is not loaded, and not named by allowclasses/, 'a class that is not here makes no objects');
+    like($error, qr/^class Absent::Class is not loaded, and not named by allowclasses/,
+        'a class that is not here makes no objects');
     ($value) = thaw($overload);
     is(ref $$value, 'Absent::Class', 'one that overloads operators is used without');
     is_deeply(\@loaded, [], 'no module is looked for');
@@ -237,7 +287,8 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     is(shift @said, 'Free::Class is made', 'objects of any class arrive');
     is(pop @said, 'SelectSaver is made', 'and of those that the program has named');
     is(scalar @said, 8, 'but');
-    is_deeply([ grep { !/^class .* is not allowed$/ } @said ], [], 'none of those that only this module has loaded');
+    is_deeply([ grep { !/^class .* is not allowed$/ } @said ], [],
+        'none of those that only this module has loaded');
 }
 
 {
@@ -247,7 +298,8 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
 }
 {
     my ($value, $error) = thaw("\5\13\24\21\6Broken\3\0\0\0\0");
-    like($error, qr/^class Broken overloads by methods that it does not have/, 'a class that overloads by missing methods');
+    like($error, qr/^class Broken overloads by methods that it does not have/,
+        'a class that overloads by missing methods');
 }
 
 # Names that no class has: a bounded number of symbol tables, then plain values.
@@ -255,10 +307,14 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     my $before = grep { /::\z/ } keys %main::;
     my $objects = 0;
     for my $round (0 .. 29) {
-        my $image = "\5\13\2\0\0\0\144" . join '', map { my $name = "Made::Up$round" . "x$_"; "\4\21" . chr(length $name) . "$name\3\0\0\0\1\10\201\0\0\0\1a" } 1 .. 100;
+        my $image = "\5\13\2\0\0\0\144" . join '', map {
+            my $name = "Made::Up$round" . "x$_";
+            "\4\21" . chr(length $name) . "$name\3\0\0\0\1\10\201\0\0\0\1a";
+        } 1 .. 100;
         my ($value) = thaw($image);
         $objects += grep { Scalar::Util::blessed($_) } @$value;
-        is_deeply([ map { $_->{a} } @$value ], [ (1) x 100 ], 'objects of any class arrive') if $round % 10 == 9;
+        is_deeply([ map { $_->{a} } @$value ], [ (1) x 100 ], 'objects of any class arrive')
+            if $round % 10 == 9;
     }
     cmp_ok($objects, '>=', 900, 'up to a thousand classes that are not here get one');
     cmp_ok($objects, '<=', 1000, 'the others stay plain');
@@ -271,25 +327,30 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     like($error, qr/^impossible class name/, '17 levels are too many');
 }
 
-# ---- regular expressions ------------------------------------------------------------------------------------
+# ---- regular expressions -------------------------------------------------------------------------
 
 sub IsMine { $main::ran++; return "0041\t005A\n" }
 sub InMine { $main::ran++; return "0041\t005A\n" }
 our $ran = 0;
 
-sub expression { my ($pattern, $modifiers) = @_; return "\5\13\21\6Regexp\40\0" . chr(length $pattern) . $pattern . chr(length $modifiers) . $modifiers }
+sub expression {
+    my ($pattern, $modifiers) = @_;
+    return "\5\13\21\6Regexp\40\0" . chr(length $pattern) . $pattern . chr(length $modifiers) . $modifiers;
+}
 
 SKIP: {
     skip 'expressions are not objects here', 1 if $] < 5.012;
     my @stderr;
     local $SIG{__WARN__} = sub { push @stderr, @_ };
     local $^W = 1;
-    for my $pattern ('abc', '\p{L}', '\pL', '\p{IsAlpha}', '\P{Is_Alpha}', '\p{InGreek}', '\p{Script=Greek}', '\\\\p{IsMine}', '[[:alpha:]]', '\p{^IsDigit}') {
+    for my $pattern ('abc', '\p{L}', '\pL', '\p{IsAlpha}', '\P{Is_Alpha}', '\p{InGreek}', '\p{Script=Greek}',
+        '\\\\p{IsMine}', '[[:alpha:]]', '\p{^IsDigit}') {
         my ($value, $error) = thaw(expression($pattern, 'i'));
         is(ref $value, 'Regexp', "$pattern arrives") or diag($error);
         is("$value", do { no warnings; '' . qr/$pattern/i }, "$pattern is the same") if ref $value;
     }
-    for my $pattern ('\p{IsMine}', '\P{InMine}', '\p{main::IsMine}', '\p{ IsMine }', '[\p{^IsMine}]', '\p{IsNotYetMine}', '\p{InNowhere}', '(?[ \p{IsMine} ])', '\p{IsMine') {
+    for my $pattern ('\p{IsMine}', '\P{InMine}', '\p{main::IsMine}', '\p{ IsMine }', '[\p{^IsMine}]',
+        '\p{IsNotYetMine}', '\p{InNowhere}', '(?[ \p{IsMine} ])', '\p{IsMine') {
         my ($value, $error) = thaw(expression($pattern, ''));
         is($value, undef, "$pattern does not");
         like($error, qr/\S/, "$pattern: there is a text");
@@ -304,16 +365,17 @@ SKIP: {
     is_deeply(\@stderr, [], 'and no warning came out');
 }
 
-# ---- size -----------------------------------------------------------------------------------------------------
+# ---- size ----------------------------------------------------------------------------------------
 
-for my $case ([ 'undefined elements', "\2\0\1\0\0" . "\16" x 65536 ], [ 'behind a tie', "\2\0\1\0\1\4\14\4\21\14Tie::StdHash\3\0\0\0\0" . "\16" x 65536 ]) {
+for my $case ([ 'undefined elements', "\2\0\1\0\0" . "\16" x 65536 ],
+    [ 'behind a tie', "\2\0\1\0\1\4\14\4\21\14Tie::StdHash\3\0\0\0\0" . "\16" x 65536 ]) {
     my ($name, $image) = @$case;
     is(ref +(thaw("\5\13$image", 0, [], 5_000_000))[0], 'ARRAY', "$name: 64 bytes for each are allowed");
     my ($value, $error) = thaw("\5\13$image", 0, [], 4_000_000);
     like($error, qr/^Structure too large/, "$name: fewer are not");
 }
 
-# ---- signals and loops inside hooks ------------------------------------------------------------------------------
+# ---- signals and loops inside hooks --------------------------------------------------------------
 
 sub busy { return bless { s => $_[0] }, 'Busy' }
 
@@ -322,7 +384,8 @@ sub signal { kill 'USR1', $$; 1 for 1 .. 1000; return }
 
 {
     my $server = spawn_server(donotencrypt => 1);
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+        or BAIL_OUT($@);
     my $thrown = bless [], 'Thrown';
     my $caught = '';
     local $SIG{USR1} = sub { die $thrown };
@@ -344,10 +407,16 @@ sub signal { kill 'USR1', $$; 1 for 1 .. 1000; return }
     is($@, '', '$@ is empty, as after every message that was compressed or encrypted');
 
     local $SIG{USR1} = sub { $caught = 'ran' };
-    $busy = sub { signal(); $caught .= ' in time'; my $none = $client->receive(1); $caught .= defined $none ? ', overtaken' : ", $@" };
+    $busy = sub {
+        signal();
+        $caught .= ' in time';
+        my $none = $client->receive(1);
+        $caught .= defined $none ? ', overtaken' : ", $@";
+    };
     $client->send('plain');
     is($client->receive->{s}, 3, 'a handler that returns changes nothing');
-    like($caught, qr/^ran in time, Cannot receive while/, 'it runs at once, and nothing is received meanwhile');
+    like($caught, qr/^ran in time, Cannot receive while/,
+        'it runs at once, and nothing is received meanwhile');
     is($client->receive, 'plain', 'the next message is the next');
 
     $client->send(busy(4));
@@ -362,7 +431,11 @@ sub signal { kill 'USR1', $$; 1 for 1 .. 1000; return }
 for my $dies (0, 1) {
     my ($server, $port) = new_server(donotencrypt => 1);
     my (@seen, $interrupted);
-    $server->setcallback(data => sub { my $data = $_[0]->data; push @seen, ref $data ? "object $data->{s}" : $data; return });
+    $server->setcallback(data => sub {
+        my $data = $_[0]->data;
+        push @seen, ref $data ? "object $data->{s}" : $data;
+        return;
+    });
     my $sock = raw_connect($port);
     raw_negotiate($sock, loop_of($server));
     my $image = sub { packet(7, Storable::nfreeze(busy(shift))) };
@@ -377,7 +450,8 @@ for my $dies (0, 1) {
     until (grep { $_ eq 'end' } @seen) {
         $interrupted .= $@ if !eval { $server->do_one_loop; 1 };
     }
-    is_deeply(\@seen, [ 'object 1', 'two', 'object 3', 'four', 'end' ], 'a server hands out in order, once each');
+    is_deeply(\@seen, [ 'object 1', 'two', 'object 3', 'four', 'end' ],
+        'a server hands out in order, once each');
     is($interrupted, $dies ? "signal\n" : undef, 'an exception comes out of the loop once') if 1;
     is(scalar $server->clients, 1, 'and the client stays');
     $busy = undef;

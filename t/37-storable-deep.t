@@ -65,18 +65,21 @@ my %nest = (
     objects           => "\22\0\2\0\0\0\1\4",
     'restricted ones' => "\31\1\0\0\0\1\4",
 );
-my %close = ('flagged hashes' => "\1\0\0\0\3\xe2\x98\xba", hashes => "\0\0\0\1a", 'restricted ones' => "\0\0\0\0\1a");
+my %close = ('flagged hashes' => "\1\0\0\0\3\xe2\x98\xba", hashes => "\0\0\0\1a",
+    'restricted ones' => "\0\0\0\0\1a");
 for my $kind (sort keys %nest) {
     my $levels = 9999;
     my $start  = $kind eq 'objects' ? "\21\5Plain\2\0\0\0\1\4" : '';
-    my $image  = "\5" . chr(Net::EasyTCP::_freeze([]) =~ /^.(.)/s ? ord $1 : 0) . $start . $nest{$kind} x ($levels - 1)
+    my $image  = "\5" . chr(Net::EasyTCP::_freeze([]) =~ /^.(.)/s ? ord $1 : 0) . $start
+        . $nest{$kind} x ($levels - 1)
         . "\2\0\0\0\0" . ($close{$kind} || '') x ($levels - 1);
     my $value = eval { Net::EasyTCP::_thaw($image) };
     SKIP: {
         skip "$kind do not come in so deep here", 1 if !ref $value && $kind =~ /restricted/;
         ok(ref $value, "$levels nested $kind come in") or diag($@);
         ok(Net::EasyTCP::_freeze($value) eq $image, "$levels nested $kind go out again");
-        ok(length(Net::EasyTCP::_freeze({ answer => [ $value, $value ] })) > length $image, "$kind with something around");
+        ok(length(Net::EasyTCP::_freeze({ answer => [ $value, $value ] })) > length $image,
+            "$kind with something around");
     }
 }
 
@@ -86,7 +89,8 @@ SKIP: {
     local $Storable::recursion_limit      = -1;
     local $Storable::recursion_limit_hash = -1;
     my $value = wrapped([], 500_000);
-    is(length Net::EasyTCP::_freeze($value), 2 + 500_000 * 6 + 5, 'half a million levels when Storable has no limit');
+    is(length Net::EasyTCP::_freeze($value), 2 + 500_000 * 6 + 5,
+        'half a million levels when Storable has no limit');
     $value = $value->[0] while @$value;
 }
 

@@ -1,6 +1,6 @@
-# Scalars with magic, lvalues, ties and handles as a message, as an element, as a value, behind references: what
-# arrives is what reading gives, or the tie as Storable writes it. And Perl code that runs meanwhile, whatever it
-# does to the structure.
+# Scalars with magic, lvalues, ties and handles as a message, as an element, as a value, behind references:
+# what arrives is what reading gives, or the tie as Storable writes it. And Perl code that runs meanwhile,
+# whatever it does to the structure.
 
 use strict;
 use warnings;
@@ -26,7 +26,11 @@ use StorableTest;
 
 sub freeze { my ($value) = @_; return eval { Net::EasyTCP::_freeze($value) } }
 
-sub echoed { my ($value) = @_; my $image = freeze($value); return defined $image ? Net::EasyTCP::_thaw($image) : $@ }
+sub echoed {
+    my ($value) = @_;
+    my $image = freeze($value);
+    return defined $image ? Net::EasyTCP::_thaw($image) : $@;
+}
 
 # ---- what reading gives -----------------------------------------------------------------------------
 
@@ -101,7 +105,13 @@ my %tied = (
     'a tied element'   => sub { tie my @a, 'Tie::StdArray'; @a = (1, 2); \$a[1] },
     'a tied value'     => sub { tie my %h, 'Tie::StdHash'; %h = (a => 1); \$h{a} },
     'elements of one'  => sub { tie my %h, 'Tie::StdHash'; %h = (a => 1, b => 2); [ \$h{a}, \$h{b}, \%h ] },
-    'ties in ties'     => sub { tie my %h, 'Tie::StdHash'; tie my @a, 'Tie::StdArray'; $h{a} = \@a; push @a, \%h; \%h },
+    'ties in ties'     => sub {
+        tie my %h, 'Tie::StdHash';
+        tie my @a, 'Tie::StdArray';
+        $h{a} = \@a;
+        push @a, \%h;
+        \%h;
+    },
 );
 for my $name (sort keys %tied) {
     local $Storable::canonical = 1;
@@ -121,7 +131,8 @@ is_deeply(echoed([$counting]), [1], 'a copy of a tied scalar');
 {
     local *FH;
     tie *FH, 'Handle';
-    my %refused = ('a glob' => \*STDOUT, 'a tied handle' => \*FH, 'a handle object' => *STDOUT{IO}, 'code' => sub {1});
+    my %refused = ('a glob' => \*STDOUT, 'a tied handle' => \*FH, 'a handle object' => *STDOUT{IO},
+        'code' => sub {1});
     for my $name (sort keys %refused) {
         for my $message ($refused{$name}, [ 1, $refused{$name} ], { a => [ \$refused{$name} ] }) {
             my $want = eval { Storable::nfreeze($message); 1 } ? '' : $@;
@@ -164,7 +175,11 @@ sub meddler { return bless {}, 'Meddler' }
 
     my @many = map { [ meddler(), [ 'x' x 100 ] ] } 1 .. 50;
     my $count = 0;
-    $during = sub { splice @many, $count++ % @many, 1 if @many > 1; push @many, [ 'y' x $count ]; return "n$count" };
+    $during = sub {
+        splice @many, $count++ % @many, 1 if @many > 1;
+        push @many, [ 'y' x $count ];
+        return "n$count";
+    };
     ok(ref echoed(\@many), 'an array that hooks shuffle');
 }
 {
@@ -191,7 +206,8 @@ sub meddler { return bless {}, 'Meddler' }
     is(ref echoed([1]), 'ARRAY', 'a hook that leaves by last');
     $during = sub { return 'no', 'reference' };
     freeze([ meddler() ]);
-    like($@, qr/^Item #1 returned by STORABLE_freeze for Meddler is not a reference/, 'what hooks must not return');
+    like($@, qr/^Item #1 returned by STORABLE_freeze for Meddler is not a reference/,
+        'what hooks must not return');
     my $toggle = 0;
     $during = sub { return $toggle++ ? () : 'x' };
     freeze([ meddler(), meddler() ]);
@@ -199,7 +215,8 @@ sub meddler { return bless {}, 'Meddler' }
     { no strict 'refs'; no warnings; *Meddler::STORABLE_attach = sub { bless {}, shift } }
     $during = sub { return 'x', [] };
     freeze([ meddler() ]);
-    like($@, qr/^Freeze cannot return references if Meddler class is using STORABLE_attach/, 'nor return with attach');
+    like($@, qr/^Freeze cannot return references if Meddler class is using STORABLE_attach/,
+        'nor return with attach');
 }
 
 # A class whose symbol table is gone, and one whose overloading cannot be resolved.

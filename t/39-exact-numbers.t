@@ -1,5 +1,5 @@
-# Between peers that have told each other so, numbers arrive as they are, and booleans; originals and Storable get
-# the same bytes as ever. EASYTCP_TEST_SEED repeats a run; xt/exact-numbers.t has a million of them.
+# Between peers that have told each other so, numbers arrive as they are, and booleans; originals and Storable
+# get the same bytes as ever. EASYTCP_TEST_SEED repeats a run; xt/exact-numbers.t has a million of them.
 
 use strict;
 use warnings;
@@ -19,7 +19,10 @@ diag("seed $seed");
 
 my $EXACT = $NumberTest::EXACT;
 
-sub through { my ($value) = @_; return Net::EasyTCP::_thaw(Net::EasyTCP::_freeze($value, $EXACT), 0, [], 0, 1) }
+sub through {
+    my ($value) = @_;
+    return Net::EasyTCP::_thaw(Net::EasyTCP::_freeze($value, $EXACT), 0, [], 0, 1);
+}
 
 for my $numbers ([ special_numbers() ], [ random_numbers(20_000) ]) {
     is(not_exact($numbers, through([@$numbers])), '', scalar(@$numbers) . ' numbers are exact');
@@ -39,7 +42,8 @@ is(items('1.5', $EXACT), '0a03312e35', 'a string is a string');
 is(items(1.5, 0), '0a03312e35', 'for others it is text');
 my $used = 0.1 + 0.2;
 { my $text = "$used" }
-like(items($used, $EXACT), $] < 5.036 ? qr/^0a/ : qr/^c0/, 'a number that was printed, as far as perl can tell');
+like(items($used, $EXACT), $] < 5.036 ? qr/^0a/ : qr/^c0/,
+    'a number that was printed, as far as perl can tell');
 
 SKIP: {
     skip 'perl has no booleans', 3 if !defined &builtin::is_bool;
@@ -47,7 +51,8 @@ SKIP: {
     is(items(!!0, $EXACT), '23', 'false');
     no warnings;
     my $got = through([ !!1, !!0, 1, '' ]);
-    is(join(',', map { builtin::is_bool($_) ? 'yes' : 'no' } @$got), 'yes,yes,no,no', 'booleans are booleans');
+    is(join(',', map { builtin::is_bool($_) ? 'yes' : 'no' } @$got), 'yes,yes,no,no',
+        'booleans are booleans');
 }
 
 # ---- what goes to Storable, or comes from it, never holds one ---------------------------------------
@@ -60,7 +65,8 @@ my %foreign = (
 );
 for my $name (sort keys %foreign) {
     my $message = [ 0.1 + 0.2, 2**40, $foreign{$name}->(), 1 / 3, !!1 ];
-    is(hex_of(Net::EasyTCP::_freeze($message, $EXACT)), hex_of(Storable::nfreeze($message)), "$name beside numbers");
+    is(hex_of(Net::EasyTCP::_freeze($message, $EXACT)), hex_of(Storable::nfreeze($message)),
+        "$name beside numbers");
 }
 {
     my $object = [ 0.1 + 0.2, bless({ n => 1 / 3 }, 'TOv') ];

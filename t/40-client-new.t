@@ -71,7 +71,8 @@ works('mixed case keys', Net::EasyTCP->new(Mode => 'client', Host => '127.0.0.1'
 works('unknown keys',    Net::EasyTCP->new(mode => 'client', @to, colour => 'red', _x => 1));
 works('timeout',         Net::EasyTCP->new(mode => 'client', @to, timeout => 10));
 works('timeout 0',       Net::EasyTCP->new(mode => 'client', @to, timeout => 0));
-works('a port with its line feed', Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => "$port\n"));
+works('a port with its line feed', Net::EasyTCP->new(mode => 'client', host => '127.0.0.1',
+    port => "$port\n"));
 works('a service with its number', Net::EasyTCP->new(mode => 'client', host => '127.0.0.1',
     port => "nosuchservice($port)"));
 works('a host with its port', Net::EasyTCP->new(mode => 'client', host => "127.0.0.1:$port", port => 1));

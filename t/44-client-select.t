@@ -51,7 +51,8 @@ foreach my $case ([ plain => (donotencrypt => 1, donotcompress => 1) ], [ TLS =>
     ok(IO::Select->new($client->socket)->can_read(60), "$name: the end is readable");
     is($client->receive(60), undef, "$name: and received");
     # Over TLS a regular end is announced, which a killed server cannot do.
-    like($@, $name eq 'TLS' && $has_tls ? qr/The connection was cut off$/ : qr/^Socket closed when attempted reading$/,
+    like($@, $name eq 'TLS' && $has_tls ? qr/The connection was cut off$/
+        : qr/^Socket closed when attempted reading$/,
         "$name: with its text");
     $client->close;
 }

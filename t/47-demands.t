@@ -69,14 +69,19 @@ my $CLOSED = 'Socket closed when attempted reading$';
     agrees('one by its name', $server, 'Crypt::DES', requireencryption => 'Crypt::DES');
     agrees('a false value demands nothing', $server, undef, requireencryption => $_, donotencrypt => 1)
         foreach 0, '';
-    foreach my $case ([ 'an unknown name' => 'Crypt::Nothing' ], [ 'an unknown name in a list' => [qw(Crypt::TEA Crypt::Nothing)], 'Crypt::Nothing' ],
-        [ 'another letter case' => ['Crypt::Tea'], 'Crypt::Tea' ], [ 'a compressor' => 'Compress::Zlib' ], [ 'a word' => 'yes' ],
-        [ 'a hash' => { 'Crypt::TEA' => 1 }, 'HASH(0x' ], [ 'a reference to a name' => \'Crypt::TEA', 'SCALAR(0x' ],
+    foreach my $case ([ 'an unknown name' => 'Crypt::Nothing' ],
+        [ 'an unknown name in a list' => [qw(Crypt::TEA Crypt::Nothing)], 'Crypt::Nothing' ],
+        [ 'another letter case' => ['Crypt::Tea'], 'Crypt::Tea' ], [ 'a compressor' => 'Compress::Zlib' ],
+        [ 'a word' => 'yes' ],
+        [ 'a hash' => { 'Crypt::TEA' => 1 }, 'HASH(0x' ],
+        [ 'a reference to a name' => \'Crypt::TEA', 'SCALAR(0x' ],
         [ 'code' => sub { 1 }, 'CODE(0x' ]) {
         my ($name, $value, $text) = @$case;
         is(connect_to($server, requireencryption => $value), undef, "$name is not understood");
-        like($@, qr/^Invalid requireencryption '\Q@{[ defined $text ? $text : $value ]}\E.*': must be 1 /, 'and $@ says so');
-        is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => $value), undef, "$name: servers alike");
+        like($@, qr/^Invalid requireencryption '\Q@{[ defined $text ? $text : $value ]}\E.*': must be 1 /,
+            'and $@ says so');
+        is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => $value), undef,
+            "$name: servers alike");
     }
     refuses('an empty list',           $server, $NONE, requireencryption => []);
     refuses('demanded and forbidden',  $server, $NONE, requireencryption => ['Crypt::DES'],
@@ -100,7 +105,8 @@ my $CLOSED = 'Socket closed when attempted reading$';
 }
 SKIP: {
     skip 'TLS can be had', 2 if $BEST eq 'TLS';
-    is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => 'TLS'), undef, 'TLS is demanded and cannot be had');
+    is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => 'TLS'), undef,
+        'TLS is demanded and cannot be had');
     is($@, 'OpenSSL offers no TLS 1.3', 'and $@ says so');
 }
 

@@ -43,7 +43,8 @@ $elements[$_] = $first_two[$_] foreach 0, 1;
 my @objects = map { bless { text => $_ }, 'Text' } @first_two;
 my @overlong = (@first_two, undef, 'Crypt::DES');
 
-foreach my $case ([ 'an array', \@first_two ], [ 'a tied array', \@tied, 2 ], [ 'tied elements', \@elements, 2 ],
+foreach my $case ([ 'an array', \@first_two ], [ 'a tied array', \@tied, 2 ],
+    [ 'tied elements', \@elements, 2 ],
     [ 'objects', \@objects, 2 ], [ 'undefined elements', \@overlong ]) {
     my ($name, $list, $reads) = @$case;
     $Counted::Reads = 0;
@@ -54,7 +55,8 @@ foreach my $case ([ 'an array', \@first_two ], [ 'a tied array', \@tied, 2 ], [ 
     is($Counted::Reads, $reads, 'each is read once') if $reads;
 }
 is(cipher_with(requireencryption => $objects[1]), 'Crypt::Twofish2', 'an object that is a name');
-is(cipher_with(requireencryption => Text::->can('new') || bless { text => 1 }, 'Text'), 'Crypt::Rijndael', 'or 1');
+is(cipher_with(requireencryption => Text::->can('new') || bless { text => 1 }, 'Text'), 'Crypt::Rijndael',
+    'or 1');
 is(cipher_with(donotencryptwith => $objects[0]), 'Crypt::Twofish2', 'an object that is a name to avoid');
 
 # A list that changes while it is read.
@@ -63,7 +65,12 @@ is(cipher_with(donotencryptwith => $objects[0]), 'Crypt::Twofish2', 'an object t
     @list = ('Crypt::Rijndael', (bless { text => 'Crypt::Twofish2' }, 'Shrinks'), ('Crypt::RC6') x 100);
     {
         package Shrinks;
-        use overload '""' => sub { my $text = $_[0]{text}; @list = (); my @other = map { 'z' x 50 } 1 .. 50; return $text }, fallback => 1;
+        use overload '""' => sub {
+            my $text = $_[0]{text};
+            @list = ();
+            my @other = map { 'z' x 50 } 1 .. 50;
+            return $text;
+        }, fallback => 1;
     }
     is(cipher_with(donotencryptwith => \@list), 'Crypt::RC6', 'a list that is emptied while it is read');
 }
@@ -118,18 +125,21 @@ sub made_with {
     return @warned;
 }
 
-foreach my $case ([ maxmesage => 'maxmessage' ], [ maxxmessage => 'maxmessage' ], [ maxmessaeg => 'maxmessage' ],
+foreach my $case ([ maxmesage => 'maxmessage' ], [ maxxmessage => 'maxmessage' ],
+    [ maxmessaeg => 'maxmessage' ],
     [ maxmassaje => 'maxmessage' ], [ MaxClient => 'maxclients' ], [ donotencriptwith => 'donotencryptwith' ],
     [ pasword => 'password' ], [ idletimeuot => 'idletimeout' ]) {
     my ($wrong, $right) = @$case;
     my @got = made_with($wrong => 'x');
     is(scalar @got, 1, "$wrong: one warning");
-    like($got[0], qr/^Unknown option '\L$wrong\E': is '$right' meant\? at \Q$0\E line \d+\.$/, 'which says what is meant');
+    like($got[0], qr/^Unknown option '\L$wrong\E': is '$right' meant\? at \Q$0\E line \d+\.$/,
+        'which says what is meant');
     is(join('', made_with($wrong => 'y')), '', 'but no second one');
 }
 foreach my $name (qw(colour username _maxmessag _x x log donotcheckversion DoNotCheckVersion idle database logger), 'm' x 200, "\x{e4}\x{263a}") {
     @warned = ();
-    ok(Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', $name => 1), 'a server with a name of its own');
+    ok(Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', $name => 1),
+        'a server with a name of its own');
     is("@warned", '', 'nothing is said of that');
 }
 @warned = ();
@@ -151,12 +161,15 @@ is(scalar(my @now = made_with(welcom => 1)), 1, 'which does not use them up');
 }
 @warned = ();
 ok(Inherits->new(mode => 'server', port => '00', localadr => '127.0.0.1'), 'a subclass');
-is("@warned", "Unknown option 'localadr': is 'localaddr' meant? at $0 line @{[ __LINE__ - 1 ]}.\n", 'its caller is told');
+is("@warned", "Unknown option 'localadr': is 'localaddr' meant? at $0 line @{[ __LINE__ - 1 ]}.\n",
+    'its caller is told');
 
 my ($server) = new_server();
 @warned = ();
-is($server->setcallback(conect => sub { }, dta => sub { }, idle => sub { }, _data => sub { }), 1, 'setcallback with wrong names');
-is_deeply(\@warned, [ map { "Unknown callback '$_->[0]': is '$_->[1]' meant? at $0 line @{[ __LINE__ - 1 ]}.\n" }
+is($server->setcallback(conect => sub { }, dta => sub { }, idle => sub { }, _data => sub { }), 1,
+    'setcallback with wrong names');
+my $line = __LINE__ - 2;
+is_deeply(\@warned, [ map { "Unknown callback '$_->[0]': is '$_->[1]' meant? at $0 line $line.\n" }
     [ conect => 'connect' ], [ dta => 'data' ] ], 'warns of two of them');
 ok($server->{_callbacks}{conect}, 'and lists them all');
 @warned = ();
@@ -164,9 +177,11 @@ $server->setcallback(conect => sub { });
 is("@warned", '', 'once');
 
 @warned = ();
-is(cipher_with(donotencryptwith => [ 'Crypt::IDEA', 'Crypt::Rijndael' ], donotcompresswith => 'Compress::Bzip2'), 'Crypt::Twofish2',
+is(cipher_with(donotencryptwith => [ 'Crypt::IDEA', 'Crypt::Rijndael' ],
+    donotcompresswith => 'Compress::Bzip2'), 'Crypt::Twofish2',
     'modules that are unknown');
-is_deeply([ sort @warned ], [ map { "$_ at $0 line 17.\n" } "donotcompresswith names the unknown module 'Compress::Bzip2'",
+is_deeply([ sort @warned ], [ map {
+    "$_ at $0 line 17.\n" } "donotcompresswith names the unknown module 'Compress::Bzip2'",
     "donotencryptwith names the unknown module 'Crypt::IDEA'" ], 'are warned of');
 @warned = ();
 cipher_with(donotencryptwith => ['Crypt::IDEA']);

@@ -65,11 +65,13 @@ $server->kill;
 # A client that only sends learns from the server's last packet that it may compress, when it is there.
 {
     my $echo = spawn_server();
-    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or BAIL_OUT("no listener: $!");
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
+        or BAIL_OUT("no listener: $!");
     my $relay = spawn(sub {
         my $me = shift;
         my $from = $listener->accept or die "accept: $!";
-        my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $echo->{port}) or die "connect: $!";
+        my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $echo->{port})
+            or die "connect: $!";
         my $select = IO::Select->new($from, $to);
         my ($count, $back) = (0, 0);
         while (1) {
@@ -79,7 +81,8 @@ $server->kill;
                 $count += $got if $ready == $from;
                 $back  += $got if $ready == $to;
                 my $other = $ready == $from ? $to : $from;
-                for (my $done = 0; $done < $got;) { $done += syswrite($other, $bytes, $got - $done, $done) || return }
+                for (my $done = 0; $done < $got;) { $done += syswrite($other, $bytes, $got - $done, $done)
+                    || return }
                 if ($back > 10_000) { $me->report('echoed'); $back = -1e9 }
             }
         }

@@ -28,10 +28,12 @@ sub talks {
 
 # ---- the option --------------------------------------------------------------------------------------
 
-foreach my $options ([ mode => 'server', port => '00' ], [ mode => 'client', host => '127.0.0.1', port => 1 ]) {
+foreach my $options ([ mode => 'server', port => '00' ],
+    [ mode => 'client', host => '127.0.0.1', port => 1 ]) {
     ok(!Net::EasyTCP->new(@$options, tls => 'yes'), "$options->[1]: another word");
     like($@, qr/tls must be 'upgrade' or 'direct'$/, "$options->[1]: text");
-    foreach my $none ([ donotencrypt => 1 ], [ donotencryptwith => 'TLS' ], [ requireencryption => 'Crypt::DES' ]) {
+    foreach my $none ([ donotencrypt => 1 ], [ donotencryptwith => 'TLS' ],
+        [ requireencryption => 'Crypt::DES' ]) {
         ok(!Net::EasyTCP->new(@$options, tls => 'direct', @$none), "$options->[1]: direct and $none->[0]");
         like($@, qr/tls and donotencrypt contradict each other$/, "$options->[1]: text");
     }
@@ -92,7 +94,8 @@ SKIP: {
     my $version = `openssl version 2>&1`;
     skip 'no openssl program', 5 if !defined $version || $version !~ /^OpenSSL (?:1\.1\.1|[3-9])/;
     my $server = spawn_server(tls => 'direct');
-    my $pid = open my $out, '-|', "exec openssl s_client -quiet -connect 127.0.0.1:$server->{port} </dev/null 2>&1";
+    my $pid = open my $out, '-|',
+        "exec openssl s_client -quiet -connect 127.0.0.1:$server->{port} </dev/null 2>&1";
     my $read = '';
     sysread($out, $read, 4096, length $read) or last while $read !~ /ETCP1/;
     like($read, qr/SERVER READY/, 's_client: the welcome of old, as nobody named our protocol');

@@ -52,7 +52,8 @@ my $folder = File::Temp::tempdir('tls-XXXXXX', TMPDIR => 1, CLEANUP => 1);
     is($client->encryption, 'TLS', 'no option: encryption after the end');
     $client = connect_to($server->{port});
     $client->send([ 0.1 + 0.2 ]); # which an end that was not told about exact numbers gets as text
-    cmp_ok($client->receive(60)->[0], '==', 0.1 + 0.2, 'the very first message knows what the server can read');
+    cmp_ok($client->receive(60)->[0], '==', 0.1 + 0.2,
+        'the very first message knows what the server can read');
 
     foreach my $options ([ donotencrypt => 1 ], [ donotencryptwith => 'TLS' ],
         [ requireencryption => ['Crypt::Twofish'] ])
@@ -98,7 +99,8 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
 {
     my $server = spawn_server(requireencryption => 'TLS', password => 'sesame');
     talks(connect_to($server->{port}, password => 'sesame'), 'nothing but TLS');
-    refuses('without TLS', $server->{port}, '.*regarding: TLS$', password => 'sesame', donotencryptwith => 'TLS');
+    refuses('without TLS', $server->{port}, '.*regarding: TLS$', password => 'sesame',
+        donotencryptwith => 'TLS');
     ok(!OldPeer->client(version => '0.26', port => $server->{port}, password => 'sesame'),
         'an old client is refused');
     $server->kill;
@@ -130,8 +132,10 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     is($@, q{Invalid tlsfingerprint 'aa': must be SHA256: and 64 hexadecimal digits}, 'text');
 
     my $known = "$folder/known";
-    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'firstuse', 'known hosts: the first time');
-    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'knownhost', 'known hosts: the second time');
+    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'firstuse',
+        'known hosts: the first time');
+    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'knownhost',
+        'known hosts: the second time');
     open my $in, '<', $known or die $!;
     is(join('', <$in>), "127.0.0.1:$server->{port} $fingerprint\n", 'known hosts: the file');
     $server->kill;
@@ -144,7 +148,8 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     open my $out, '>', $known or die $!;
     print {$out} "127.0.0.1:$server->{port} $fingerprint\n";
     close $out;
-    refuses('known hosts: another key', $server->{port}, "The server's key changed since \Q$known\E noted it: SHA256:",
+    refuses('known hosts: another key', $server->{port},
+        "The server's key changed since \Q$known\E noted it: SHA256:",
         tlsknownhosts => $known);
     $server->kill;
 
@@ -163,7 +168,8 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     refuses('a client without it', $server->{port}, '(?:TLS|The peer ended TLS): ');
     $server->kill;
 
-    foreach my $case ([ tlscert => "$folder/none" ], [ tlsca => "$folder/none" ], [ tlskey => "$folder/no/key" ],
+    foreach my $case ([ tlscert => "$folder/none" ], [ tlsca => "$folder/none" ],
+        [ tlskey => "$folder/no/key" ],
         [ tlsknownhosts => "$folder/no/file" ])
     {
         ok(!connect_to(1, @$case), "$case->[0] that cannot be used");
@@ -194,7 +200,8 @@ my $secret = spawn_server(password => 'sesame');
     my $strip = in_welcome(sub { s/T1\w*\z// });
     my $relay = between($server->{port}, $strip);
     my $client = connect_to($relay->{port});
-    isnt($client && $client->encryption, 'TLS', 'no password, no demand: nothing shows it, as the manual says');
+    isnt($client && $client->encryption, 'TLS',
+        'no password, no demand: nothing shows it, as the manual says');
     $client->close if $client; # the relay takes one connection at a time
     refuses('T1 away, TLS required', $relay->{port}, 'The server offers no TLS$', requireencryption => 'TLS');
     $relay->kill;
@@ -203,7 +210,8 @@ my $secret = spawn_server(password => 'sesame');
         'The salt tells of TLS, but the offer is missing: somebody is in between$', password => 'sesame');
     $relay->kill;
     $relay = between($secret->{port}, in_welcome(sub { s/T1\w*\z//; s/\0Z[A-P]\0/\0aa\0/ }));
-    refuses('T1 and the mark away', $relay->{port}, 'Server rejected supplied password$', password => 'sesame');
+    refuses('T1 and the mark away', $relay->{port}, 'Server rejected supplied password$',
+        password => 'sesame');
     $relay->kill;
     # The whole offer, so that the long handshake follows: CS asks for the password.
     $relay = between($secret->{port}, in_welcome(sub { s/\0ETCP1.*//s }));

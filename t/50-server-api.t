@@ -60,7 +60,8 @@ foreach my $mode (qw(s S server Server SUPER)) {
 }
 {
     my $free = free_port();
-    my $other = Net::EasyTCP->new(MODE => 'server', Port => $free) || Net::EasyTCP->new(MODE => 'server', Port => free_port());
+    my $other = Net::EasyTCP->new(MODE => 'server', Port => $free)
+        || Net::EasyTCP->new(MODE => 'server', Port => free_port());
     ok($other, 'keys in any letter case') or diag $@;
     my $ephemeral = Net::EasyTCP->new(mode => 'server', port => '00');
     ok($ephemeral, 'port "00": the system chooses') or diag $@;

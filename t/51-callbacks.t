@@ -278,7 +278,8 @@ foreach my $where (qw(connect data)) {
         write_to($sock, packet(5, "message $i"));
         run_until($server, sub { @got > $i });
     }
-    is_deeply(\@got, [ map { "message $_" } 0 .. $#ways ], 'callbacks may assign to, weaken and keep their argument');
+    is_deeply(\@got, [ map { "message $_" } 0 .. $#ways ],
+        'callbacks may assign to, weaken and keep their argument');
     is_deeply([ grep { $_ ne $refs[0] } @refs ], [], 'and those that follow get the same object');
     is("$$kept", $refs[0], 'a reference to it stays good');
 }

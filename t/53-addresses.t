@@ -109,7 +109,8 @@ SKIP: {
     });
     ok($closed, 'maxhalfopen 2: a third that says nothing makes one of them go');
     close $third;
-    ok(has_closed($_, $loop), 'negotiationtimeout ends a silent one') foreach grep { defined fileno $_ } @silent;
+    ok(has_closed($_, $loop), 'negotiationtimeout ends a silent one')
+        foreach grep { defined fileno $_ } @silent;
     ok(OldPeer->client(version => '0.19', port => $small_port, idle => $loop), 'and there is room again');
 }
 

@@ -49,12 +49,14 @@ foreach my $name (sort keys %link) {
     my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
     my @got;
     $server->setcallback(data => sub { push @got, scalar $_[0]->data });
-    my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server)) or die OldPeer->error;
+    my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server))
+        or die OldPeer->error;
     $peer->raw_send(join '', map { packet(5, "m$_") } 1 .. 500);
     run_until($server, sub { @got >= 500 });
     is_deeply(\@got, [ map { "m$_" } 1 .. 500 ], '500 messages in one write');
 
-    my $bytes = packet(5, 'first') . packet(5, '') . packet(5, '0') . packet(5, 'x' x 300) . packet(5, 'last');
+    my $bytes = packet(5, 'first') . packet(5, '') . packet(5, '0') . packet(5, 'x' x 300)
+        . packet(5, 'last');
     my $wrong = 0;
     foreach my $cut (0 .. length $bytes) {
         @got = ();
@@ -89,7 +91,8 @@ foreach my $name (sort keys %link) {
     my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
     my @got;
     $server->setcallback(data => sub { push @got, scalar $_[0]->data });
-    my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server)) or die OldPeer->error;
+    my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server))
+        or die OldPeer->error;
     $peer->raw_send(packet(1, 'NO') . packet(5, 'A') . packet(1, "NO\0x") . packet(5, 'B') . packet(1, ''));
     run_until($server, sub { @got >= 2 });
     $server->do_one_loop foreach 1 .. 3;

@@ -26,8 +26,12 @@ sub flood {
 
 {
     my $server = spawn_server(donotencrypt => 1, donotcompress => 1, callbacks => { data => \&flood });
-    my @slow = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@ } 1, 2;
-    my @quick = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@ } 1 .. 3;
+    my @slow = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+    } 1, 2;
+    my @quick = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+    } 1 .. 3;
     $slow[0]->send('flood 50');
     is($server->line, 'flooded 0', '50 MB are accepted for a client that reads nothing');
     my $answers = 0;

@@ -106,7 +106,8 @@ CHILD
     is($one->receive, 'still served', 'with every descriptor in use clients are served');
     ok(!$tight->poll, 'start() goes on');
     close $_ foreach @first;
-    my $next = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, negotiationtimeout => 60);
+    my $next = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port,
+        negotiationtimeout => 60);
     ok($next, 'and accepts again when some are free') or diag $@;
     $tight->kill('TERM');
 }

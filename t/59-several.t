@@ -137,7 +137,9 @@ use Net::EasyTCP;
 # Many clients of one process.
 {
     my $echo = spawn_server();
-    my @clients = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@ } 1 .. 10;
+    my @clients = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@;
+    } 1 .. 10;
     $clients[$_]->send("client $_") foreach 0 .. 9;
     is($clients[$_]->receive, "client $_", "client $_ has its own answer") foreach reverse 0 .. 9;
     my %serial = map { $_->serial => 1 } @clients;
@@ -150,7 +152,11 @@ use Net::EasyTCP;
 
 # The server's loop runs in a SIGALRM handler while its client blocks in the same process.
 SKIP: {
-    skip 'no Time::HiRes', 3 unless eval { require Time::HiRes; Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0); 1 };
+    skip 'no Time::HiRes', 3 unless eval {
+        require Time::HiRes;
+        Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0);
+        1;
+    };
     my ($server, $port) = new_server();
     $server->setcallback(data => sub { $_[0]->send('echo ' . $_[0]->data) });
     my $nested = 0;

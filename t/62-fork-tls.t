@@ -1,6 +1,6 @@
 # A TLS connection after a fork: one process goes on with it, whichever uses it first, and the other one
-# never adds a byte. Two that go on would seal different messages with the same key and nonce; here somebody in
-# between writes down every record.
+# never adds a byte. Two that go on would seal different messages with the same key and nonce; here somebody
+# in between writes down every record.
 use strict;
 use warnings;
 use Test::More;
@@ -86,7 +86,8 @@ sub spawn_forking {
 foreach my $first (qw(child parent)) {
     my $server = spawn_forking($first);
     my $recorder = spawn_recorder($server->{port});
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $recorder->{port}) or BAIL_OUT($@);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $recorder->{port})
+        or BAIL_OUT($@);
     $client->send('fork');
     is($client->receive(60), "$first was first", "$first: who uses it first has it");
     like($server->line, qr/^LOST .*\Q$LOST\E NOTHING$/, "$first: the other one has not");
@@ -113,10 +114,13 @@ foreach my $first (qw(child parent)) {
         }
         $client->close;
     } });
-    my @clients = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@) } 1 .. 3;
+    my @clients = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+    } 1 .. 3;
     foreach my $n (1 .. 5) {
         $_->send($n) foreach @clients;
-        is_deeply([ map { $_->receive(60) } @clients ], [ ("child: $n") x 3 ], "parents close, children serve: $n");
+        is_deeply([ map { $_->receive(60) } @clients ], [ ("child: $n") x 3 ],
+            "parents close, children serve: $n");
     }
     is($_->encryption, 'TLS', 'over TLS') foreach $clients[0];
     $_->close foreach @clients;
@@ -131,7 +135,8 @@ foreach my $first (qw(child parent)) {
         system('true');
         $client->send($client->data . " $said");
     } });
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+        or BAIL_OUT($@);
     foreach my $n (1 .. 5) {
         $client->send($n);
         is($client->receive(60), "$n said\n", "system() and backticks at the server: $n");

@@ -53,7 +53,11 @@ my %child_does = (
     'closes, then drops'      => sub { $_->close foreach @objects; @objects = (); undef $server },
     'closes the handles'      => sub { close $_ foreach grep { defined } map { $_->socket } @objects },
     'loops a little'          => sub { $server->do_one_loop foreach 1 .. 3 },
-    'loops, then closes'      => sub { $server->do_one_loop; $_->close foreach @objects; $server->do_one_loop },
+    'loops, then closes'      => sub {
+        $server->do_one_loop;
+        $_->close foreach @objects;
+        $server->do_one_loop;
+    },
     'stops'                   => sub { $server->stop },
     'makes its own server'    => sub { my ($own) = new_server(); $own->do_one_loop; },
 );
@@ -146,7 +150,8 @@ foreach my $what (sort keys %child_does) {
     my %pid;
     my $wrong = 0;
     foreach (1 .. 30) {
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $shared_port) or $wrong++, next;
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $shared_port)
+            or $wrong++, next;
         $client->send('who');
         my $who = $client->receive;
         $pid{ defined $who ? $who : 'none' }++;
@@ -162,11 +167,13 @@ foreach my $what (sort keys %child_does) {
 {
     my $echo = spawn_server();
     my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or die $@;
-    foreach my $what ([ 'drops' => sub { undef $client } ], [ 'closes' => sub { $client->close } ], [ 'ends' => sub { } ]) {
+    foreach my $what ([ 'drops' => sub { undef $client } ], [ 'closes' => sub { $client->close } ],
+        [ 'ends' => sub { } ]) {
         my $pid = forked($what->[1]);
         waitpid $pid, 0;
         $client->send("after $what->[0]");
-        is($client->receive, "after $what->[0]", "a child that $what->[0] its copy of a client leaves the parent's alone");
+        is($client->receive, "after $what->[0]",
+            "a child that $what->[0] its copy of a client leaves the parent's alone");
     }
     my $pid = forked(sub {
         $client->send('by the child') or die $@;

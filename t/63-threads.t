@@ -18,7 +18,8 @@ my $echo = spawn_server();
 my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or BAIL_OUT($@);
 my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
 $server->setcallback(data => sub { $_[0]->send('re ' . $_[0]->data) });
-my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server)) or BAIL_OUT(OldPeer->error);
+my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server))
+    or BAIL_OUT(OldPeer->error);
 run_until($server, sub { $server->clients });
 my ($object) = $server->clients;
 
@@ -51,11 +52,14 @@ is(threads->create(sub { $client->send('both'); return $client->receive })->join
     'send() and receive() in a thread');
 unharmed('talking in a thread');
 
-is(threads->create(sub { $object->send('to the peer') })->join, 1, 'send() on a server\'s client from a thread');
+is(threads->create(sub { $object->send('to the peer') })->join, 1,
+    'send() on a server\'s client from a thread');
 is($peer->receive, 'to the peer', 'arrives');
 unharmed('sending to the peer');
 
-is(threads->create(sub { return join ' ', $client->mode, $client->remoteip, $client->remoteport, $object->mode })->join,
+is(threads->create(sub {
+    return join ' ', $client->mode, $client->remoteip, $client->remoteport, $object->mode;
+})->join,
     "client 127.0.0.1 $echo->{port} client", 'facts in a thread');
 
 # Several threads at once, each with a client of its own.
@@ -63,7 +67,8 @@ is(threads->create(sub { return join ' ', $client->mode, $client->remoteip, $cli
     my @threads = map {
         my $n = $_;
         threads->create(sub {
-            my $own = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or return $@;
+            my $own = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port})
+                or return $@;
             my $right = 0;
             foreach my $i (1 .. 50) {
                 $own->send("thread $n message $i");
@@ -155,7 +160,8 @@ kill 'KILL', $pid;
 PERL
     my $why = 'This thread has no copy of the server: Too many open files';
     is_deeply(\@failed, [
-        'client send: Error sending data: Socket handle not supplied', 'client receive: Timed out waiting to receive data',
+        'client send: Error sending data: Socket handle not supplied',
+        'client receive: Timed out waiting to receive data',
         (map { "server $_: $why" } qw(start do_one_loop clients addclientip deleteclientip)),
         'undef server undef 1 1 undef 0 undef 1', 'joined',
     ], 'methods of copies that lack a descriptor fail') or diag join "\n", @failed;
@@ -183,7 +189,8 @@ $echo->kill('TERM');
 {
     my $got  = '';
     my $echo = spawn_server();
-    my $async = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, async => 1) or die $@;
+    my $async = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, async => 1)
+        or die $@;
     $async->setcallback(data => sub { $got = $_[0]->data });
     $async->send('before');
     $async->process(10) until $got;

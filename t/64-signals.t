@@ -39,7 +39,8 @@ sub with_alarm {
 my $echo = spawn_server();
 my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}) or BAIL_OUT($@);
 foreach my $timeout ([], [60]) {
-    is(with_alarm(sub { $client->receive(@$timeout) }), "alarm rang\n", "alarm and die get out of receive(@$timeout)");
+    is(with_alarm(sub { $client->receive(@$timeout) }), "alarm rang\n",
+        "alarm and die get out of receive(@$timeout)");
     $client->send("after @$timeout");
     is($client->receive, "after @$timeout", 'the connection goes on');
 }
@@ -47,7 +48,8 @@ foreach my $timeout ([], [60]) {
     my ($server) = new_server();
     is(with_alarm(sub { $server->start }), "alarm rang\n", 'alarm and die get out of start()');
     is($server->running, 1, 'running() stays true, as with any exception');
-    is(with_alarm(sub { $server->do_one_loop while 1 }), "alarm rang\n", 'alarm and die get out of do_one_loop()');
+    is(with_alarm(sub { $server->do_one_loop while 1 }), "alarm rang\n",
+        'alarm and die get out of do_one_loop()');
     is(with_alarm(sub { $server->start(sub { 1 }) }), "alarm rang\n", 'alarm and die get out of start(code)');
 
     local $SIG{ALRM} = sub { $server->stop };
@@ -58,7 +60,8 @@ foreach my $timeout ([], [60]) {
 {
     # send() to somebody who does not read
     my $child = spawn_peer(sub { $_[0]->hear }, version => '0.26');
-    my $stuck = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port}, donotcompress => 1);
+    my $stuck = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port},
+        donotcompress => 1);
     is(with_alarm(sub { $stuck->send('x' x 50_000_000) }), "alarm rang\n", 'alarm and die get out of send()');
     $child->kill;
 }
@@ -83,7 +86,8 @@ foreach my $timeout ([], [60]) {
     my ($server) = new_server();
     $SIG{ALRM} = sub { undef $server };
     ring_soon();
-    is($server->start(sub { $_[0]->stop if !defined $server }), 1, 'start() of a server that a handler drops');
+    is($server->start(sub { $_[0]->stop if !defined $server }), 1,
+        'start() of a server that a handler drops');
 }
 
 # ---- handlers that return ----------------------------------------------------------------------
@@ -136,7 +140,8 @@ sub next_signal {
     my $line;
     run_until($server, sub { defined($line = $other->poll) });
     is($line, 'good 30', 'and while they rain on a server');
-    ok(my $again = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}), 'new() under signals') or diag $@;
+    ok(my $again = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}),
+        'new() under signals') or diag $@;
     $pest->kill;
     cmp_ok($rang, '>', 1, "the handler was run ($rang times)");
 }
@@ -175,7 +180,8 @@ sub next_signal {
 {
     local $SIG{ALRM} = sub { $client->send('from the handler') };
     ring_soon();
-    is($client->receive(60), 'from the handler', 'send() in a handler while receive() waits on the same connection');
+    is($client->receive(60), 'from the handler',
+        'send() in a handler while receive() waits on the same connection');
 }
 
 # An ignored SIGCHLD, and no handler at all, change nothing.

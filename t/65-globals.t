@@ -96,7 +96,8 @@ $child->kill;
     my $echo = spawn_server();
     my %to = (mode => 'client', host => '127.0.0.1', port => $echo->{port});
     # As in 0.26, whose methods used eval where there was something to compress or to encrypt.
-    foreach my $case ([ 'plain', 'before', donotencrypt => 1, donotcompress => 1 ], [ 'encrypted', '', donotcompress => 1 ],
+    foreach my $case ([ 'plain', 'before', donotencrypt => 1, donotcompress => 1 ],
+        [ 'encrypted', '', donotcompress => 1 ],
         [ 'compressed', '', donotencrypt => 1 ], [ 'both', '' ]) {
         my ($name, $after, @options) = @$case;
         $@ = 'before';
@@ -144,7 +145,8 @@ $child->kill;
         connect => sub { open my $file, '<', \"a\nb\n"; while (<$file>) { chomp } $_ = 'connect' },
         data => sub {
             my $client = $_[0];
-            push @seen, scalar(@_), defined(wantarray) ? 'not void' : 'void', defined $, ? $, : 'undef', $/ eq "\n" ? 'newline' : 'other';
+            push @seen, scalar(@_), defined(wantarray) ? 'not void' : 'void', defined $, ? $, : 'undef',
+                $/ eq "\n" ? 'newline' : 'other';
             $_ = 'mine';
             s/mine/still mine/;
             push @seen, $_;
@@ -176,7 +178,11 @@ $child->kill;
     $server->setcallback(data => sub { $_ = 'lost'; die "on purpose\n" });
     my $second = raw_negotiate(raw_connect($port), sub { $server->do_one_loop });
     write_to($second, packet(5, 'x'));
-    { my $died; until ($died) { eval { $server->do_one_loop; 1 } or $died = $@ } is($died, "on purpose\n", 'a callback that dies') }
+    {
+        my $died;
+        until ($died) { eval { $server->do_one_loop; 1 } or $died = $@ }
+        is($died, "on purpose\n", 'a callback that dies');
+    }
     is($_, 'after', 'and $_ after that');
 
     # socket() leaves $! alone
@@ -217,7 +223,8 @@ $child->kill;
     local $SIG{__DIE__} = sub { push @died, defined $^S ? $^S : 'undef' };
     my $state;
     $own->setcallback(data => sub { $_[0]->data; $state = $^S; die "once\n" });
-    my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own)) or die OldPeer->error;
+    my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own))
+        or die OldPeer->error;
     $peer->send('x');
     @died = ();
     my $ok = eval { $own->do_one_loop while 1; 1 };
@@ -232,7 +239,8 @@ $child->kill;
     my ($context, @warnings);
     $own->setcallback(data => sub { $_[0]->data; $context = wantarray; my $u; my $s = "x$u" });
     local $SIG{__WARN__} = sub { push @warnings, @_ };
-    my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own)) or die OldPeer->error;
+    my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own))
+        or die OldPeer->error;
     $peer->send('x');
     run_until($own, sub { @warnings });
     like($warnings[0], qr/uninitialized .* at \Q$0\E line \d+/, 'warnings in callbacks name their line');
@@ -244,8 +252,10 @@ $child->kill;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     local $^W = 1;
     my $echo = spawn_server();
-    foreach my $options ([], [ donotencrypt => 1 ], [ donotcompress => 1 ], [ password => 'unused', requirepassword => 0 ]) {
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, @$options) or die $@;
+    foreach my $options ([], [ donotencrypt => 1 ], [ donotcompress => 1 ],
+        [ password => 'unused', requirepassword => 0 ]) {
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port},
+            @$options) or die $@;
         $client->send($_), $client->receive foreach 'x', [1], '';
         $client->close;
     }

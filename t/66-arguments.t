@@ -47,9 +47,22 @@ use Net::EasyTCP;
 # Each puts a value that runs Reads::run when it is read into the array.
 my %kinds = (
     'a tied scalar'              => sub { my ($to, $value) = @_; tie $to->[@$to], 'Reads::Scalar', $value },
-    'an overloaded object'       => sub { my ($to, $value) = @_; push @$to, bless { value => $value }, 'Reads::Object' },
-    'an element of a tied array' => sub { my ($to, $value) = @_; tie my @tied, 'Reads::Array'; $tied[0] = $value; push_alias($to, \$tied[0]) },
-    'an element of a tied hash'  => sub { my ($to, $value) = @_; tie my %tied, 'Reads::Hash'; $tied{x} = $value; push_alias($to, \$tied{x}) },
+    'an overloaded object'       => sub {
+        my ($to, $value) = @_;
+        push @$to, bless { value => $value }, 'Reads::Object';
+    },
+    'an element of a tied array' => sub {
+        my ($to, $value) = @_;
+        tie my @tied, 'Reads::Array';
+        $tied[0] = $value;
+        push_alias($to, \$tied[0]);
+    },
+    'an element of a tied hash'  => sub {
+        my ($to, $value) = @_;
+        tie my %tied, 'Reads::Hash';
+        $tied{x} = $value;
+        push_alias($to, \$tied{x});
+    },
 );
 
 # Elements of tied containers are read again when they are passed: by a tie that does so.
@@ -91,29 +104,42 @@ my $code = sub { };
 my %calls = (
     server => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => sub { $_[0]->stop } ],
-        [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1', '127.0.0.2' ],
-        [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ receive => 1 ],
-        [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
-        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ], [ room => 'r' ],
-        [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ], [ broadcast => 'x', room => 'r' ], [ adopt => 999 ], [ finish => 1 ],
-        [ process => 0.001 ], [ pollfd => 1 ], [ pollhandle => 1 ], [ polltimeout => 1 ], [ attach => 'Libevil' ],
-        [ detach => 1 ], [ queued => 1 ], [ clientlist => 1 ], [ client => 1 ], [ port => 1 ], [ localip => 1 ],
+        [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ],
+        [ addclientip => '127.0.0.1', '127.0.0.2' ],
+        [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ],
+        [ receive => 1 ],
+        [ data => 1 ], [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ],
+        [ compression => 1 ],
+        [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ proxyip => 1 ], [ stats => 1 ],
+        [ room => 'r' ],
+        [ joinroom => 'r' ], [ leaveroom => 'r' ], [ rooms => 1 ], [ broadcast => 'x', room => 'r' ],
+        [ adopt => 999 ], [ finish => 1 ],
+        [ process => 0.001 ], [ pollfd => 1 ], [ pollhandle => 1 ], [ polltimeout => 1 ],
+        [ attach => 'Libevil' ],
+        [ detach => 1 ], [ queued => 1 ], [ clientlist => 1 ], [ client => 1 ], [ port => 1 ],
+        [ localip => 1 ],
         [ watch => $pipe, $code ], [ watch => 0, $code ], [ unwatch => $pipe ],
     ],
     async => [
         [ setcallback => 'data', $code ], [ callback => 'drain', $code ], [ start => sub { $_[0]->stop } ],
         [ do_one_loop => 0.001 ], [ process => 0.001 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ],
-        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
-        [ pending => 1 ], [ queued => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
+        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ],
+        [ data => 1 ],
+        [ pending => 1 ], [ queued => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ],
+        [ compression => 1 ],
         [ encryption => 1 ], [ remoteip => 1 ], [ remoteport => 1 ], [ pollfd => 1 ], [ pollhandle => 1 ],
         [ polltimeout => 1 ], [ attach => 'Libevil' ], [ detach => 1 ],
         [ request => 'x', $code, timeout => 10 ], [ watch => $pipe, $code ], [ unwatch => $pipe ],
     ],
     client => [
-        [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ], [ do_one_loop => 1 ],
-        [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1' ], [ deleteclientip => '127.0.0.1' ],
-        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ], [ data => 1 ],
-        [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ], [ encryption => 1 ],
+        [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => $code ],
+        [ do_one_loop => 1 ],
+        [ stop => 1 ], [ running => 1 ], [ clients => 1 ], [ addclientip => '127.0.0.1' ],
+        [ deleteclientip => '127.0.0.1' ],
+        [ mode => 1 ], [ serial => 1 ], [ send => 'x' ], [ send => [ 'a structure' ] ], [ receive => 0.001 ],
+        [ data => 1 ],
+        [ pending => 1 ], [ close => 1 ], [ disconnect => 1 ], [ socket => 1 ], [ compression => 1 ],
+        [ encryption => 1 ],
         [ remoteip => 1 ], [ remoteport => 1 ], [ _handle => \*STDIN ], [ queued => 1 ], [ process => 1 ],
         [ watch => $pipe, $code ], [ unwatch => $pipe ],
     ],
@@ -190,13 +216,18 @@ foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ]
 {
     local $SIG{__WARN__} = sub { $_[0] =~ /names the unknown module/ or warn @_ };
     my %values = (
-        port => $echo->{port}, password => 'p', donotcompress => 1, donotencrypt => 1, donotcompresswith => 'Compress::LZF',
-        donotencryptwith => 'Crypt::DES', allowclasses => 'none', maxmessage => 1000, maxdepth => 10, highwater => 100000,
+        port => $echo->{port}, password => 'p', donotcompress => 1, donotencrypt => 1,
+        donotcompresswith => 'Compress::LZF',
+        donotencryptwith => 'Crypt::DES', allowclasses => 'none', maxmessage => 1000, maxdepth => 10,
+        highwater => 100000,
         sendtimeout => 5, negotiationtimeout => 20, host => '127.0.0.1', timeout => 20, requirepassword => 0,
-        requireencryption => 0, welcome => 'hello', localaddr => '127.0.0.1', maxclients => 5, maxhalfopen => 5,
-        idletimeout => 50, coalesce => 1, path => '/nowhere', pathmode => '0600', reuseport => 0, maxclientsperip => 5,
+        requireencryption => 0, welcome => 'hello', localaddr => '127.0.0.1', maxclients => 5,
+        maxhalfopen => 5,
+        idletimeout => 50, coalesce => 1, path => '/nowhere', pathmode => '0600', reuseport => 0,
+        maxclientsperip => 5,
         proxyfrom => '127.0.0.9',
-        listen => 1, whenfull => 'fail', keepalive => 30, async => 1, loop => 'x', handle => 'x', reconnect => 1,
+        listen => 1, whenfull => 'fail', keepalive => 30, async => 1, loop => 'x', handle => 'x',
+        reconnect => 1,
     );
     foreach my $mode (qw(client server)) {
         my @wrong;
@@ -208,13 +239,17 @@ foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ]
                     $options{$option} = $how eq 'itself' ? $object : [ 'x', $object, 'y' ];
                     local $Reads::Action = $actions{$action};
                     my $made = eval { Net::EasyTCP->new(%options); 1 };
-                    push @wrong, "$option, $how, $action: $@" if !$made && !($action eq 'dies' && $@ eq "on purpose\n");
+                    push @wrong, "$option, $how, $action: $@" if !$made
+                        && !($action eq 'dies' && $@ eq "on purpose\n");
                 }
             }
         }
         is("@wrong", '', "$mode: new reads its options");
     }
-    is(eval { Net::EasyTCP->new(mode => 'server', port => '00', allowclasses => [ bless { value => 'A' }, 'Reads::Object' ]) } ? 1 : $@,
+    is(eval {
+        Net::EasyTCP->new(mode => 'server', port => '00',
+            allowclasses => [ bless { value => 'A' }, 'Reads::Object' ]);
+    } ? 1 : $@,
         1, 'the name of a class that is an object');
 }
 
@@ -253,8 +288,19 @@ foreach my $call ([ send => 'once' ], [ receive => 0.001 ], [ send => [ 'once' ]
 }
 my $image = Storable::nfreeze(bless {}, 'Hooked');
 foreach my $case (
-    [ 'drops the object'      => sub { my ($server, $object) = @_; $$object->close; $server->do_one_loop; undef $$object } ],
-    [ 'drops it and dies'     => sub { my ($server, $object) = @_; $$object->close; $server->do_one_loop; undef $$object; die "no\n" } ],
+    [ 'drops the object'      => sub {
+        my ($server, $object) = @_;
+        $$object->close;
+        $server->do_one_loop;
+        undef $$object;
+    } ],
+    [ 'drops it and dies'     => sub {
+        my ($server, $object) = @_;
+        $$object->close;
+        $server->do_one_loop;
+        undef $$object;
+        die "no\n";
+    } ],
     [ 'fetches what is left'  => sub { my ($server, $object) = @_; 1 while defined $$object->data } ],
 ) {
     my ($name, $hook) = @$case;
@@ -286,7 +332,8 @@ foreach my $late (1 .. 20) {
     push @seen, ref $object->data;
     run_until($server, sub { $got == 8 + $late });
     push @seen, map { scalar $object->data } 6 .. 8 + $late;
-    is_deeply(\@seen, [ 1 .. 4, 'Hooked', 6 .. 8, map { "late $_" } 1 .. $late ], "$late messages while a hook runs");
+    is_deeply(\@seen, [ 1 .. 4, 'Hooked', 6 .. 8, map { "late $_" } 1 .. $late ],
+        "$late messages while a hook runs");
 }
 
 $bystander->close;

@@ -89,7 +89,11 @@ sub spawn_client {
     my $poll = IO::Poll->new;
     $poll->mask($server->pollhandle => IO::Poll::POLLIN());
     @seen  = ();
-    $child = spawn_client(sub { my ($me, $client) = @_; $client->send('by poll'); $me->report($client->receive) });
+    $child = spawn_client(sub {
+        my ($me, $client) = @_;
+        $client->send('by poll');
+        $me->report($client->receive);
+    });
     until (@seen && $seen[-1] eq 'disconnect') {
         last if $poll->poll($PATIENCE) < 1;
         $server->process;
@@ -205,7 +209,11 @@ sub spawn_client {
     });
     my ($pid, $number) = split ' ', $daemon->line;
     is($number, 'same', 'a child has the same number');
-    my $child = spawn_client(sub { my ($me, $client) = @_; $client->send('who'); $me->report($client->receive) });
+    my $child = spawn_client(sub {
+        my ($me, $client) = @_;
+        $client->send('who');
+        $me->report($client->receive);
+    });
     is($child->line, 'up', 'a client of the child');
     is($child->line, "$pid who", 'is served by it');
     $daemon->kill;
@@ -277,7 +285,8 @@ sub spawn_client {
         $me->report(defined $server->pollhandle ? 'defined' : $@);
         $me->report($server->process ? 'processed' : $@);
     });
-    is_deeply([ $child->rest ], [ ('No pollable descriptor on this system') x 2, 'processed' ], 'without a descriptor');
+    is_deeply([ $child->rest ], [ ('No pollable descriptor on this system') x 2, 'processed' ],
+        'without a descriptor');
 }
 
 done_testing();

@@ -43,11 +43,13 @@ my @messages = (
     sub STORABLE_thaw   { my ($self, $cloning, $text) = @_; $self->{text} = $text; return }
 }
 
-foreach my $mode ([ 'plain', donotencrypt => 1, donotcompress => 1 ], [ 'encrypted', donotcompress => 1 ], [ 'compressed', donotencrypt => 1 ], ['both']) {
+foreach my $mode ([ 'plain', donotencrypt => 1, donotcompress => 1 ], [ 'encrypted', donotcompress => 1 ],
+    [ 'compressed', donotencrypt => 1 ], ['both']) {
     my ($name, @options) = @$mode;
     my (@got, $object);
     my $echo = spawn_server();
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, @options) or BAIL_OUT($@);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, @options)
+        or BAIL_OUT($@);
     foreach my $case (@messages) {
         my ($what, $message) = @$case;
         $client->send($message) or diag $@;
@@ -66,7 +68,9 @@ foreach my $mode ([ 'plain', donotencrypt => 1, donotcompress => 1 ], [ 'encrypt
 {
     my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
     my @got;
-    $server->setcallback(data => sub { push @got, scalar $_[0]->data, [ $_[0]{_remoteip}, $_[0]{_remoteport} ] });
+    $server->setcallback(data => sub {
+        push @got, scalar $_[0]->data, [ $_[0]{_remoteip}, $_[0]{_remoteport} ];
+    });
     my $sock = raw_negotiate(raw_connect($port), sub { $server->do_one_loop });
     write_to($sock, packet(5, 'text') . packet(7, Storable::nfreeze([ 'text', 5 ])));
     run_until($server, sub { @got >= 4 });
@@ -79,11 +83,18 @@ my ($listener, $port) = new_server();
 my %to = (mode => 'client', host => '127.0.0.1', port => $port);
 ok(!eval { Net::EasyTCP->new(%to, host => "127.0.0.1$nothing"); 1 }, 'a tainted host');
 like($@, qr/^Insecure dependency in connect while running with -T switch/, 'is refused');
-ok(!eval { Net::EasyTCP->new(%to, host => "127.0.0.1:$port$nothing"); 1 }, 'a tainted host with a port in it');
+ok(!eval {
+    Net::EasyTCP->new(%to, host => "127.0.0.1:$port$nothing");
+    1;
+}, 'a tainted host with a port in it');
 like($@, qr/^Insecure dependency in connect while running with -T switch/, 'is refused');
-ok(!eval { Net::EasyTCP->new(mode => 'server', port => '00', localaddr => "127.0.0.1$nothing"); 1 }, 'a tainted localaddr');
+ok(!eval {
+    Net::EasyTCP->new(mode => 'server', port => '00', localaddr => "127.0.0.1$nothing");
+    1;
+}, 'a tainted localaddr');
 like($@, qr/^Insecure dependency in bind while running with -T switch/, 'is refused');
-my $server = Net::EasyTCP->new(mode => 'server', port => "00$nothing", localaddr => '127.0.0.1', password => "x$nothing", welcome => "x$nothing");
+my $server = Net::EasyTCP->new(mode => 'server', port => "00$nothing", localaddr => '127.0.0.1',
+    password => "x$nothing", welcome => "x$nothing");
 ok($server, 'other options may be tainted, as with 0.26') or diag $@;
 
 done_testing();

@@ -118,7 +118,8 @@ sub process_until {
 {
     my ($server, $port) = new_server();
     my @seen;
-    $server->setcallback(data => sub { $_[0]->send('re ' . $_[0]->data) }, disconnect => sub { push @seen, 'left' });
+    $server->setcallback(data => sub { $_[0]->send('re ' . $_[0]->data) },
+        disconnect => sub { push @seen, 'left' });
     my @clients = map { async(port => $port, loop => $server) } 1 .. 3;
     my @more    = async(port => $port, loop => $clients[1]);
     foreach my $client (@clients, @more) {
@@ -132,7 +133,8 @@ sub process_until {
 
     my $last = async(port => $port, loop => $server);
     process_until($server, sub { $server->clients });
-    is_deeply([ map { $_->serial == $last->serial } $server->clients ], [''], 'and were not confused with its own');
+    is_deeply([ map { $_->serial == $last->serial } $server->clients ], [''],
+        'and were not confused with its own');
     undef $server;
     is($last->process, undef, 'the loop went with the server');
     is($@, 'The loop of this client is gone', 'which is said');
@@ -165,7 +167,10 @@ sub process_until {
     for my $when (qw(connect data disconnect)) {
         my $called = 0;
         my $own = async(port => $port, loop => $server);
-        $server->setcallback(data => sub { $_[0]->send('x') if $_[0]->data ne 'end'; $_[0]->close if $when eq 'disconnect' });
+        $server->setcallback(data => sub {
+            $_[0]->send('x') if $_[0]->data ne 'end';
+            $_[0]->close if $when eq 'disconnect';
+        });
         $own->setcallback($when => sub { $called++; undef $own });
         $own->send('begin');
         process_until($server, sub { $called });
@@ -179,10 +184,14 @@ sub process_until {
 {
     my @seen;
     my $client = async(port => free_port());
-    $client->setcallback(map { my $name = $_; ($name => sub { push @seen, $name, @_[ 1 .. $#_ ] }) } qw(connect disconnect error));
+    $client->setcallback(map {
+        my $name = $_;
+        ($name => sub { push @seen, $name, @_[ 1 .. $#_ ] });
+    } qw(connect disconnect error));
     $client->send('kept');
     process_until($client, sub { @seen });
-    like($seen[1], qr/^Could not connect to 127\.0\.0\.1:\d+: Connection refused\z/, 'a refused port is told as new() would');
+    like($seen[1], qr/^Could not connect to 127\.0\.0\.1:\d+: Connection refused\z/,
+        'a refused port is told as new() would');
     is("@seen[0, 2]", 'error connect', 'to the error callback, with its kind');
     is($client->send('x'), undef, 'and that was it');
     is($client->polltimeout, undef, 'there is no other attempt');
@@ -191,8 +200,10 @@ sub process_until {
     foreach my $case (
         [ { host => undef }, 'Invalid host' ], [ { port => undef }, 'Invalid port' ],
         [ { whenfull => 'wait' }, q{Invalid whenfull 'wait': must be fail or close for a client with async} ],
-        [ { reconnect => [ 2, 1 ] }, 'Invalid reconnect: must be 1, or a reference to an array of two numbers of seconds' ],
-        [ { reconnect => [ 1 ] }, 'Invalid reconnect: must be 1, or a reference to an array of two numbers of seconds' ],
+        [ { reconnect => [ 2, 1 ] },
+            'Invalid reconnect: must be 1, or a reference to an array of two numbers of seconds' ],
+        [ { reconnect => [ 1 ] },
+            'Invalid reconnect: must be 1, or a reference to an array of two numbers of seconds' ],
         [ { keepalive => 'x' }, q{Invalid keepalive 'x': must be seconds, or 0 for never} ],
         [ { loop => 'x' }, 'Invalid loop: must be a server, or a client with async' ],
         [ { loop => bless {}, 'Net::EasyTCP' }, 'Invalid loop: must be a server, or a client with async' ],
@@ -205,7 +216,8 @@ sub process_until {
         is(Net::EasyTCP->new(%o), undef, "new() fails: $text");
         is($@, $text, 'and says why');
     }
-    is(Net::EasyTCP->new(mode => 'client', host => 'no.such.host.invalid', port => 1, async => 1), undef, 'an unknown name');
+    is(Net::EasyTCP->new(mode => 'client', host => 'no.such.host.invalid', port => 1, async => 1), undef,
+        'an unknown name');
     like($@, qr/^Could not connect to no\.such\.host\.invalid:1: /, 'is told by new()');
 
     my $locked = spawn_server(password => 'right');
@@ -244,11 +256,13 @@ sub process_until {
     foreach my $time (1, 2) {
         my $server = Net::EasyTCP->new(mode => 'server', port => $port) or die $@;
         my $host;
-        $server->setcallback(connect => sub { $host = $_[0] }, data => sub { $_[0]->send("$time " . $_[0]->data) });
+        $server->setcallback(connect => sub { $host = $_[0] },
+            data => sub { $_[0]->send("$time " . $_[0]->data) });
         @seen = ();
         until (grep { /^\d/ } @seen) { $server->process(0.01); $client->process(0.01) }
         @seen = grep { $_ ne 'error' } @seen;
-        is_deeply(\@seen, [ 'connect', $time == 1 ? '1 early' : '2 kept' ], "start $time of a server: connected, and what was kept arrives");
+        is_deeply(\@seen, [ 'connect', $time == 1 ? '1 early' : '2 kept' ],
+            "start $time of a server: connected, and what was kept arrives");
         undef $server;
         undef $host;
         @seen = ();
@@ -301,7 +315,10 @@ sub process_until {
     my ($server, $port) = new_server(donotcompress => 1, donotencrypt => 1);
     my @drained;
     $server->setcallback(
-        connect => sub { $_[0]->send('x' x 16_000_000); is($_[0]->queued > 0, 1, 'queued() of a client of a server') },
+        connect => sub {
+            $_[0]->send('x' x 16_000_000);
+            is($_[0]->queued > 0, 1, 'queued() of a client of a server');
+        },
         drain   => sub { push @drained, $_[0]->queued; },
     );
     my $child = spawn(sub {
@@ -347,7 +364,10 @@ foreach my $async (0, 1) {
 }
 
 foreach my $object (
-    [ 'a client' => sub { return (Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, keepalive => $_[0])) } ],
+    [ 'a client' => sub {
+        return (Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port},
+            keepalive => $_[0]));
+    } ],
     [ 'an async client' => sub {
         my $client = async(port => $echo->{port}, keepalive => $_[0]);
         process_until($client, sub { $client->encryption });
@@ -404,7 +424,10 @@ foreach my $version (qw(0.05 0.19 0.26)) {
     );
     my @seen;
     my $client = async(port => $peer->{port});
-    $client->setcallback(connect => sub { $_[0]->send('one') }, data => sub { push @seen, scalar $_[0]->data; $_[0]->send('two') if @seen == 1 });
+    $client->setcallback(connect => sub { $_[0]->send('one') }, data => sub {
+        push @seen, scalar $_[0]->data;
+        $_[0]->send('two') if @seen == 1;
+    });
     process_until($client, sub { @seen == 2 });
     is("@seen", 'one two', "a server of $version");
     $peer->kill;
@@ -430,7 +453,8 @@ foreach my $version (qw(0.05 0.19 0.26)) {
 
 # Blocking clients are as they were.
 {
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, loop => 'ignored') or die $@;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port},
+        loop => 'ignored') or die $@;
     foreach my $method (qw(setcallback start do_one_loop process pollfd running)) {
         is($client->$method, undef, "no $method for a blocking client");
         is($@, "client cannot use method $method()", 'and it says so');

@@ -1,5 +1,5 @@
-# What a server keeps for clients that are silent: hardly more where a compressor was agreed on, even if they have
-# sent and received something.
+# What a server keeps for clients that are silent: hardly more where a compressor was agreed on, even if they
+# have sent and received something.
 use strict;
 use warnings;
 use lib 't/lib';

@@ -1,5 +1,5 @@
-# Servers and async clients attached to each event loop that is installed here. Each is run in a process of its own, as
-# several loops in one would get in each other's way.
+# Servers and async clients attached to each event loop that is installed here. Each is run in a process of
+# its own, as several loops in one would get in each other's way.
 use strict;
 use warnings;
 use Test::More;
@@ -134,7 +134,11 @@ sub dies {
     my ($server, $port) = new_server();
     $server->setcallback(data => sub { push @seen, my $d = $_[0]->data; die "oops\n" if $d eq 'one' });
     $server->attach($name);
-    my $child = spawn_client($port, sub { my ($me, $client) = @_; $client->send($_) for qw(one two three); $me->hear });
+    my $child = spawn_client($port, sub {
+        my ($me, $client) = @_;
+        $client->send($_) for qw(one two three);
+        $me->hear;
+    });
     local $SIG{__WARN__} = sub { warn $_[0] if $_[0] !~ /oops/ };
     my $all = run_loop($name, sub { @seen == 3 });
     $child->tell('end');
@@ -151,7 +155,10 @@ sub closed_from_outside {
     my ($server, $port) = new_server();
     $server->setcallback(connect => sub { $alive++ });
     $server->attach($name);
-    my $child = spawn_client($port, sub { my ($me, $client) = @_; $me->report(defined $client->receive ? 'got' : 'closed') });
+    my $child = spawn_client($port, sub {
+        my ($me, $client) = @_;
+        $me->report(defined $client->receive ? 'got' : 'closed');
+    });
     run_loop($name, sub { $alive }) or return 'no client';
     (sub { my ($client) = $server->clients; $client->{mine} = bless [], 'Gone'; $client->close })->();
     run_loop($name, sub { $gone }) or return 'its object still exists';
@@ -201,7 +208,11 @@ sub daemon {
         run_loop($name, sub { $gone });
         $me->report("$$ served");
     });
-    my $child = spawn_client($port, sub { my ($me, $client) = @_; $client->send('who'); $me->report($client->receive) });
+    my $child = spawn_client($port, sub {
+        my ($me, $client) = @_;
+        $client->send('who');
+        $me->report($client->receive);
+    });
     my ($told, $served) = ($child->line, $daemon->line);
     return $served eq $daemon->pid . ' served' && $told eq $daemon->pid . ' who' ? '' : "$told, $served";
 }
@@ -233,7 +244,8 @@ sub start_servers {
 
 sub new_client {
     my ($name, $port, %o) = @_;
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1, %o) or die $@;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1, %o)
+        or die $@;
     $client->attach($name) or die $@;
     return $client;
 }
@@ -312,13 +324,17 @@ sub drains {
         } } },
     );
     my ($sent, $waited, $answer) = (0, 0);
-    my $client = new_client($name, $reader->{port}, donotcompress => 1, donotencrypt => 1, highwater => 100_000);
+    my $client = new_client($name, $reader->{port}, donotcompress => 1, donotencrypt => 1,
+        highwater => 100_000);
     my $more = sub {
         $sent++ while $sent < 10_000 && $_[0]->send('m' x 5000);
         $reader->tell('read') if $sent < 10_000 && !$waited;
         return;
     };
-    $client->setcallback(connect => $more, drain => sub { $waited++; $more->($_[0]) }, data => sub { $answer = $_[0]->data });
+    $client->setcallback(connect => $more, drain => sub {
+        $waited++;
+        $more->($_[0]);
+    }, data => sub { $answer = $_[0]->data });
     run_loop($name, sub { defined $answer });
     $reader->kill('KILL');
     $reader->wait;
@@ -396,7 +412,8 @@ for my $name (sort keys %RUN) {
     });
     is_deeply(
         [ $child->rest ],
-        [ 'No event loop is loaded', 'Unknown event loop Libevil', "EV cannot be loaded: Can't locate EV.pm", 'started' ],
+        [ 'No event loop is loaded', 'Unknown event loop Libevil', "EV cannot be loaded: Can't locate EV.pm",
+            'started' ],
         'texts, after which a server is as it was'
     );
 }

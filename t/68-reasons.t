@@ -10,7 +10,8 @@ use Net::EasyTCP;
 # ---- where, and who ------------------------------------------------------------------------------
 
 {
-    my $server = Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', donotencrypt => 1, donotcompress => 1) or die $@;
+    my $server = Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1',
+        donotencrypt => 1, donotcompress => 1) or die $@;
     is($server->port, $server->{_sock}->sockport, 'port() is what the system chose');
     is($server->localip, '127.0.0.1', 'localip()');
     is((new_server())[0]->localip, '0.0.0.0', 'or any address');
@@ -23,10 +24,12 @@ use Net::EasyTCP;
     my $port = $server->port;
     my @socks = map { raw_negotiate(raw_connect($port), loop_of($server)) } 1 .. 3;
     run_until($server, sub { @objects == 3 });
-    is_deeply([ sort map { $_->serial } $server->clientlist ], [ sort map { $_->serial } @objects ], 'clientlist() has them all');
+    is_deeply([ sort map { $_->serial } $server->clientlist ], [ sort map { $_->serial } @objects ],
+        'clientlist() has them all');
     is(scalar $server->clientlist, 3, 'and their number');
     is($server->client($_->serial), $_, 'client() finds each') foreach @objects;
-    is($server->client($_), undef, 'client() finds nobody else') foreach 0, -1, undef, $objects[0]->serial + 1000;
+    is($server->client($_), undef, 'client() finds nobody else') foreach 0, -1, undef,
+        $objects[0]->serial + 1000;
     my $serial = $objects[1]->serial;
     $objects[1]->close;
     is($server->client($serial), undef, 'nor who was closed');
@@ -86,13 +89,15 @@ foreach my $case (
     my $pid = fork;
     die "fork: $!" if !defined $pid;
     if (!$pid) {
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, password => 'wrong');
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port,
+            password => 'wrong');
         POSIX::_exit($client ? 1 : 0);
     }
     run_until($server, sub { @$errors });
     waitpid $pid, 0;
     is($?, 0, 'a wrong password is refused');
-    is_deeply([ @{ $errors->[0] }[ 1 .. $#{ $errors->[0] } ] ], [ 'The client gave a wrong password', 'password', '127.0.0.1' ],
+    is_deeply([ @{ $errors->[0] }[ 1 .. $#{ $errors->[0] } ] ],
+        [ 'The client gave a wrong password', 'password', '127.0.0.1' ],
         'and the server learns of it');
     is_deeply($left, [], 'nobody has left');
 }
@@ -139,7 +144,9 @@ sub dies {
     my ($server) = new_server(raiseerror => 1, donotencrypt => 1, donotcompress => 1);
     my $port = $server->port;
     dies('new()', sub { Net::EasyTCP->new(mode => 'client', raiseerror => 1) }, 'Invalid host');
-    dies('new() of a server', sub { Net::EasyTCP->new(mode => 'server', port => $port, raiseerror => 1, maxdepth => 0) }, "Invalid maxdepth '0': must be .*");
+    dies('new() of a server', sub {
+        Net::EasyTCP->new(mode => 'server', port => $port, raiseerror => 1, maxdepth => 0);
+    }, "Invalid maxdepth '0': must be .*");
     ok(eval { Net::EasyTCP->new(mode => 'client'); 1 }, 'not without the option');
     dies('a method of clients', sub { $server->send('x') }, 'server cannot use method send\(\)');
     dies('setcallback()', sub { $server->setcallback(data => 5) }, 'Callback data 5 does not exist');
@@ -154,7 +161,8 @@ sub dies {
     is($object->data, undef, 'data() does not');
     is($object->pending, 0, 'nor does pending()');
     $object->close;
-    dies('send() after close()', sub { $object->send('x') }, 'Error sending data: Socket handle not supplied');
+    dies('send() after close()', sub { $object->send('x') },
+        'Error sending data: Socket handle not supplied');
 }
 
 done_testing();

@@ -20,7 +20,8 @@ $server->setcallback(
 # Clients live in the loop of the server.
 sub async {
     my %o = @_;
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1, loop => $server, %o) || die $@;
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1,
+        loop => $server, %o) || die $@;
 }
 
 sub process_until {
@@ -34,7 +35,10 @@ sub process_until {
 }
 
 my @got;
-sub note_reply { my $name = shift; return sub { push @got, join ' ', $name, map { defined $_ ? $_ : '-' } @_ } }
+sub note_reply {
+    my $name = shift;
+    return sub { push @got, join ' ', $name, map { defined $_ ? $_ : '-' } @_ };
+}
 
 {
     my $client = async();
@@ -54,7 +58,10 @@ sub note_reply { my $name = shift; return sub { push @got, join ' ', $name, map 
     process_until(sub { $structure });
     is_deeply($structure, { a => [1] }, 'a structure');
     my ($inner, @texts);
-    $client->request('outer', sub { push @texts, $_[0]; $_[0] && $client->request('inner', sub { push @texts, $_[0]; $inner = 1 }) });
+    $client->request('outer', sub {
+        push @texts, $_[0];
+        $_[0] && $client->request('inner', sub { push @texts, $_[0]; $inner = 1 });
+    });
     process_until(sub { $inner });
     is_deeply(\@texts, [ 're outer', 're inner' ], 'a request in the callback of another');
 
@@ -62,19 +69,22 @@ sub note_reply { my $name = shift; return sub { push @got, join ' ', $name, map 
     $client->request('silence', note_reply('lost'));
     $client->request('close', note_reply('too'));
     process_until(sub { @got == 2 });
-    is_deeply(\@got, [ 'lost - Connection closed', 'too - Connection closed' ], 'a connection that is lost fails all');
+    is_deeply(\@got, [ 'lost - Connection closed', 'too - Connection closed' ],
+        'a connection that is lost fails all');
     is($client->request('x', sub { }), undef, 'none can be sent then');
     is($@, 'Error sending data: Socket handle not supplied', 'for the reason of send()');
 }
 
-foreach my $case ([ undef, 'nothing' ], [ 'text', 'a text' ], [ {}, 'a hash' ], [ (bless sub { }, 'Some'), 'an object' ]) {
+foreach my $case ([ undef, 'nothing' ], [ 'text', 'a text' ], [ {}, 'a hash' ],
+    [ (bless sub { }, 'Some'), 'an object' ]) {
     my $client = async();
     is($client->request('x', $case->[0]), undef, "request() with $case->[1] in place of code");
     is($@, 'request() needs a code reference', 'says so');
     is($client->queued, 0, 'and sends nothing');
 }
 {
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => spawn_server()->{port}) or die $@;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => spawn_server()->{port})
+        or die $@;
     is($client->request('x', sub { }), undef, 'a blocking client has no requests');
     is($@, 'client cannot use method request()', 'and says so');
     is($server->request('x', sub { }), undef, 'nor has a server');
@@ -169,7 +179,9 @@ foreach my $case ([ undef, 'nothing' ], [ 'text', 'a text' ], [ {}, 'a hash' ], 
     @got = ();
     my ($client, @died) = async();
     $client->setcallback(disconnect => sub { die "disconnect\n" });
-    for my $name (1 .. 3) { $client->request('silence', sub { push @got, "$name $_[1]"; die "request $name\n" }) }
+    for my $name (1 .. 3) {
+        $client->request('silence', sub { push @got, "$name $_[1]"; die "request $name\n" });
+    }
     $client->request('close', note_reply(4));
     my $late = time + $PATIENCE;
     until (@got == 4 || time > $late) { eval { $server->process(0.1); 1 } or push @died, $@ }
@@ -197,7 +209,10 @@ SKIP: {
     ok($server->attach('Mojo'), 'attached');
     my $promise = $client->request_p('a promise');
     isa_ok($promise, 'Mojo::Promise');
-    $promise->then(sub { push @got, $_[0]; return $client->request_p('close') })->catch(sub { push @got, $_[0] })
+    $promise->then(sub {
+        push @got, $_[0];
+        return $client->request_p('close');
+    })->catch(sub { push @got, $_[0] })
         ->finally(sub { Mojo::IOLoop->stop });
     my $late = Mojo::IOLoop->timer($PATIENCE => sub { Mojo::IOLoop->stop });
     Mojo::IOLoop->start;

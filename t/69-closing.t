@@ -1,5 +1,5 @@
-# "What was sent before still arrives": whatever is unread at that moment, whoever forked before, and also when the
-# object just goes away. Handlers of signals run while closing waits.
+# "What was sent before still arrives": whatever is unread at that moment, whoever forked before, and also
+# when the object just goes away. Handlers of signals run while closing waits.
 use strict;
 use warnings;
 use Test::More;
@@ -54,7 +54,8 @@ foreach my $what (sort keys %before) {
     });
     my $right = 0;
     foreach (1 .. 5) {
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+            or die $@;
         $client->send('question');
         $client->send('more ' x 40_000);
         my $answer = $client->receive;
@@ -82,7 +83,8 @@ my %end = (
 foreach my $how (sort keys %end) {
     foreach my $what (sort keys %before) {
         my $server = counting_server();
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+            or die $@;
         $before{$what}->();
         IO::Select->new($client->socket)->can_read;    # the greeting is there
         $client->send($LARGE) or die $@ foreach 1 .. 20;
@@ -159,7 +161,8 @@ foreach my $how (sort keys %end) {
 {
     my $server = counting_server();
     my $daemon = spawn(sub {
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or die $@;
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+            or die $@;
         my $parent = $$;
         return if fork;
         select undef, undef, undef, 0.01 while getppid == $parent;
@@ -202,7 +205,8 @@ SKIP: {
         pipe my $r, my $w or die $!;
         my @taken = map { POSIX::dup(fileno $r) } 1 .. 30;
         $client->close;
-        $me->report(defined POSIX::dup(fileno $w) && POSIX::write(fileno $w, 'x', 1) ? 'untouched' : "gone: $!");
+        $me->report(defined POSIX::dup(fileno $w) && POSIX::write(fileno $w, 'x', 1) ? 'untouched'
+            : "gone: $!");
     });
     is($child->line, 'untouched', 'descriptors that got the numbers of the connection are left alone');
 }
@@ -225,7 +229,8 @@ sub with_alarm {
 # A client of somebody who does not read, with a message under way.
 sub stuck {
     my $peer = shift;
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port}, donotcompress => 1) or die $@;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port},
+        donotcompress => 1) or die $@;
     with_alarm(sub { $client->send('x' x 50_000_000) });
     return $client;
 }

@@ -98,7 +98,10 @@ sub server { return (new_server(donotencrypt => 1, donotcompress => 1, @_))[0] }
     my $code = sub { };
     foreach my $case (
         [ 'a closed handle', do { my ($h) = new_pipe(); close $h; $h }, qr/^Cannot watch the handle: \S/ ],
-        [ 'a handle in memory', do { open my $h, '<', \'text' or die $!; $h }, qr/^Cannot watch the handle: \S/ ],
+        [ 'a handle in memory', do {
+            open my $h, '<', \'text' or die $!;
+            $h;
+        }, qr/^Cannot watch the handle: \S/ ],
         [ 'a file', do { open my $h, '<', $0 or die $!; $h }, qr/^Cannot watch the handle: \S/ ],
         [ 'a number that is closed', 987, qr/^Cannot watch the handle: \S/ ],
         [ 'undef', undef, qr/^Cannot watch the handle: \S/ ],
@@ -247,7 +250,13 @@ foreach my $poller ('', 'poll') {
     is_deeply(\@seen, [ 'dies', 'dies' ], 'and the watch goes on');
 
     # Nested loops, topics, and the values it returns.
-    $server->watch($r, sub { my $text = take($r); push @seen, $text; $_ = 'changed'; $server->process if $text eq 'nest'; return (1) x 100 });
+    $server->watch($r, sub {
+        my $text = take($r);
+        push @seen, $text;
+        $_ = 'changed';
+        $server->process if $text eq 'nest';
+        return (1) x 100;
+    });
     @seen = ();
     for ('topic') {
         syswrite $w, 'nest';
@@ -417,7 +426,9 @@ SKIP: {
     $inner->setcallback(connect => sub { $served++ });
     ok($outer->watch($handle, sub { $inner->process }), 'a server in the loop of another');
     my $port = $inner->port;
-    my $child = spawn(sub { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port) or die $@ });
+    my $child = spawn(sub {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port) or die $@;
+    });
     ok(rounds_until($outer, sub { $served }), 'is served');
 }
 

@@ -30,7 +30,8 @@ sub healthy {
     my $back = eval { $bystander->receive };
     if (!defined $back || $back ne $text) {
         fail("$name: the server lives");
-        BAIL_OUT('the server died: ' . (defined $server->poll ? 'with a report' : 'silently')) if $server->ended;
+        BAIL_OUT('the server died: ' . (defined $server->poll ? 'with a report' : 'silently'))
+            if $server->ended;
         return;
     }
     pass("$name: the server lives");
@@ -189,7 +190,8 @@ foreach my $name (sort keys %closed) {
     'compressed without a module'  => packet(0x15, "\x78\x9c\x03\x00\x00\x00\x00\x01"),
     'everything at once'           => packet(0x1f, 'x' x 100),
     'internal packets'             => packet(1, 'EN') . packet(1, '') . packet(1, 'PF') . packet(1, "EK\0x"),
-    'a new negotiation'            => join('', map { packet(1, $_) } "VE\0000.07", "EU\0A", "EK\0k", "CP\0x", 'EN'),
+    'a new negotiation'            => join('', map { packet(1, $_) } "VE\0000.07", "EU\0A", "EK\0k", "CP\0x",
+        'EN'),
     'half a packet'                => "\x05\x02\xff\xff" . 'x' x 100,
 );
 foreach my $name (sort keys %survived) {
@@ -296,7 +298,8 @@ SKIP: {
 SKIP: {
     skip 'no Compress::Zlib', 2 unless $zlib;
     my $small = spawn_server(donotencrypt => 1, maxmessage => 1_000_000);
-    my $peer = OldPeer->client(version => '0.26', port => $small->{port}, compressors => ['1']) or BAIL_OUT(OldPeer->error);
+    my $peer = OldPeer->client(version => '0.26', port => $small->{port}, compressors => ['1'])
+        or BAIL_OUT(OldPeer->error);
     my $was = rss_kb($small->pid);
     my $bomb = OldPeer::_deflate({ compressor => '1' }, "\0" x 200_000_000);
     $peer->raw_send(packet(0x15, $bomb));

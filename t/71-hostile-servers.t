@@ -15,7 +15,8 @@ my $OUT_OF_STEP = qr/out of step/;
 my $CLOSED = qr/Socket closed when attempted reading/;
 
 my $good = spawn_server();
-my $bystander = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $good->{port}) or BAIL_OUT($@);
+my $bystander = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $good->{port})
+    or BAIL_OUT($@);
 
 sub bystander_is_served {
     my $name = shift;
@@ -105,32 +106,49 @@ my @cases = (
     [ 'commands without end'       => says(commands(('NO') x 100_000)), qr/does not end/ ],
     [ 'all tags, empty'            => says_last(commands(qw(VE COS SVE EM EU EA EK CM CU CA NO))), $FAIL ],
     [ 'EK before anything'         => says_last(commands("EK\0" . 'k' x 60_000)), $CLOSED ],
-    [ 'EK without a key'           => says(commands("VE\0000.26", "EA\0A\0004", 'EK')), qr/key for .* is unusable/ ],
+    [ 'EK without a key'           => says(commands("VE\0000.26", "EA\0A\0004", 'EK')),
+        qr/key for .* is unusable/ ],
     [ 'EU without end'             => says(commands(("EU\0A", "EU\0004") x 100)), qr/does not end/ ],
-    [ 'EU of nothing known'        => says_last(commands("EU\0\xff", "EU\0", 'EU', "CU\0\xff", 'CU')), $CLOSED ],
-    [ 'CU of RETURN1'              => says_last(commands("VE\0000.26", "CU\0RETURN1", "EU\0RETURN1")), $CLOSED ],
-    [ 'SVE nested deep'            => says_last(commands("COS\0" . coded($scalar), "SVE\0003.26\0$images")), $CLOSED ],
-    [ 'SVE that claims'            => says_last(commands('COS', "SVE\0003.26\0" . coded("\x05\x0b\x02\x7f\xff\xff\xff"))), $CLOSED ],
-    [ 'SVE with an object'         => says_last(commands('COS', "SVE\0003.26\0" . coded("\x05\x0b\x11\x04Evil\x03\0\0\0\0"))), $CLOSED ],
-    [ 'SVE of the future'          => says_last(commands('COS', "SVE\0003.26\0" . coded("\x05\x33garbage"))), $CLOSED ],
+    [ 'EU of nothing known'        => says_last(commands("EU\0\xff", "EU\0", 'EU', "CU\0\xff", 'CU')),
+        $CLOSED ],
+    [ 'CU of RETURN1'              => says_last(commands("VE\0000.26", "CU\0RETURN1", "EU\0RETURN1")),
+        $CLOSED ],
+    [ 'SVE nested deep'            => says_last(commands("COS\0" . coded($scalar), "SVE\0003.26\0$images")),
+        $CLOSED ],
+    [ 'SVE that claims'            => says_last(commands('COS', "SVE\0003.26\0"
+        . coded("\x05\x0b\x02\x7f\xff\xff\xff"))), $CLOSED ],
+    [ 'SVE with an object'         => says_last(commands('COS', "SVE\0003.26\0"
+        . coded("\x05\x0b\x11\x04Evil\x03\0\0\0\0"))), $CLOSED ],
+    [ 'SVE of the future'          => says_last(commands('COS', "SVE\0003.26\0" . coded("\x05\x33garbage"))),
+        $CLOSED ],
     [ 'COS of 20,000'              => says_last(commands("COS\0" . coded('x' x 20_000), 'SVE')), $CLOSED ],
-    [ 'CM with a bomb'             => says_last(commands("COS\0" . coded($scalar), "CM\0002\0\0" . coded(lzf_bomb(1_000_000)))), $CLOSED ],
+    [ 'CM with a bomb'             => says_last(commands("COS\0" . coded($scalar), "CM\0002\0\0"
+        . coded(lzf_bomb(1_000_000)))), $CLOSED ],
     [ 'code in EM'                 => says_last(commands("VE\0000.26", "COS\0" . coded($scalar),
-                                         map { "EM\0$_\0001.99\0" . coded($code) . "\0" . coded('x' x 64) } qw(B A 4 2))), $CLOSED ],
-    [ 'code in EK'                 => says(commands("VE\0000.26", "EA\0B", "EK\0" . OldPeer::munge(coded($code)))), $FAIL ],
-    [ 'code in EK, frozen'         => says(commands("VE\0000.26", "EA\0B", "EK\0" . OldPeer::munge(coded("\x05\x0b\x1a\x0a" . chr(length $code) . $code)))), $FAIL ],
+                                         map { "EM\0$_\0001.99\0" . coded($code) . "\0"
+                                             . coded('x' x 64) } qw(B A 4 2))), $CLOSED ],
+    [ 'code in EK'                 => says(commands("VE\0000.26", "EA\0B", "EK\0"
+        . OldPeer::munge(coded($code)))), $FAIL ],
+    [ 'code in EK, frozen'         => says(commands("VE\0000.26", "EA\0B", "EK\0"
+        . OldPeer::munge(coded("\x05\x0b\x1a\x0a" . chr(length $code) . $code)))), $FAIL ],
     [ 'EM with a bad container'    => says_last(commands("VE\0000.26", "COS\0" . coded($scalar),
-                                         "EM\0004\0002.14\0" . coded('k' x 56) . "\0" . coded('no container'))), $CLOSED ],
-    [ 'a costly salt'              => says(commands("VE\0000.26", "CS\0\$6\$rounds=999999999\$abcdefgh\$")), qr/salt/, %password ],
+                                         "EM\0004\0002.14\0" . coded('k' x 56) . "\0"
+                                         . coded('no container'))), $CLOSED ],
+    [ 'a costly salt'              => says(commands("VE\0000.26", "CS\0\$6\$rounds=999999999\$abcdefgh\$")),
+        qr/salt/, %password ],
     [ 'a salt of one character'    => says(commands("VE\0000.26", "CS\0a")), qr/salt/, %password ],
     [ 'a salt of three'            => says(commands("VE\0000.26", "CS\0abc")), qr/salt/, %password ],
     [ 'no salt'                    => says(commands("VE\0000.26", 'CS')), qr/salt/, %password ],
     [ 'a binary salt'              => says(commands("VE\0000.26", "CS\0\xff\xfe")), qr/salt/, %password ],
     [ 'another scheme\'s salt'     => says(commands("VE\0000.26", "CS\0_a")), qr/salt/, %password ],
-    [ 'no password asked'          => says(commands("VE\0000.26", 'EN')), qr/password is required/, %password, requirepassword => 1 ],
-    [ 'no cipher'                  => says(commands("VE\0000.26", 'EN')), qr/Encryption is required/, requireencryption => 1 ],
-    [ 'a cipher without a key'     => says(commands("VE\0000.26", "EA\0A", 'EN')), qr/Encryption is required/, requireencryption => 1 ],
-    [ 'one byte at a time'         => \&drip_feed, qr{timed out while negotiating with server \[\d+/1\]}, negotiationtimeout => 1 ],
+    [ 'no password asked'          => says(commands("VE\0000.26", 'EN')), qr/password is required/, %password,
+        requirepassword => 1 ],
+    [ 'no cipher'                  => says(commands("VE\0000.26", 'EN')), qr/Encryption is required/,
+        requireencryption => 1 ],
+    [ 'a cipher without a key'     => says(commands("VE\0000.26", "EA\0A", 'EN')), qr/Encryption is required/,
+        requireencryption => 1 ],
+    [ 'one byte at a time'         => \&drip_feed, qr{timed out while negotiating with server \[\d+/1\]},
+        negotiationtimeout => 1 ],
 );
 
 # A message of Compress::LZF: one literal byte, then copies of it, each 264 bytes for three.
@@ -194,22 +212,30 @@ my %small = (maxmessage => 1_000_000);
     [ 'compressed'              => says(packet(0x15, "x\x9c\x03\0\0\0\0\x01")), qr/no compressor/ ],
     [ 'zlib garbage'            => says(packet(0x15, 'x' x 100)), qr/could not be decoded/, ["CA\0001"] ],
     [ 'zlib of nothing'         => says(packet(0x15, '')), qr/could not be decoded/, ["CA\0001"] ],
-    [ 'LZF garbage'             => says(packet(0x15, "\x7f\xff\xff\xff" x 20)), qr/could not be decoded/, ["CA\0002"] ],
+    [ 'LZF garbage'             => says(packet(0x15, "\x7f\xff\xff\xff" x 20)), qr/could not be decoded/,
+        ["CA\0002"] ],
     [ 'LZF of nothing'          => says(packet(0x15, "\x41\x00")), qr/could not be decoded/, ["CA\0002"] ],
-    [ 'an LZF bomb'             => says(packet(0x15, lzf_bomb(2_000_001))), qr/could not be decoded: size/, ["CA\0002"], %small ],
-    [ 'an LZF bomb that lies'   => says(packet(0x15, 'A' . substr lzf_bomb(2_000_001), 4)), qr/could not be decoded/, ["CA\0002"], %small ],
-    [ 'an LZF bomb beyond maxbuffered' => says(packet(0x15, lzf_bomb(2_000_001))), qr/Too many bytes are buffered/, ["CA\0002"],
+    [ 'an LZF bomb'             => says(packet(0x15, lzf_bomb(2_000_001))), qr/could not be decoded: size/,
+        ["CA\0002"], %small ],
+    [ 'an LZF bomb that lies'   => says(packet(0x15, 'A' . substr lzf_bomb(2_000_001), 4)),
+        qr/could not be decoded/, ["CA\0002"], %small ],
+    [ 'an LZF bomb beyond maxbuffered' => says(packet(0x15, lzf_bomb(2_000_001))),
+        qr/Too many bytes are buffered/, ["CA\0002"],
         maxbuffered => 1_000_000 ],
     [ 'half a packet'           => says_last("\x05\x02\xff\xff" . 'x' x 100), $CLOSED ],
     [ 'a claim of half a GiB'        => says_last("\x05\x04\x1f\xff\xff\xf0" . 'x' x 10_000), $CLOSED ],
     [ 'a bad image'             => says(packet(7, 'not an image')), qr/^Error decoding received data/ ],
     [ 'an image of the future'  => says(packet(7, "\x67\x61\x08\x81")), qr/^Error decoding received data/ ],
-    [ 'an image that claims'    => says(packet(7, "\x05\x0b\x02\x7f\xff\xff\xff")), qr/^Error decoding received data/ ],
-    [ 'an image nested deep'    => says(packet(7, "\x05\x0b" . "\x04" x 300_000 . "\x05")), qr/^Error decoding received data/ ],
-    [ 'an image of code'        => says(packet(7, "\x05\x0b\x1a\x0a\x05exit1")), qr/^Error decoding received data/ ],
+    [ 'an image that claims'    => says(packet(7, "\x05\x0b\x02\x7f\xff\xff\xff")),
+        qr/^Error decoding received data/ ],
+    [ 'an image nested deep'    => says(packet(7, "\x05\x0b" . "\x04" x 300_000 . "\x05")),
+        qr/^Error decoding received data/ ],
+    [ 'an image of code'        => says(packet(7, "\x05\x0b\x1a\x0a\x05exit1")),
+        qr/^Error decoding received data/ ],
     [ 'internal packets, then no more' => says_last(commands('EN', '', 'PF', "EK\0x", 'NO')), $CLOSED ],
 );
-push @cases, [ 'a zlib bomb' => says(packet(0x15, $zlib_bomb)), qr/could not be decoded: size/, ["CA\0001"], %small ]
+push @cases, [ 'a zlib bomb' => says(packet(0x15, $zlib_bomb)), qr/could not be decoded: size/, ["CA\0001"],
+    %small ]
     if $zlib_bomb;
 
 {
@@ -290,7 +316,8 @@ SKIP: {
     # are whole blocks, they are a message without its last one, and end in "x".
     my $unpadded = sub { substr $_[0]->_seal('x' x $_[1]), 0, -8 };
     my @garbage = (
-        sub { $unpadded->($_[0], 64) }, sub { $unpadded->($_[0], 8) }, 'Salted__saltsalt', 'Salted__saltsaltxyz',
+        sub { $unpadded->($_[0], 64) }, sub { $unpadded->($_[0], 8) }, 'Salted__saltsalt',
+        'Salted__saltsaltxyz',
         '', 'x' x 40, sub { local $_[0]{container} = 'C1'; $unpadded->($_[0], 40) }, 'RandomIV',
     );
     my $n = 0;

@@ -84,7 +84,8 @@ sub nested {
     $server->kill;
 
     my $peer = spawn_peer(sub { $_[1]->send(nested($_)) foreach 40, 60 }, version => '0.19');
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port}, maxdepth => 50);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $peer->{port},
+        maxdepth => 50);
     is(ref $client->receive, 'ARRAY', 'a client with maxdepth 50 takes 40 levels');
     $@ = '';
     is($client->receive, undef, 'but not 60');
@@ -125,7 +126,8 @@ sub nested {
 # Half-open connections beyond maxhalfopen: honest clients get through a flood that never ends.
 {
     my $server = spawn_server(%plain, maxhalfopen => 20, negotiationtimeout => 600);
-    my $old = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+    my $old = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+        or BAIL_OUT($@);
     my @flood = map { raw_connect($server->{port}) } 1 .. 30;
     my $new = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port});
     ok($new && $new->send('new') && $new->receive eq 'new', 'maxhalfopen: a new client gets through a flood');
@@ -183,7 +185,8 @@ SKIP: {
     my @seen;
     while (my (undef, $payload) = read_packet($sock, $idle)) {
         push @seen, $payload =~ /^([A-Z]+)/ ? $1 : 'WELCOME';
-        syswrite $sock, packet(1, "CP\0guess") x 50 . packet(1, 'EN') . packet(5, 'data') if $payload =~ /^CS/;
+        syswrite $sock, packet(1, "CP\0guess") x 50 . packet(1, 'EN') . packet(5, 'data')
+            if $payload =~ /^CS/;
     }
     is_deeply(\@seen, [qw(WELCOME VE CS PF)], 'one guess, PF, and the connection is closed');
 
@@ -237,7 +240,8 @@ SKIP: {
     my $idle = loop_of($server);
     is(OldPeer->client(version => '0.26', port => $port, idle => $idle), undef,
         'requireencryption: a client without ciphers is refused');
-    ok(OldPeer->client(version => '0.26', port => $port, idle => $idle, ciphers => ['4']), 'one with a cipher is not');
+    ok(OldPeer->client(version => '0.26', port => $port, idle => $idle, ciphers => ['4']),
+        'one with a cipher is not');
     run_until($server, sub { $connects });
     is($connects, 1, 'one connect callback');
 }

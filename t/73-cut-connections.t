@@ -79,7 +79,8 @@ sub cut_servers {
     my ($refused, $silent, $wrong, $whole) = (0, 0, 0, 0);
     until ($whole) {
         $@ = '';
-        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, %$client_options);
+        my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port,
+            %$client_options);
         my $error = $@;
         my $got;
         if ($client) {
@@ -115,7 +116,8 @@ cut_clients('structures', [ 1, 'two', 3 ], { %plain }, version => '0.09');
 cut_servers('structures of servers', [ 1, 'two', 3 ], { %plain }, version => '0.09');
 SKIP: {
     my %usable = map { $_ => 1 } OldPeer->usable_ciphers;
-    skip 'no Crypt::Blowfish and Crypt::CBC, or no traditional crypt()', 7 unless $usable{4} && OldPeer->has_crypt;
+    skip 'no Crypt::Blowfish and Crypt::CBC, or no traditional crypt()', 7 unless $usable{4}
+        && OldPeer->has_crypt;
     my %o = (version => '0.19', ciphers => ['4'], password => 'sesame');
     cut_clients('sealed clients', 'a message', { password => 'sesame' }, %o);
     cut_servers('sealed servers', 'a message', { password => 'sesame' }, %o);

@@ -10,7 +10,8 @@ use Net::EasyTCP;
 use POSIX ();
 
 my $limit = POSIX::sysconf(POSIX::_SC_OPEN_MAX());
-plan skip_all => 'no limit of descriptors that is quickly reached' unless defined $limit && $limit > 0 && $limit <= 70_000;
+plan skip_all => 'no limit of descriptors that is quickly reached' unless defined $limit && $limit > 0
+    && $limit <= 70_000;
 
 my (@taken, $gone);
 my $server = spawn_server(
@@ -32,7 +33,9 @@ my $server = spawn_server(
     },
 );
 
-sub client { return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) || BAIL_OUT($@) }
+sub client {
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) || BAIL_OUT($@);
+}
 
 my @clients = map { client() } 1 .. 3;
 $clients[0]->send('clients');

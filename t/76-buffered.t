@@ -95,13 +95,16 @@ sub server_of {
     });
     my (@lost, @got);
     my $client = Net::EasyTCP->new(
-        mode => 'client', host => '127.0.0.1', port => $peer->{port}, async => 1, loop => $server, %plain, maxbuffered => 100_000,
+        mode => 'client', host => '127.0.0.1', port => $peer->{port}, async => 1, loop => $server, %plain,
+        maxbuffered => 100_000,
     ) or die $@;
     run_until($server, sub { defined $writer->poll });
     $server->do_one_loop(0) for 1 .. 50;
-    $client->setcallback(data => sub { push @got, length $_[0]->data }, disconnect => sub { push @lost, $_[1] }) or die $@;
+    $client->setcallback(data => sub { push @got, length $_[0]->data },
+        disconnect => sub { push @lost, $_[1] }) or die $@;
     run_until($server, sub { @lost || @{ $seen->{left} } });
-    is_deeply([ \@lost, $seen->{left} ], [ [$TOO_MANY], [] ], "a client in a server's loop: its limit is its own");
+    is_deeply([ \@lost, $seen->{left} ], [ [$TOO_MANY], [] ],
+        "a client in a server's loop: its limit is its own");
     is_deeply(\@got, [90_000], 'and what it holds within that arrives');
     $writer->tell('go on');
     run_until($server, sub { @{ $seen->{got} } });
@@ -112,7 +115,8 @@ sub server_of {
 
 # ---- messages that nobody fetches ----------------------------------------------------------------
 
-foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ], [ 'structures', packet(7, "\5\13\2\0\0\0\144" . "\16" x 100) ]) {
+foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ],
+    [ 'structures', packet(7, "\5\13\2\0\0\0\144" . "\16" x 100) ]) {
     my ($name, $message) = @$case;
     my ($server, $port, $seen) = server_of(%plain, maxbuffered => 200_000);
     my $count = 0;
@@ -135,7 +139,11 @@ foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ], [ 'structures', packet(7
         while (defined $client->data) { $fetched++ }
     });
     my $sock = raw_negotiate(raw_connect($port), loop_of($server));
-    my $writer = spawn(sub { write_to($sock, packet(5, 'x' x 1000) x 1000); $_[0]->report('written'); $_[0]->hear });
+    my $writer = spawn(sub {
+        write_to($sock, packet(5, 'x' x 1000) x 1000);
+        $_[0]->report('written');
+        $_[0]->hear;
+    });
     run_until($server, sub { $count == 1000 });
     is($fetched, 1000, 'messages that are fetched later, in time: all arrive');
 }
@@ -176,7 +184,11 @@ sub compressing_peer {
     my ($server, $port, $seen) = server_of(donotencrypt => 1);
     my $peer = compressing_peer($server, $port);
     my $other = compressing_peer($server, $port);
-    my $writer = spawn(sub { $peer->raw_send(packet(0x15, lzf_bomb(300_000_000))); $_[0]->report('written'); $_[0]->hear });
+    my $writer = spawn(sub {
+        $peer->raw_send(packet(0x15, lzf_bomb(300_000_000)));
+        $_[0]->report('written');
+        $_[0]->hear;
+    });
     run_until($server, sub { defined $writer->poll });
     my $rounds = 0;
     $other->raw_send(packet(5, 'me, too'));
@@ -209,7 +221,8 @@ sub compressing_peer {
 SKIP: {
     my $status = '/proc/self/status';
     my $size = -r $status && `$^X -Mblib -MNet::EasyTCP -e 'open F, "$status"; print grep { s/^VmPeak:\\s*(\\d+) kB\\n/\$1/ } <F>' 2>&1`;
-    skip 'cannot limit memory here', 5 if !$size || $size !~ /^\d+$/ || `sh -c 'ulimit -v 4000000 && echo can'` ne "can\n";
+    skip 'cannot limit memory here', 5 if !$size || $size !~ /^\d+$/
+        || `sh -c 'ulimit -v 4000000 && echo can'` ne "can\n";
     skip 'a sanitizer needs all the memory there is', 5 if $size > 1_000_000;
     skip 'an emulator needs memory of its own', 5 if $ENV{EASYTCP_TEST_EMULATED};
     my $most = $size + 100_000;
@@ -236,7 +249,8 @@ END
         my $peer = compressing_peer(undef, $port);
         my $writer = spawn(sub { local $SIG{PIPE} = 'IGNORE'; eval { $peer->raw_send($message{$name}) } });
         my $line = <$from>;
-        like($line, qr/^(?:negotiation|decode): /, "$name, for which there is no memory: its connection ends");
+        like($line, qr/^(?:negotiation|decode): /,
+            "$name, for which there is no memory: its connection ends");
         $peer->close;
     }
     my $peer = compressing_peer(undef, $port);
@@ -252,7 +266,8 @@ sub lzf_bomb_of {
     my $left = $count - 1;
     my $length = length($image) + $left;
     my $header = pack('C6', 0xfc | $length >> 30, map { 0x80 | $length >> $_ & 63 } 24, 18, 12, 6, 0);
-    return $header . pack('C', length($image) - 1) . $image . "\xe0\xff\0" x int($left / 264) . ("\0$byte" x ($left % 264));
+    return $header . pack('C', length($image) - 1) . $image . "\xe0\xff\0" x int($left / 264)
+        . ("\0$byte" x ($left % 264));
 }
 
 done_testing();

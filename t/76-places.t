@@ -28,7 +28,10 @@ sub is_undef {
 sub answers {
     my ($server, %to) = @_;
     my $seen = 0;
-    $server->setcallback(data => sub { $seen++; $_[0]->send([ scalar $_[0]->data, $_[0]->remoteip, $_[0]->remoteport ]) });
+    $server->setcallback(data => sub {
+        $seen++;
+        $_[0]->send([ scalar $_[0]->data, $_[0]->remoteip, $_[0]->remoteport ]);
+    });
     my $child = spawn(sub {
         my $me     = shift;
         my $client = Net::EasyTCP->new(mode => 'client', %bare, %to);
@@ -96,7 +99,8 @@ sub inheriting {
     my $starter   = "127.0.0.1:1=$fds[0];/path/x.sock=$fds[1];0=$fds[2];broken;7=";
     is_deeply([ inheriting({ SERVER_STARTER_PORT => $starter }, '/path/x.sock', 1, 1, 1) ],
         [ @ports[ 1, 0, 2 ], $none ], 'Server::Starter: by name, and one after the other');
-    is_deeply([ inheriting({ SERVER_STARTER_PORT => $starter }, 'nowhere') ], [$none], 'a name that is not there');
+    is_deeply([ inheriting({ SERVER_STARTER_PORT => $starter }, 'nowhere') ], [$none],
+        'a name that is not there');
 }
 
 # systemd's begin with descriptor 3, which may be anything here: a program of its own gets them.
@@ -120,7 +124,8 @@ PROGRAM
     });
     close $child->{out};
     my @ports = map { $_->sockport } @listeners;
-    is($child->line, "$ports[1] No socket was inherited $ports[0] No socket was inherited", "systemd's, by name");
+    is($child->line, "$ports[1] No socket was inherited $ports[0] No socket was inherited",
+        "systemd's, by name");
     is($child->line, 'No socket was inherited', 'what is meant for another process is left alone');
     $child->wait;
 }
@@ -157,10 +162,12 @@ PROGRAM
     is_undef(qr/^Could not create listening socket on \Q$path\E: \S/, 'a file', path => $path);
     ok(-f $path, 'which stays');
     unlink $path;
-    is_undef(qr/^Could not create listening socket on \S+: \S/, 'a path that is too long', path => "$dir/" . 'x' x 200);
+    is_undef(qr/^Could not create listening socket on \S+: \S/, 'a path that is too long', path => "$dir/"
+        . 'x' x 200);
     is_undef(qr/^Could not create listening socket on /, 'two paths in one', path => "$dir/a\0b");
     ok(!-e "$dir/a", 'none of them is made');
-    is_undef(qr/^Invalid pathmode '$_': must be permissions like 0600\z/, "pathmode $_", path => $path, pathmode => $_)
+    is_undef(qr/^Invalid pathmode '$_': must be permissions like 0600\z/, "pathmode $_", path => $path,
+        pathmode => $_)
         foreach '0999', 'rw', '', '017777';
     ok(!Net::EasyTCP->new(mode => 'client', path => $path), 'a client where nobody listens');
     like($@, qr/^Could not connect to \Q$path\E: \S/, 'is told where');
@@ -177,7 +184,10 @@ PROGRAM
     ok($server, 'a server that listens nowhere') or diag $@;
     is($server->port, 0, 'it has no port');
     my ($connected, @said) = (0);
-    $server->setcallback(connect => sub { $connected++ }, data => sub { push @said, scalar $_[0]->data; $_[0]->send('yes') });
+    $server->setcallback(connect => sub { $connected++ }, data => sub {
+        push @said, scalar $_[0]->data;
+        $_[0]->send('yes');
+    });
     my $listener = listener();
     my $sock     = raw_connect($listener->sockport);
     my $accepted = $listener->accept;
@@ -216,7 +226,8 @@ PROGRAM
 SKIP: {
     my $first = server(port => '00', localaddr => '127.0.0.1', reuseport => 1)
         or skip "no SO_REUSEPORT here: $@", 2;
-    ok(server(port => $first->port, localaddr => '127.0.0.1', reuseport => 1), 'reuseport: two servers at one port');
+    ok(server(port => $first->port, localaddr => '127.0.0.1', reuseport => 1),
+        'reuseport: two servers at one port');
     ok(!server(port => $first->port, localaddr => '127.0.0.1'), 'if both say so');
 }
 {

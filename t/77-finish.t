@@ -23,7 +23,9 @@ my %bare = (donotencrypt => 1, donotcompress => 1);
         $me->report($server->start ? 'again' : $@);
     });
     my $port    = $child->line;
-    my @clients = map { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, %bare) } 1 .. 20;
+    my @clients = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, %bare);
+    } 1 .. 20;
     is(scalar(grep { $_ } @clients), 20, '20 clients');
     kill 'TERM', $child->pid;
     my ($answers, $lost, @left) = (0, 0, @clients);
@@ -36,7 +38,8 @@ my %bare = (donotencrypt => 1, donotcompress => 1);
         }
     }
     cmp_ok($answers, '>', 20, 'are served meanwhile');
-    ok(!Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, timeout => 5), 'nobody else connects');
+    ok(!Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, timeout => 5),
+        'nobody else connects');
     is($child->line, '1 0 0 0 1', 'start returned true; nobody is left; no disconnect, one finished');
     is($child->line, 'again', 'start on what has finished returns at once');
     $child->wait;
@@ -62,7 +65,10 @@ my %bare = (donotencrypt => 1, donotcompress => 1);
     my ($server, $port) = new_server(%bare);
     my $sock = raw_negotiate(raw_connect($port), loop_of($server));
     my ($client, $finished);
-    $server->setcallback(data => sub { $client = $_[0]; $client->send('y' x 3_000_000) }, finished => sub { $finished = 1 });
+    $server->setcallback(data => sub {
+        $client = $_[0];
+        $client->send('y' x 3_000_000);
+    }, finished => sub { $finished = 1 });
     write_to($sock, packet(5, 'much'));
     run_until($server, sub { $client });
     is($server->finish(0), 1, 'finish while a client reads slowly');

@@ -8,7 +8,8 @@ use EasyTCPTest;
 use Net::EasyTCP;
 
 my (@connected, @errors);
-my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1, proxyfrom => [ '10.0.0.0/8', '127.0.0.1' ]);
+my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1,
+    proxyfrom => [ '10.0.0.0/8', '127.0.0.1' ]);
 my $loop = loop_of($server);
 $server->setcallback(
     connect => sub { push @connected, $_[0] },
@@ -37,7 +38,8 @@ sub connect_by {
     is($client->proxyip, '127.0.0.1', 'also after close');
 }
 {
-    my $header = "\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" . ("\x20\x01\x0d\xb8" . "\0" x 11 . "\1") x 2 . pack 'n2', 1, 2;
+    my $header = "\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" . ("\x20\x01\x0d\xb8" . "\0" x 11 . "\1") x 2
+        . pack 'n2', 1, 2;
     my ($sock, $client) = connect_by($header);
     is($client->remoteip, '2001:db8::1', 'version 2');
 }

@@ -14,7 +14,11 @@ $server->setcallback(
     connect    => sub { push @clients, $_[0] },
     disconnect => sub { push @left, [ $_[0]->rooms ]; $server->broadcast('somebody left', room => 'a') },
 );
-my @socks = map { my $sock = raw_negotiate(raw_connect($port), $loop); run_until($server, sub { @clients == $_ }); $sock } 1 .. 3;
+my @socks = map {
+    my $sock = raw_negotiate(raw_connect($port), $loop);
+    run_until($server, sub { @clients == $_ });
+    $sock;
+} 1 .. 3;
 
 sub serials { return join ' ', sort map { $_->serial } @_ }
 

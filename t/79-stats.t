@@ -16,7 +16,8 @@ my $connected = 0;
 $server->setcallback(connect => sub { $connected++ }, data => sub { $_[0]->send($_[0]->data) });
 
 is_deeply([ sort keys %{ $server->stats } ],
-    [ sort @traffic, @kinds, @refused, qw(accepted clients negotiating closing queued queued_most) ], "a server's names");
+    [ sort @traffic, @kinds, @refused, qw(accepted clients negotiating closing queued queued_most) ],
+    "a server's names");
 is((grep { $_ } values %{ $server->stats }), 0, 'nothing so far');
 
 my @socks = map { raw_negotiate(raw_connect($port), $loop) } 1, 2;
@@ -32,7 +33,8 @@ read_packet($socks[0], $loop) for 1, 2;
 my $after = $server->stats;
 my %more  = map { $_ => $after->{$_} - $before->{$_} } @traffic;
 my $bytes = length packet(5, 'x' x 1000) . packet(5, 'y');
-is_deeply(\%more, { messages_in => 2, messages_out => 2, payload_in => 1001, payload_out => 1001, bytes_in => $bytes, bytes_out => $bytes },
+is_deeply(\%more, { messages_in => 2, messages_out => 2, payload_in => 1001, payload_out => 1001,
+    bytes_in => $bytes, bytes_out => $bytes },
     'two messages there and back');
 
 ok(has_closed(raw_connect($port), $loop), 'one too many');
@@ -54,7 +56,8 @@ is($server->stats->{failed_negotiation}, 1, 'failed_negotiation, without a callb
 # A client's, with compression: what goes over the wire is less than what was said.
 {
     my $child  = spawn_server(donotencrypt => 1);
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port}, donotencrypt => 1);
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port},
+        donotencrypt => 1);
     is_deeply([ sort keys %{ $client->stats } ], [ sort @traffic, 'queued' ], "a client's names");
     my $said = 'all work and no play ' x 1000;
     $client->send($said) for 1 .. 3;

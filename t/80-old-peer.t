@@ -161,7 +161,8 @@ foreach my $version (@VERSIONS) {
 # They choose from a list as if they might, and say no when they are asked about the one they chose.
 sub declined {
     my ($name, $version, $facts, $theirs, @letters) = @_;
-    is_deeply([ meet_client($version, { %$theirs, declines => \@letters }, {}) ], [ $facts, $facts, '', 'CLOSED' ],
+    is_deeply([ meet_client($version, { %$theirs, declines => \@letters }, {}) ],
+        [ $facts, $facts, '', 'CLOSED' ],
         "$version client that must not use $name");
     return;
 }
@@ -172,7 +173,8 @@ foreach my $version (qw(0.23 0.24 0.25 0.26)) {
     my %all = (ciphers => \@ciphers, compressors => \@compressors);
     SKIP: {
         skip 'less than two cipher modules are installed', 3 unless @ciphers > 1;
-        declined('its first cipher', $version, OldPeer->cipher_name($ciphers[1]) . " $zlib", \%all, $ciphers[0]);
+        declined('its first cipher', $version, OldPeer->cipher_name($ciphers[1]) . " $zlib", \%all,
+            $ciphers[0]);
         declined('all ciphers but the last', $version, OldPeer->cipher_name($ciphers[-1]) . " $zlib", \%all,
             @ciphers[ 0 .. $#ciphers - 1 ]);
         declined('any cipher', $version, "- $zlib", \%all, @ciphers);

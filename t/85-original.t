@@ -218,7 +218,8 @@ sub list_much {
 
 sub their_client_ignores_lists {
     my ($v, $lib, $theirs) = @_;
-    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
+    my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', Proto => 'tcp')
+        or die "listen: $!";
     my $server = spawn(sub { list_much($_[0], $listener) });
     my $client = spawn_original($lib, 'client', 'port=' . $listener->sockport, @$theirs);
     my @lines = $client->rest;

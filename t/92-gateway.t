@@ -34,11 +34,13 @@ sub run {
 
 sub gateway {
     my ($environment, $listen, $connect, $to, @options) = @_;
-    return run($environment, $^X, (map {"-I$_"} @INC), $program, '--listen', $listen, '--connect', $connect, @options,
+    return run($environment, $^X, (map {"-I$_"} @INC), $program, '--listen', $listen, '--connect', $connect,
+        @options,
         '127.0.0.1:0', "127.0.0.1:$to");
 }
 
-my @MESSAGES = ('hello', { a => 1, b => [ 2, 3 ] }, join('', map { chr($_ * 7 & 255) } 1 .. 100_000), 'the end');
+my @MESSAGES = ('hello', { a => 1, b => [ 2, 3 ] }, join('', map { chr($_ * 7 & 255) } 1 .. 100_000),
+    'the end');
 
 sub echoed {
     my ($client, $name) = @_;
@@ -54,15 +56,18 @@ sub echoed {
 # more in the middle, TLS on both sides, each with a password of its own.
 sub chain {
     my ($server_port, $hops, @fingerprint) = @_;
-    my $far = gateway({ EASYTCP_LISTEN_PASSWORD => 'between', EASYTCP_CONNECT_PASSWORD => 'sesame' }, 'tls', 'old',
+    my $far = gateway({ EASYTCP_LISTEN_PASSWORD => 'between', EASYTCP_CONNECT_PASSWORD => 'sesame' }, 'tls',
+        'old',
         $server_port);
     my $secret = 'between';
     foreach my $hop (1 .. $hops) {
-        $far = gateway({ EASYTCP_LISTEN_PASSWORD => "hop $hop", EASYTCP_CONNECT_PASSWORD => $secret }, 'tls', 'tls',
+        $far = gateway({ EASYTCP_LISTEN_PASSWORD => "hop $hop", EASYTCP_CONNECT_PASSWORD => $secret }, 'tls',
+            'tls',
             $far->{port});
         $secret = "hop $hop";
     }
-    my $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => $secret }, 'old', 'tls',
+    my $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => $secret }, 'old',
+        'tls',
         $far->{port}, @fingerprint ? (@fingerprint, $far->{key}) : ());
     return ($near, $far);
 }
@@ -82,7 +87,8 @@ SKIP: {
 
     # One gateway, and a server of this release.
     $server = spawn_server(password => 'between', requireencryption => 'TLS');
-    $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => 'between' }, 'old', 'tls',
+    $near = gateway({ EASYTCP_LISTEN_PASSWORD => 'sesame', EASYTCP_CONNECT_PASSWORD => 'between' }, 'old',
+        'tls',
         $server->{port});
     echoed(OldPeer->client(version => '0.26', port => $near->{port}, password => 'sesame'), 'one gateway');
     $server->kill;

@@ -98,7 +98,8 @@ sub end_of {
     my @workers = map { start_recipe('jobs', 'worker', '127.0.0.1', $queue->{port}) } 1 .. 2;
     is(line($_), 'Ready', 'jobs: a worker is ready') for @workers;
     my @submitted = map { start_recipe('jobs', 'submit', $_, '127.0.0.1', $queue->{port}) } 10, 100, 1000;
-    is_deeply([ map { line($_) } @submitted ], [ map { "The result is $_" } 55, 5050, 500500 ], 'jobs: all are done');
+    is_deeply([ map { line($_) } @submitted ], [ map { "The result is $_" } 55, 5050, 500500 ],
+        'jobs: all are done');
     end_of($_) for @submitted;
     end_of($_, 'TERM') for @workers;
     my $late = start_recipe('jobs', 'submit', 3, '127.0.0.1', $queue->{port});
@@ -121,7 +122,8 @@ sub end_of {
         my $sender = start_recipe('file-transfer', 'send', "$dir/$name", '127.0.0.1', $receiver->{port});
         my $said = join '', readline $sender->{out};
         is(end_of($sender), 0, "file transfer: $name is sent");
-        like($said, qr/\r${\ length $content{$name}} bytes sent\n\z/, "file transfer: $name, and shown to be");
+        like($said, qr/\r${\ length $content{$name}} bytes sent\n\z/,
+            "file transfer: $name, and shown to be");
         is(line($receiver), "Received $dir/in/$name", "file transfer: $name has come");
         open $fh, '<', "$dir/in/$name" or die $!;
         binmode $fh;
@@ -151,7 +153,8 @@ SKIP: {
     skip 'IO::Async is not installed', 4 if !eval { require IO::Async::Loop; require Future; 1 };
     my $server = start_server('request-reply', 'server', '00');
     my $client = start_recipe('io-async-requests', '127.0.0.1', $server->{port});
-    is(line($client), $_, "IO::Async: $_") for 'All: one two three', 'Sum: 6', 'Dance: it failed: no such method';
+    is(line($client), $_, "IO::Async: $_") for 'All: one two three', 'Sum: 6',
+        'Dance: it failed: no such method';
     is(end_of($client), 0, 'IO::Async: the client ends well');
     end_of($server, 'TERM');
 }
@@ -219,7 +222,8 @@ sub content {
     $client->send('hello') or die $@;
     is($client->receive, 'hello', 'daemon: it serves');
     kill USR1 => $pid;
-    ok(wait_until(sub { content($log) =~ /connected: 127\.0\.0\.1$/m }), 'daemon: USR1 lists who is connected');
+    ok(wait_until(sub { content($log) =~ /connected: 127\.0\.0\.1$/m }),
+        'daemon: USR1 lists who is connected');
     rename $log, "$log.1";
     kill HUP => $pid;
     ok(wait_until(sub { content($log) =~ /opened the log anew/ }), 'daemon: HUP opens the log anew');

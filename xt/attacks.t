@@ -5,7 +5,10 @@ use warnings;
 use Test::More;
 
 open my $in, '<', 'CONTRIBUTING.md' or die "CONTRIBUTING.md: $!";
-my ($rows) = do { local $/ = undef; <$in> } =~ /^\| Attack \|.*\n\| ---.*\n((?:\|.*\n)+)/m or die 'no table of attacks';
+my ($rows) = do {
+    local $/ = undef;
+    <$in>;
+} =~ /^\| Attack \|.*\n\| ---.*\n((?:\|.*\n)+)/m or die 'no table of attacks';
 my $count = 0;
 foreach my $row (split /\n/, $rows) {
     my (undef, $attack, undef, $test) = split /\s*\|\s*/, $row;

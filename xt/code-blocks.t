@@ -37,7 +37,8 @@ sub blocks_of {
 sub is_perl {
     my $block = shift;
     return 0 if is_shell($block);
-    return $block =~ /^\s*(?:use |my |[\$\@%]\w+(?:->|\{|\s*=)|sub |until |while |eval |\}\s*$)/m && $block =~ /;|\}\s*$/;
+    return $block =~ /^\s*(?:use |my |[\$\@%]\w+(?:->|\{|\s*=)|sub |until |while |eval |\}\s*$)/m
+        && $block =~ /;|\}\s*$/;
 }
 
 sub is_shell {
@@ -68,7 +69,8 @@ foreach my $file (@documents) {
         }
         elsif (is_shell($block)) {
             $count{shell}++;
-            my @files = grep { !m{build|/path|^fuzz/fuzz_client$} } $block =~ m{(?<![\w/.])((?:t|xt|tools|examples|bench|fuzz|csrc|findings)/[\w./-]*\w)(?![\w*])}g;
+            my @files = grep {
+                !m{build|/path|^fuzz/fuzz_client$} } $block =~ m{(?<![\w/.])((?:t|xt|tools|examples|bench|fuzz|csrc|findings)/[\w./-]*\w)(?![\w*])}g;
             my @missing = grep { !-e } @files;
             is("@missing", '', "$file, line $line: names files that are here");
         }

@@ -56,7 +56,8 @@ sub to_wire {
 sub look {
     my ($file, @how) = @_;
     my @columns = qw(tcp.stream easytcp.flags easytcp.tag easytcp.welcome _ws.malformed easytcp.lost);
-    open my $seen, '-|', 'tshark', '-X', 'lua_script:tools/easytcp.lua', '-r', $file, '-Y', 'tcp.len > 0', @how,
+    open my $seen, '-|', 'tshark', '-X', 'lua_script:tools/easytcp.lua', '-r', $file, '-Y', 'tcp.len > 0',
+        @how,
         '-T', 'fields', '-E', 'aggregator=|', map { ('-e', $_) } @columns
         or die "tshark: $!";
     my @conversations;
@@ -142,7 +143,8 @@ my @some = grep { $_->[0] } recorded('t/data/handshakes/v026-v026-plain.txt');
 {
     my $server = join '', map { to_wire(@$_[ 1, 2 ]) } @some;
     my @flags = map { $_->[1] } @some;
-    is_deeply([ flags_of(look_at([ [ 1, $server ] ])) ], \@flags, 'known by its welcome; many packets in one segment');
+    is_deeply([ flags_of(look_at([ [ 1, $server ] ])) ], \@flags,
+        'known by its welcome; many packets in one segment');
     for my $size (97, 300) {
         my @rows = look_at([ map { [ 1, $_ ] } unpack "(a$size)*", $server ]);
         is_deeply([ flags_of(@rows) ], \@flags, "cut into segments of $size bytes");
@@ -158,7 +160,10 @@ my @some = grep { $_->[0] } recorded('t/data/handshakes/v026-v026-plain.txt');
 sub relay {
     my ($port, $code) = @_;
     my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', Proto => 'tcp') or die $!;
-    my $client = spawn(sub { $code->(Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $listener->sockport) || die $@) });
+    my $client = spawn(sub {
+        $code->(Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $listener->sockport)
+            || die $@);
+    });
     my $near = $listener->accept or die $!;
     my $far = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Proto => 'tcp') or die $!;
     my $ready = IO::Select->new($near, $far);

@@ -24,7 +24,8 @@ foreach my $example (glob 'examples/*') {
 my $readme = slurp('README.md');
 ok(index($readme, "`$_`") > 0, "README names $_") foreach 'lib/Net/EasyTCP.pm', glob 'lib/Net/EasyTCP/*.pod';
 
-foreach my $file (glob('*.md'), 'Changes', glob('lib/Net/*.pm'), glob('lib/Net/EasyTCP/*.p*'), glob('examples/*.pl')) {
+foreach my $file (glob('*.md'), 'Changes', glob('lib/Net/*.pm'), glob('lib/Net/EasyTCP/*.p*'),
+    glob('examples/*.pl')) {
     my @long = grep { length > $LONGEST && !/^\||\]\(/ } split /\n/, slurp($file);
     is(scalar @long, 0, "$file: no line over $LONGEST characters") or diag map { "- $_\n" } @long;
 }

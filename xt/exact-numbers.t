@@ -1,5 +1,5 @@
-# A million numbers through two peers and back: bitwise equal, printed alike, still numbers; and for an original,
-# the bytes of nfreeze.
+# A million numbers through two peers and back: bitwise equal, printed alike, still numbers; and for an
+# original, the bytes of nfreeze.
 
 use strict;
 use warnings;
@@ -19,7 +19,8 @@ srand $seed;
 diag("seed $seed");
 
 my $server = spawn_server(donotencrypt => 1, donotcompress => 1);
-my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}) or BAIL_OUT($@);
+my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port})
+    or BAIL_OUT($@);
 my ($numbers, $wrong, $unlike) = (0, '', '');
 while ($numbers < 1_000_000 && !$wrong && !$unlike) {
     my @sent = (special_numbers(), random_numbers($BATCH));

@@ -37,7 +37,10 @@ sub serve {
     $server->setcallback(data => sub {
         my $client = shift;
         my $data = $client->data;
-        eval { $client->send(ref $data ? 'structure' : $data eq 'get' ? $answer : length $data > 100 ? 'long' : $data) };
+        eval {
+            $client->send(ref $data ? 'structure' : $data eq 'get' ? $answer : length $data > 100 ? 'long'
+                : $data);
+        };
     }) or die $@;
     $me->report($server->port);
     $server->start;
@@ -54,7 +57,8 @@ sub honest {
         foreach my $is_new (0, 1) {
             my $since = Time::HiRes::time();
             my $asking = $is_new ? client_of($port) : $client;
-            die "No answer: $@" if !$asking || !$asking->send('ping') || ($asking->receive(60) || '') ne 'ping';
+            die "No answer: $@" if !$asking || !$asking->send('ping')
+                || ($asking->receive(60) || '') ne 'ping';
             my $took = Time::HiRes::time() - $since;
             $worst = $took if $worst < $took;
             Time::HiRes::sleep(0.005);
@@ -100,7 +104,8 @@ sub bomb {
 
 sub rsa_alone {
     my ($port, @options) = @_;
-    my @others = ('TLS', map { "Crypt::$_" } qw(Rijndael RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber));
+    my @others = ('TLS', map {
+        "Crypt::$_" } qw(Rijndael RC6 Blowfish DES_EDE3 DES Twofish2 Twofish TEA CipherSaber));
     return client_of($port, donotcompress => 1, donotencryptwith => \@others, @options);
 }
 
@@ -118,7 +123,11 @@ my %hostile = (
         write_to($_, "\5\4\077\377\377\377") foreach @socks;
         while (1) { write_to($_, 'x') foreach @socks }
     },
-    'silent strangers' => sub { my @socks; push @socks, eval { raw_connect($_[0]) } while @socks < 1000; sleep 1000 },
+    'silent strangers' => sub {
+        my @socks;
+        push @socks, eval { raw_connect($_[0]) } while @socks < 1000;
+        sleep 1000;
+    },
     'strangers that come and go' => sub { while (1) { my @socks = map { raw_connect($_[0]) } 1 .. 50 } },
     'RSA messages' => sub {
         my $client = rsa_alone($_[0]) or die $@;
@@ -132,7 +141,9 @@ my %hostile = (
     'zlib bomb'      => sub { bomb($_[0], $zlib_bomb, '1', 1) },
     'LZF bomb'       => sub { bomb($_[0], $lzf_bomb, '2', 1) },
     'twelve bombs'   => sub { bomb($_[0], $zlib_bomb, '1', 12) },
-    'small bombs'    => sub { write_for_ever(packet(0x15, Compress::Zlib::compress('x' x (1 << 20))) x 100, login($_[0], '1')) },
+    'small bombs'    => sub {
+        write_for_ever(packet(0x15, Compress::Zlib::compress('x' x (1 << 20))) x 100, login($_[0], '1'));
+    },
     'bomb of undefined values' => sub { bomb($_[0], $structure_bomb, '1', 1) },
     'unfinished gigabytes' => sub {
         my @socks = map { login($_[0]) } 1 .. 8;
@@ -168,7 +179,12 @@ sub measure {
     my $honest = spawn(sub { honest($_[0], $port) });
     $honest->line eq 'connected' or die 'No honest client';
     my $before = memory_of($server->pid, 'VmRSS');
-    my $villain = spawn(sub { local $SIG{PIPE} = 'IGNORE'; $_[0]->report('begins'); eval { $code->($port) }; $_[0]->report("ended: $@") });
+    my $villain = spawn(sub {
+        local $SIG{PIPE} = 'IGNORE';
+        $_[0]->report('begins');
+        eval { $code->($port) };
+        $_[0]->report("ended: $@");
+    });
     $villain->line;
     Time::HiRes::sleep(0.2);
     $honest->tell('go');
@@ -192,7 +208,8 @@ sub is_good {
     foreach (1 .. 1024) { my ($out) = $deflater->deflate($part); $all .= $out }
     my ($out) = $deflater->flush;
     $zlib_bomb = packet(0x15, $all . $out);
-    $lzf_bomb = packet(0x15, "\xfc\xbf\xbf\xbf\xbf\xb0\0a" . "\xe0\xff\0" x (($GIB - 17) / 264) . "\0a" x 231);
+    $lzf_bomb = packet(0x15, "\xfc\xbf\xbf\xbf\xbf\xb0\0a" . "\xe0\xff\0" x (($GIB - 17) / 264)
+        . "\0a" x 231);
     my $count = 15_000_000;
     $structure_bomb = packet(0x17, Compress::Zlib::compress("\5\13\2" . pack('N', $count) . "\16" x $count));
 }
@@ -205,7 +222,8 @@ foreach my $name (sort keys %hostile) {
         ($worst, $memory) = measure($hostile{$name});
         last if is_good($name, $worst) && $memory <= $MOST;
     }
-    push @table, sprintf '%-28s %8s s %8.0f MiB', $name, $worst =~ /^[\d.e-]+\z/ ? sprintf('%.3f', $worst) : $worst, $memory;
+    push @table, sprintf '%-28s %8s s %8.0f MiB', $name, $worst =~ /^[\d.e-]+\z/ ? sprintf('%.3f', $worst)
+        : $worst, $memory;
     diag $table[-1];
     SKIP: {
         skip 'the machine is busy', 1 if $is_busy && $worst =~ /^[\d.e-]+\z/;

@@ -10,7 +10,11 @@ use ExtUtils::Manifest qw(maniread manicopy);
 use File::Temp ();
 use Test::More;
 
-eval { require Module::CPANTS::Kwalitee; require Module::CPANTS::Analyse; 1 } or plan skip_all => 'Module::CPANTS::Analyse is not here';
+eval {
+    require Module::CPANTS::Kwalitee;
+    require Module::CPANTS::Analyse;
+    1;
+} or plan skip_all => 'Module::CPANTS::Analyse is not here';
 
 # Where the sources are kept may change; CPAN has them.
 my %does_not_apply = (meta_yml_has_repository_resource => 'META names no repository');

@@ -71,14 +71,16 @@ for my $name (sort keys %image) {
 
 my %plain = (donotencrypt => 1, donotcompress => 1);
 my $echo  = spawn_server(%plain);
-my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, %plain) or die $@;
+my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port}, %plain)
+    or die $@;
 my $shared = { n => 1 };
 my $weak   = [ {} ];
 Scalar::Util::weaken($weak->[1] = $weak->[0]);
 tie my %tied, 'Tie::StdHash';
 %tied = (a => 1);
 my %structure = (
-    plain      => { list => [ 1 .. 20, undef, 0.5, 'x' x 300, "\x{263a}" ], flag => !!1, key => { "\x{263a}" => 1 } },
+    plain      => { list => [ 1 .. 20, undef, 0.5, 'x' x 300, "\x{263a}" ], flag => !!1,
+        key => { "\x{263a}" => 1 } },
     shared     => [ $shared, \$shared, $shared ],
     weak       => $weak,
     object     => bless({ a => [] }, 'Some::Class'),

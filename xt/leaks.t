@@ -26,7 +26,9 @@ sub client { return Net::EasyTCP->new(%to, @_) || die $@ }
 
 no_leaks_ok { client() } 'new, a client';
 no_leaks_ok { client(%plain) } 'new, plain';
-no_leaks_ok { client(allowclasses => ['A'], maxdepth => 9, donotencryptwith => ['Crypt::DES'], timeout => 5) } 'new with options';
+no_leaks_ok {
+    client(allowclasses => ['A'], maxdepth => 9, donotencryptwith => ['Crypt::DES'], timeout => 5);
+} 'new with options';
 no_leaks_ok { Net::EasyTCP->new(%to, password => 'wrong') } 'new, password refused';
 no_leaks_ok { Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => 1) } 'new, connection refused';
 no_leaks_ok { Net::EasyTCP->new(mode => 'client', host => 'name.invalid', port => 1) } 'new, no such host';
@@ -51,27 +53,57 @@ foreach my $case ([ 'sealed' ], [ 'plain', %plain ]) {
         'nothing to send'     => sub { $client->send(undef); $client->send },
         'code to send'        => sub { eval { $client->send([ sub { } ]) } },
         'pending'             => sub { $client->pending },
-        'facts'               => sub { $client->$_ for qw(mode serial compression encryption remoteip remoteport) },
+        'facts'               => sub {
+            $client->$_ for qw(mode serial compression encryption remoteip remoteport);
+        },
         'socket'              => sub { $client->socket },
-        'what servers do'     => sub { $client->$_ for qw(start stop do_one_loop running clients setcallback callback addclientip deleteclientip) },
+        'what servers do'     => sub {
+            $client->$_ for qw(start stop do_one_loop running clients setcallback callback addclientip deleteclientip);
+        },
         'several at once'     => sub { $client->send("n$_") for 1 .. 5; $client->receive for 1 .. 5 },
     );
     no_leaks_ok { $call{$_}->() } "$name: $_" foreach sort keys %call;
-    no_leaks_ok { my $c = client(@options); $c->socket; $c->close; $c->close; $c->send('x'); $c->receive } "$name: close";
-    no_leaks_ok { my $c = client(@options); $c->send('QUIT'); $c->receive; $c->receive } "$name: closed by the server";
+    no_leaks_ok {
+        my $c = client(@options);
+        $c->socket;
+        $c->close;
+        $c->close;
+        $c->send('x');
+        $c->receive;
+    } "$name: close";
+    no_leaks_ok {
+        my $c = client(@options);
+        $c->send('QUIT');
+        $c->receive;
+        $c->receive;
+    } "$name: closed by the server";
     no_leaks_ok { client(@options)->disconnect } "$name: disconnect";
     $client->close;
 }
-no_leaks_ok { my $c = client(%plain, allowclasses => 'none'); $c->send($structure); $c->receive } 'a class refused';
-no_leaks_ok { my $c = client(%plain, maxmessage => 1000); $c->send('x' x 1000); $c->receive; $c->send('x' x 1001) } 'maxmessage';
+no_leaks_ok {
+    my $c = client(%plain, allowclasses => 'none');
+    $c->send($structure);
+    $c->receive;
+} 'a class refused';
+no_leaks_ok {
+    my $c = client(%plain, maxmessage => 1000);
+    $c->send('x' x 1000);
+    $c->receive;
+    $c->send('x' x 1001);
+} 'maxmessage';
 $echo->kill('TERM');
 
 # ---- servers and hybrids ------------------------------------------------------------------------
 
 no_leaks_ok { Net::EasyTCP->new(mode => 'server', port => '00') } 'new, a server';
-no_leaks_ok { Net::EasyTCP->new(mode => 'server', port => '00', welcome => 'hello', password => 'x', allowclasses => 'none') } 'with options';
+no_leaks_ok {
+    Net::EasyTCP->new(mode => 'server', port => '00', welcome => 'hello', password => 'x',
+        allowclasses => 'none');
+} 'with options';
 no_leaks_ok { Net::EasyTCP->new(mode => 'server') } 'new, no port';
-no_leaks_ok { Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '192.0.2.1') } 'new, no such address';
+no_leaks_ok {
+    Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '192.0.2.1');
+} 'new, no such address';
 
 my ($server, $port) = new_server(%plain);
 my $idle = loop_of($server);
@@ -96,9 +128,20 @@ sub visit {
 
 no_leaks_ok { $server->do_one_loop } 'do_one_loop';
 no_leaks_ok { $server->start(sub { $server->stop }) } 'start, stop';
-no_leaks_ok { $server->running; $server->mode; $server->serial; my @c = $server->clients; my $n = $server->clients } 'facts of a server';
-no_leaks_ok { $server->$_ for qw(send receive data close socket remoteip remoteport compression encryption disconnect pending) } 'what clients do';
-no_leaks_ok { $server->addclientip('10.0.0.1', '10.0.0.2'); $server->deleteclientip('10.0.0.1', '10.0.0.2') } 'addclientip, deleteclientip';
+no_leaks_ok {
+    $server->running;
+    $server->mode;
+    $server->serial;
+    my @c = $server->clients;
+    my $n = $server->clients;
+} 'facts of a server';
+no_leaks_ok {
+    $server->$_ for qw(send receive data close socket remoteip remoteport compression encryption disconnect pending);
+} 'what clients do';
+no_leaks_ok {
+    $server->addclientip('10.0.0.1', '10.0.0.2');
+    $server->deleteclientip('10.0.0.1', '10.0.0.2');
+} 'addclientip, deleteclientip';
 no_leaks_ok { $server->setcallback(other => sub { }); $server->callback(other => sub { }) } 'setcallback';
 no_leaks_ok { $server->setcallback(data => 'no code') } 'setcallback refused';
 
@@ -138,13 +181,24 @@ no_leaks_ok {
     FakeRedis::reset_all();
 } 'broadcasts, and a connection that breaks';
 no_leaks_ok { visit('') } 'a visit';
-no_leaks_ok { my $sock = raw_connect($port); syswrite $sock, "garbage\r\n"; 1 until has_closed($sock, $idle) } 'a stranger';
+no_leaks_ok {
+    my $sock = raw_connect($port);
+    syswrite $sock, "garbage\r\n";
+    1 until has_closed($sock, $idle);
+} 'a stranger';
 my %hybrid = (
     'nothing'              => sub { },
     'data'                 => sub { my $data = $_[0]->data; my @none = $_[0]->data },
     'an answer'            => sub { $_[0]->send($_[0]->data) },
-    'answers'              => sub { my $data = $_[0]->data; $_[0]->send($data) for 1 .. 10; $_[0]->send($structure) },
-    'facts of a hybrid'    => sub { my $c = shift; $c->$_ for qw(mode serial compression encryption remoteip remoteport pending) },
+    'answers'              => sub {
+        my $data = $_[0]->data;
+        $_[0]->send($data) for 1 .. 10;
+        $_[0]->send($structure);
+    },
+    'facts of a hybrid'    => sub {
+        my $c = shift;
+        $c->$_ for qw(mode serial compression encryption remoteip remoteport pending);
+    },
     'the socket'           => sub { $_[0]->socket->sockport },
     'own entries'          => sub { $_[0]{mine} = { text => 'x' } },
     'a receive inside'     => sub { $_[0]->data; $_[0]->receive(0.01) },
@@ -156,7 +210,9 @@ my %hybrid = (
 );
 foreach my $name (sort keys %hybrid) {
     $each = $hybrid{$name};
-    no_leaks_ok { visit(packet(5, 'text') x 3 . packet(7, Storable::nfreeze($structure))) } "a visit with $name";
+    no_leaks_ok {
+        visit(packet(5, 'text') x 3 . packet(7, Storable::nfreeze($structure)));
+    } "a visit with $name";
 }
 $each = sub { my $data = $_[0]->data };
 no_leaks_ok { visit(packet(7, 'no image')) } 'a visit with a bad image';
@@ -187,7 +243,8 @@ SKIP: {
             %{ $options[ $n % @options ] });
         my $message = $n % 3 ? "message $n" : [ 'message', $n ];
         my $back = $client && $client->send($message) && $client->receive;
-        $failed++ unless defined $back && ref $back eq ref $message && (ref $back ? $back->[1] == $n : $back eq $message);
+        $failed++ unless defined $back && ref $back eq ref $message
+            && (ref $back ? $back->[1] == $n : $back eq $message);
         syswrite raw_connect($many->{port}), "\xff" x ($n % 50) unless $n % 7;
     }
     my ($client_grown, $server_grown) = (rss_kb() - $client_before, rss_kb($many->pid) - $server_before);

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# Prints the table of the manual's EVENT LOOPS that says what event loops do when a callback dies, after a fork,
-# and when a descriptor that they watch is closed. Each is tried by itself with a pipe, without Net::EasyTCP.
+# Prints the table of the manual's EVENT LOOPS that says what event loops do when a callback dies, after a
+# fork, and when a descriptor that they watch is closed. Each is tried by itself with a pipe, without
+# Net::EasyTCP.
 #
 #     perl xt/loops-table.pl [NAME ...]            all that are installed here, or these
 #     perl xt/loops-table.pl --compare [NAME ...]  whether the manual says the same of them
@@ -144,7 +145,8 @@ sub try_one {
     my $version = eval { require $file; $of->{module}->VERSION } || return 1;
     eval { $of->{begin}->() if $of->{begin}; 1 } || return 1;
     print "FOUND $version\n" if $what eq 'version';
-    print 'FOUND ', { die => \&dies, fork => \&forks, close => \&closes }->{$what}->($of), "\n" if $what ne 'version';
+    print 'FOUND ', { die => \&dies, fork => \&forks, close => \&closes }->{$what}->($of), "\n"
+        if $what ne 'version';
     return 0;
 }
 

@@ -16,7 +16,9 @@ END { chdir $home if defined $home }
 
 $ExtUtils::Manifest::Quiet = 1;
 my $files = maniread();
-manicopy({ map { $_ => '' } grep { m{\A(?:Makefile\.PL|MANIFEST|Changes|EasyTCP\.xs|typemap|inc/|lib/)} } keys %$files },
+manicopy({ map { $_ => '' } grep {
+    m{\A(?:Makefile\.PL|MANIFEST|Changes|EasyTCP\.xs|typemap|inc/|lib/)};
+} keys %$files },
     "$temp/copy", 'cp');
 chdir "$temp/copy" or die "Cannot enter $temp/copy: $!";
 
@@ -53,7 +55,8 @@ my $cc = (grep { $_ } map { /^cc='(.*)';/ ? $1 : () } `$^X -V:cc`)[0];
 refuses('no compiler', [ qr/A C compiler is needed/, qr/Debian\s+gcc/, qr/not-a-compiler/ ],
     args => ["CC=$temp/not-a-compiler"]);
 refuses('a compiler whose programs do not run', [qr/A C compiler is needed/],
-    args => [ 'CC=' . program('broken', "$cc \"\$@\" || exit\nfor f; do [ \"\$o\" != -o ] || echo 'exit 1' >\"\$f\"; o=\$f; done\n") ]);
+    args => [ 'CC=' . program('broken',
+        "$cc \"\$@\" || exit\nfor f; do [ \"\$o\" != -o ] || echo 'exit 1' >\"\$f\"; o=\$f; done\n") ]);
 
 # As if the header were not installed.
 sub without {
@@ -64,19 +67,22 @@ sub without {
             . " { echo 'fatal error: $header: No such file or directory' >&2; exit 1; } ;; esac; done\n"
             . "exec $cc \"\$@\"\n");
 }
-refuses("not what Perl's headers need", [ qr/Perl's headers are needed/, qr/Debian\s+libperl-dev/, qr/perl\.h: No such file/ ],
+refuses("not what Perl's headers need", [ qr/Perl's headers are needed/, qr/Debian\s+libperl-dev/,
+    qr/perl\.h: No such file/ ],
     args => [ without('perl.h') ]);
 refuses('no zlib', [ qr/zlib with its headers is needed/, qr/Debian\s+zlib1g-dev/, qr/EASYTCP_ZLIB_PREFIX/,
         qr/zlib\.h: No such file/ ], args => [ without('zlib.h') ]);
 refuses('no OpenSSL', [ qr/OpenSSL 1\.1\.1 or later with its headers is needed/, qr/Debian\s+libssl-dev/,
         qr/EASYTCP_OPENSSL_PREFIX/, qr/evp\.h: No such file/ ], args => [ without('openssl/evp.h') ]);
-refuses('no part of OpenSSL for TLS', [ qr/OpenSSL .* is needed/, qr/Debian\s+libssl-dev/, qr/ssl\.h: No such file/ ],
+refuses('no part of OpenSSL for TLS', [ qr/OpenSSL .* is needed/, qr/Debian\s+libssl-dev/,
+    qr/ssl\.h: No such file/ ],
     args => [ without('openssl/ssl.h') ]);
 
 # What the user names is taken or nothing is.
 for my $library ([ 'zlib', 'ZLIB' ], [ 'OpenSSL', 'OPENSSL' ]) {
     my ($name, $variable) = ($library->[0], "EASYTCP_$library->[1]_PREFIX");
-    refuses("$name is not where the user says", [ qr/\Q$name\E.*is needed/, qr{there is no \Q$temp\E/nowhere/include} ],
+    refuses("$name is not where the user says", [ qr/\Q$name\E.*is needed/,
+        qr{there is no \Q$temp\E/nowhere/include} ],
         env => { $variable => "$temp/nowhere" });
 }
 
@@ -87,10 +93,12 @@ for my $header (qw(bn crypto evp opensslv rand ssl)) {
     print {$fh} "#define OPENSSL_VERSION_NUMBER 0x1000214fL\n";
     close $fh or die "Cannot write: $!";
 }
-refuses('an old OpenSSL', [qr/OpenSSL 1\.1\.1 or later is needed/], env => { EASYTCP_OPENSSL_PREFIX => "$temp/old" });
+refuses('an old OpenSSL', [qr/OpenSSL 1\.1\.1 or later is needed/],
+    env => { EASYTCP_OPENSSL_PREFIX => "$temp/old" });
 
 # A program that links but does not end well: that much is said, even if it says nothing itself.
-refuses('an OpenSSL whose programs fail', [ qr/OpenSSL .*is needed/, qr/but ended with status 3 and said nothing/ ],
+refuses('an OpenSSL whose programs fail', [ qr/OpenSSL .*is needed/,
+    qr/but ended with status 3 and said nothing/ ],
     args => [ 'CC=' . program('failing-ssl', "$cc \"\$@\" || exit\n"
             . "for f; do case \$f in *.c) source=\$f ;; esac; [ \"\$o\" != -o ] || made=\$f; o=\$f; done\n"
             . "! grep -q ssl.h \"\$source\" || echo 'exit 3' >\"\$made\"\n") ]);

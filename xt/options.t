@@ -1,4 +1,5 @@
-# Every option that new() knows is in the table at the top of its description, and has a description of its own.
+# Every option that new() knows is in the table at the top of its description, and has a description of its
+# own.
 use strict;
 use warnings;
 
@@ -45,7 +46,8 @@ is_deeply(\%listed, \%ends, 'the lists are for the ends that the table says');
 
 # The table of the C source reads each for the same ends.
 my %read;
-$read{$1} |= { SERVER => 1, CLIENT => 2, BOTH => 3 }->{$2} while $table =~ /\{"([a-z]\w*)", \w+, ETCP_FOR_(\w+)/g;
+$read{$1} |= { SERVER => 1, CLIENT => 2,
+    BOTH => 3 }->{$2} while $table =~ /\{"([a-z]\w*)", \w+, ETCP_FOR_(\w+)/g;
 my %bits = (S => 1, C => 2, SC => 3);
 is_deeply([ grep { $bits{ $ends{$_} } != $read{$_} } sort keys %read ], [], 'as do the sources');
 done_testing();

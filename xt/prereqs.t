@@ -11,7 +11,8 @@ my $meta = eval { require CPAN::Meta; CPAN::Meta->load_file('MYMETA.json') }
     or plan skip_all => 'Run perl Makefile.PL first, with a CPAN::Meta';
 my %declared;
 for my $phase (qw(configure build test runtime)) {
-    $declared{$phase}{$_} = 1 for $meta->effective_prereqs->requirements_for($phase, 'requires')->required_modules;
+    $declared{$phase}{$_} = 1 for $meta->effective_prereqs->requirements_for($phase,
+        'requires')->required_modules;
 }
 
 my %files = (

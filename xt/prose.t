@@ -82,7 +82,8 @@ sub names_in {
     my $file = shift;
     open my $fh, '<', $file or die "$file: $!";
     my $text = do { local $/ = undef; <$fh> };
-    return map { /(\w+)/g } $text =~ /[CFL]<+ ?([^<>]+)/g, $text =~ /`([^`\n]+)`/g, $text =~ /^(?:    |=head2|=item)(.*)$/mg;
+    return map { /(\w+)/g } $text =~ /[CFL]<+ ?([^<>]+)/g, $text =~ /`([^`\n]+)`/g,
+        $text =~ /^(?:    |=head2|=item)(.*)$/mg;
 }
 
 my @documents = (glob('*.md'), glob('lib/Net/*.pm'), glob('lib/Net/EasyTCP/*.p*'));

@@ -252,7 +252,8 @@ foreach my $worker (@workers) {
     $worker->wait;
 }
 my $late = rss_kb($server->pid);
-my $last = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port) or BAIL_OUT("no server: $@");
+my $last = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port)
+    or BAIL_OUT("no server: $@");
 $last->send('stats');
 my %served = $last->receive =~ /(\w+)=(\d+)/g;
 

@@ -31,10 +31,14 @@ for (read_table('storable-values.txt', 4)) {
 
 # Items to be put anywhere, whole, so that more than noise comes of it.
 my $tie   = "\4\21\14Tie::StdHash\3\0\0\0\0";
-my @items = ("\2\0\0\0\0", "\2\0\0\0\1\5", "\3\0\0\0\0", "\3\0\0\0\1\5\0\0\0\1a", "\31\0\0\0\0\0", "\31\1\0\0\0\0", "\14$tie",
-    "\13$tie", "\15$tie", "\25$tie\12\1a", "\26$tie\0\0\0\1", "\23\0\4THkS\0", "\23\1\4THkA\0", "\23\2\3THk\0",
-    "\23\3\6\3THk\0$tie", "\23\302\2\0\0\0\0\202\4THkR\1R\2\0\0\0\1\0\0\0\1", "\32\12\0021;", "\40\0\0\0\0\1x\0", "\4", "\24",
-    "\33", "\34", "\21\3TOv", "\22\0", "\0\0\0\0\0", "\0\0\0\0\1", "\0\0\0\0\2", "\5", "\16", "\17", "\37", "\36\0\0\0\2v1\12\1x");
+my @items = ("\2\0\0\0\0", "\2\0\0\0\1\5", "\3\0\0\0\0", "\3\0\0\0\1\5\0\0\0\1a", "\31\0\0\0\0\0",
+    "\31\1\0\0\0\0", "\14$tie",
+    "\13$tie", "\15$tie", "\25$tie\12\1a", "\26$tie\0\0\0\1", "\23\0\4THkS\0", "\23\1\4THkA\0",
+    "\23\2\3THk\0",
+    "\23\3\6\3THk\0$tie", "\23\302\2\0\0\0\0\202\4THkR\1R\2\0\0\0\1\0\0\0\1", "\32\12\0021;",
+    "\40\0\0\0\0\1x\0", "\4", "\24",
+    "\33", "\34", "\21\3TOv", "\22\0", "\0\0\0\0\0", "\0\0\0\0\1", "\0\0\0\0\2", "\5", "\16", "\17", "\37",
+    "\36\0\0\0\2v1\12\1x");
 
 sub pick { return $_[ rand @_ ] }
 
@@ -43,7 +47,8 @@ sub change {
     my $at   = 2 + int rand(length($image) - 1);
     my $kind = rand;
     return substr($image, 0, $at) . pick(@items) . substr($image, $at) if $kind < 0.3;
-    return substr($image, 0, $at) . pick(@items) . substr($image, $at + 1 + rand 6 > length $image ? length $image : $at + 1)
+    return substr($image, 0, $at) . pick(@items) . substr($image, $at + 1 + rand 6 > length $image
+        ? length $image : $at + 1)
         if $kind < 0.6;
     my $other = pick(@corpus);
     return substr($image, 0, $at) . substr($other, 2 + rand(length($other) - 2)) if $kind < 0.7;
@@ -52,7 +57,8 @@ sub change {
 }
 
 sub next_image {
-    my $image = rand() < 0.3 ? "\5\13\2\0\0\0\2" . join '', map { pick(@items) } 1 .. 2 + rand 6 : pick(@corpus);
+    my $image = rand() < 0.3 ? "\5\13\2\0\0\0\2" . join '', map { pick(@items) } 1 .. 2 + rand 6
+        : pick(@corpus);
     $image = change($image) for 1 .. 1 + rand 4;
     return $image;
 }
@@ -64,7 +70,13 @@ sub use_it {
     my $type = reftype $ref;
     if ($type eq 'ARRAY') {
         for my $i (0 .. $#$ref) { use_it(\$ref->[$i], $depth + 1) }
-        eval { push @$ref, 1; my @copy = sort @$ref; $_ = 'x' for @$ref; shift @$ref; splice @$ref, 0, 1, 1, 2 };
+        eval {
+            push @$ref, 1;
+            my @copy = sort @$ref;
+            $_ = 'x' for @$ref;
+            shift @$ref;
+            splice @$ref, 0, 1, 1, 2;
+        };
     }
     elsif ($type eq 'HASH') {
         for my $key (keys %$ref) { use_it(\$ref->{$key}, $depth + 1) }

@@ -10,7 +10,8 @@ foreach my $script (sort keys %MADE_BY) {
     my $table = `$^X $script`;
     open my $fh, '<', $MADE_BY{$script} or die "$MADE_BY{$script}: $!";
     my $text = do { local $/ = undef; <$fh> };
-    ok($? == 0 && length $table && index($text, "\n\n$table\n") > 0, "$MADE_BY{$script} has the table of $script");
+    ok($? == 0 && length $table && index($text, "\n\n$table\n") > 0,
+        "$MADE_BY{$script} has the table of $script");
 }
 
 # Of this one, what can be said here: the row of the release that is installed.

@@ -1,5 +1,6 @@
-# Every text that the C sources and the Perl parts may put into $@, die of, or hand to an error callback is in the
-# manual's TROUBLESHOOTING. A text is any literal of several words; those that are something else are listed here.
+# Every text that the C sources and the Perl parts may put into $@, die of, or hand to an error callback is in
+# the manual's TROUBLESHOOTING. A text is any literal of several words; those that are something else are
+# listed here.
 use strict;
 use warnings;
 
@@ -7,8 +8,10 @@ use Test::More;
 
 my %NOT = map { $_ => 1 } (
     # said to peers
-    'Decrypted data did not match', 'I do not encrypt', 'Unknown encryption module', 'I do not encrypt with this module',
-    'I do not compress', 'Unknown decompression module', 'I do not compress with this module', "I don't understand you",
+    'Decrypted data did not match', 'I do not encrypt', 'Unknown encryption module',
+        'I do not encrypt with this module',
+    'I do not compress', 'Unknown decompression module', 'I do not compress with this module',
+    "I don't understand you",
     # of the protocol
     'EasyTCP direct', 'EasyTCP client', 'EasyTCP server', 'Net::EasyTCP SPAKE2 P-256 w',
     'T TLS %s 0 0', '%c %s %s %d %d', '%c %s %s',
@@ -93,7 +96,8 @@ cmp_ok(scalar keys %seen, '>', 150, 'texts were found');
 
 # Texts of all kinds are found.
 $MACRO{NAME} = 'a name';
-is_deeply([ texts_of_c('f("it has " NAME, NAME, "or " NAME ", too");') ], [ 'it has a name', 'or a name, too' ], 'with macros');
+is_deeply([ texts_of_c('f("it has " NAME, NAME, "or " NAME ", too");') ],
+    [ 'it has a name', 'or a name, too' ], 'with macros');
 is_deeply([ texts_of_c(qq{f("low case"); /* "a comment" */ g("%s of\\n %d", "in "\n    "pieces", one("word"));}) ],
     [ 'low case', '%s of\n %d', 'in pieces' ], 'in C');
 is_deeply([ texts_of_perl(qq{\$\@ = 'one text';\n# "a comment"\nf("that's another") if \$x eq 'word';\n__END__\n"no code"\n}) ],

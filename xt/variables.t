@@ -33,7 +33,11 @@ foreach my $file (@files) {
 cmp_ok(scalar keys %used, '>', 20, 'variables were found');
 ok($documented{$_}, "$_ is in a table") || diag(join ' ', sort keys %{ $used{$_} }) foreach sort keys %used;
 foreach my $name (sort keys %reader) {
-    my @wrong = grep { my $place = $_; $place =~ s/\*.*//; !grep { index($_, $place) == 0 } keys %{ $used{$name} || {} } }
+    my @wrong = grep {
+        my $place = $_;
+        $place =~ s/\*.*//;
+        !grep { index($_, $place) == 0 } keys %{ $used{$name} || {} };
+    }
         @{ $reader{$name} };
     is("@wrong", '', "$name is read where its row says");
 }

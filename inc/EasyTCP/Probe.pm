@@ -45,7 +45,8 @@ sub links_library {
         outer => "int inner(int n);\nint outer(int n);\nint outer(int n) { return inner(n); }\n",
         main  => "int outer(int n);\nint main(void) { return outer(41) == 42 ? 0 : 1; }\n",
     );
-    my ($library, $program) = map { _quoted(File::Spec->catfile($dir, "probe$_")) } ".$Config{dlext}", $Config{_exe};
+    my ($library, $program) = map { _quoted(File::Spec->catfile($dir, "probe$_")) } ".$Config{dlext}",
+        $Config{_exe};
     my %object;
 
     for my $name (sort keys %source) {
@@ -79,7 +80,8 @@ sub _succeeds {
 # $self->{output}.
 sub run_program {
     my ($self, $source, $inc, $libs) = @_;
-    my ($exe, $command) = $self->_build($source, $inc, '', "$Config{ldflags} $self->{libs} $libs") or return undef;
+    my ($exe, $command) = $self->_build($source, $inc, '', "$Config{ldflags} $self->{libs} $libs")
+        or return undef;
     local $ENV{LD_LIBRARY_PATH} = _run_path($ENV{LD_LIBRARY_PATH}, "$self->{libs} $libs");
     local $ENV{DYLD_LIBRARY_PATH} = _run_path($ENV{DYLD_LIBRARY_PATH}, "$self->{libs} $libs");
     my $printed = _output_of(_quoted($exe));

@@ -1,7 +1,7 @@
 package EasyTCP::Requirements;
 
-# What has to be on the machine before anything is built: a compiler, Perl's headers, zlib, OpenSSL. What is missing
-# ends Makefile.PL with the reason and the packages that help. Used by Makefile.PL only.
+# What has to be on the machine before anything is built: a compiler, Perl's headers, zlib, OpenSSL. What is
+# missing ends Makefile.PL with the reason and the packages that help. Used by Makefile.PL only.
 
 use strict;
 use warnings;
@@ -104,7 +104,8 @@ sub _openssl {
         prefix_variable => 'EASYTCP_OPENSSL_PREFIX',
         pkg             => 'openssl',
         libs            => '-lssl -lcrypto',
-        prefixes        => [ (map { ("$_/opt/openssl\@3", "$_/opt/openssl\@1.1", "$_/opt/openssl") } @homebrew),
+        prefixes        => [ (map { ("$_/opt/openssl\@3", "$_/opt/openssl\@1.1",
+            "$_/opt/openssl") } @homebrew),
             @homebrew ],
         source => <<'C',
 #include <stdio.h>

@@ -37,7 +37,8 @@ sub _choose_flags {
     my ($self, $probe) = @_;
     $self->{c99} = _taken($probe, 'Flag for C99', '-std=c99');
     $self->{hidden} = _taken($probe, 'Flag to export nothing but the boot function', '-fvisibility=hidden');
-    $self->{unshared} = _taken($probe, 'Flag to export nothing of static libraries', '-Wl,--exclude-libs,ALL');
+    $self->{unshared} = _taken($probe, 'Flag to export nothing of static libraries',
+        '-Wl,--exclude-libs,ALL');
     @$self{qw(warnings core_warnings sanitize)} = ('', '', '');
     if ($ENV{EASYTCP_WERROR}) {
         $self->{warnings} = '-Wall -Wextra -Werror';

@@ -18,17 +18,25 @@ $EXACT = 3;
 
 # Around every boundary: of bytes, of 32, 53 and 64 bits, and of what is printed digit by digit.
 sub special_numbers {
-    my @whole = map { my $power = 2**$_; map { $power + $_ } -2 .. 2 } 7, 8, 15, 16, 31, 32, 33, 40, 52, 53, 54, 62, 63, 64;
+    my @whole = map {
+        my $power = 2**$_;
+        map { $power + $_ } -2 .. 2;
+    } 7, 8, 15, 16, 31, 32, 33, 40, 52, 53, 54, 62, 63, 64;
     push @whole, map { my $power = 10**$_; map { $power + $_ } -1 .. 1 } 14 .. 20;
     my @integers = (0, ~0, ~0 - 1, ~0 >> 1, (~0 >> 1) - 1, -(~0 >> 1), -(~0 >> 1) - 1, map { int $_ } 1 .. 3);
-    push @integers, map { 1 << $_, (1 << $_) - 1, (1 << $_) + 1, -(1 << $_), -(1 << $_) - 1 } 7, 8, 15, 16, 31;
-    push @integers, map { 1 << $_, (1 << $_) - 1, (1 << $_) + 1, -(1 << $_) } 32, 33, 53, 62 if $Config{ivsize} > 4;
+    push @integers, map { 1 << $_, (1 << $_) - 1, (1 << $_) + 1, -(1 << $_), -(1 << $_) - 1 } 7, 8, 15, 16,
+        31;
+    push @integers, map { 1 << $_, (1 << $_) - 1, (1 << $_) + 1, -(1 << $_) } 32, 33, 53, 62
+        if $Config{ivsize} > 4;
     my $tiny = unpack 'd', pack 'd', 5e-324;
     my $zero = 0.0;
     my $infinity = 9**9**9;
-    return @integers, (map { ($_, -$_) } @whole), (map { $_ * 1.0 } @whole), -$zero, $zero * -1, $infinity, -$infinity,
-        $infinity - $infinity, -($infinity - $infinity), 0.1, 0.1 + 0.2, 1 / 3, 1e100 / 3, 1e23, $tiny, 2.2250738585072014e-308,
-        1.7976931348623157e308, 1700000000.123456, 2**60 * 1.5 + 256, 1e15, 1e15 + 0.5, 999999999999999, 123456789012345678,
+    return @integers, (map { ($_, -$_) } @whole), (map { $_ * 1.0 } @whole), -$zero, $zero * -1, $infinity,
+        -$infinity,
+        $infinity - $infinity, -($infinity - $infinity), 0.1, 0.1 + 0.2, 1 / 3, 1e100 / 3, 1e23, $tiny,
+        2.2250738585072014e-308,
+        1.7976931348623157e308, 1700000000.123456, 2**60 * 1.5 + 256, 1e15, 1e15 + 0.5, 999999999999999,
+        123456789012345678,
         9007199254740993, 0.5, -0.5, 1.5, -2147483648.5, 4294967295.5;
 }
 

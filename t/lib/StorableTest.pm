@@ -83,7 +83,8 @@ sub _scalar {
 sub _array {
     my ($array, $path) = @_;
     return '['
-        . join(',', map { exists $array->[$_] ? _referent(\$array->[$_], "$path.$_") : '-' } 0 .. $#$array) . ']';
+        . join(',', map { exists $array->[$_] ? _referent(\$array->[$_], "$path.$_") : '-' } 0 .. $#$array)
+        . ']';
 }
 
 # Perl hands out keys of characters up to 255 as they came: with the flag, or without.
@@ -98,7 +99,10 @@ sub _hash {
     $restricted = 'restricted(' . join(',', sort(Hash::Util::legal_keys(%$hash))) . ')'
         if Internals::SvREADONLY(%$hash);
     return "$restricted\{"
-        . join(',', map { my $key = _key($_); "$key=>" . _referent(\$hash->{$_}, "$path.$key") } sort keys %$hash)
+        . join(',', map {
+            my $key = _key($_);
+            "$key=>" . _referent(\$hash->{$_}, "$path.$key");
+        } sort keys %$hash)
         . '}';
 }
 

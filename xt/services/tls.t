@@ -18,7 +18,10 @@ my @children;
 END { kill 'KILL', @children if @children }
 
 sub program {
-    my ($found) = grep { -x } map { my $name = $_; map {"$_/$name"} qw(/usr/bin /usr/sbin /usr/local/bin /usr/local/sbin) } @_;
+    my ($found) = grep { -x } map {
+        my $name = $_;
+        map {"$_/$name"} qw(/usr/bin /usr/sbin /usr/local/bin /usr/local/sbin);
+    } @_;
     return $found;
 }
 
@@ -113,7 +116,8 @@ foreach my $case ([ stunnel => \&stunnel ], [ HAProxy => \&haproxy ]) {
             talks($client, "$name ends TLS: with $proof->[0]");
             is($client && $client->encryption, 'TLS', "$name ends TLS: encryption");
         }
-        ok(!Net::EasyTCP->new(%to, password => 'wrong', tlsca => "$folder/cert"), "$name ends TLS: a wrong password");
+        ok(!Net::EasyTCP->new(%to, password => 'wrong', tlsca => "$folder/cert"),
+            "$name ends TLS: a wrong password");
         like($@, qr/Server rejected supplied password$/, 'text');
         stop($pid);
         $server->kill;
@@ -126,7 +130,8 @@ foreach my $case ([ stunnel => \&stunnel ], [ HAProxy => \&haproxy ]) {
         $server->kill;
 
         # The proxy begins TLS, for clients that know none.
-        $server = spawn_server(tls => 'direct', password => 'sesame', tlscert => "$folder/cert", tlskey => "$folder/key");
+        $server = spawn_server(tls => 'direct', password => 'sesame', tlscert => "$folder/cert",
+            tlskey => "$folder/key");
         $port = free_port();
         $pid = $proxy->(1, $port, $server->{port});
         talks(Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, password => 'sesame'),
