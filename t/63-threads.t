@@ -210,7 +210,10 @@ $echo->kill('TERM');
     my @seen;
     $server->watch($r, sub { sysread $r, my $byte, 1; push @seen, $byte });
     syswrite $w, 'x';
-    is(threads->create(sub { $server->process(0.01) for 1 .. 3; return scalar @seen })->join, 0, 'the copy of a server watches nothing');
+    is(threads->create(sub {
+        $server->process(0.01) for 1 .. 3;
+        return scalar @seen;
+    })->join, 0, 'the copy of a server watches nothing');
     $server->process(5) until @seen;
     is("@seen", 'x', 'the server goes on watching');
 }

@@ -150,26 +150,39 @@ no_leaks_ok { $server->setcallback(data => 'no code') } 'setcallback refused';
 pipe(my $pipe, my $into) or die "pipe: $!";
 no_leaks_ok { $server->watch($pipe, sub { my @got = @_ }); $server->unwatch($pipe) } 'watch, unwatch';
 no_leaks_ok { $server->watch($pipe, sub { }) for 1, 2; $server->unwatch(fileno $pipe) } 'watched again';
-no_leaks_ok { $server->watch(undef, sub { }); $server->watch($pipe, 'no code'); $server->unwatch(undef) } 'watch refused';
+no_leaks_ok {
+    $server->watch(undef, sub { });
+    $server->watch($pipe, 'no code');
+    $server->unwatch(undef);
+} 'watch refused';
 no_leaks_ok {
     $server->watch($pipe, sub { sysread $_[1], my $byte, 1; $_[0]->unwatch($_[1]) });
     syswrite $into, 'x';
     $server->process(1);
 } 'a watch that is called';
 no_leaks_ok { Net::EasyTCP::_wake($server, 0, sub { }); $server->process(1) } 'a moment';
-no_leaks_ok { my $s = Net::EasyTCP->new(mode => 'server', port => '00'); $s->watch($pipe, sub { }); Net::EasyTCP::_wake($s, 99, sub { }) } 'a server that watches';
+no_leaks_ok {
+    my $s = Net::EasyTCP->new(mode => 'server', port => '00');
+    $s->watch($pipe, sub { });
+    Net::EasyTCP::_wake($s, 99, sub { });
+} 'a server that watches';
 
 require FakeRedis;
 require Net::EasyTCP::Cluster;
 # What a cluster comes back to in time is the server's, and goes with it.
 sub cluster {
     my $server  = Net::EasyTCP->new(mode => 'server', port => '00');
-    my $cluster = Net::EasyTCP::Cluster->new(server => $server, class => 'FakeRedis', stream => 's', gap => sub { }, @_);
+    my $cluster = Net::EasyTCP::Cluster->new(server => $server, class => 'FakeRedis', stream => 's',
+        gap => sub { }, @_);
     return ($server, $cluster);
 }
 cluster();
 no_leaks_ok { my @both = cluster(); @both = reverse @both; FakeRedis::reset_all() } 'new, a cluster';
-no_leaks_ok { cluster(maxlen => 'x'); cluster(class => 'No::Such'); FakeRedis::reset_all() } 'new, a wrong one';
+no_leaks_ok {
+    cluster(maxlen => 'x');
+    cluster(class => 'No::Such');
+    FakeRedis::reset_all();
+} 'new, a wrong one';
 no_leaks_ok {
     my ($server, $cluster) = cluster();
     $cluster->broadcast($structure);

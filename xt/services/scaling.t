@@ -32,7 +32,9 @@ sub run_program {
     });
 }
 
-sub connect_to { return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => shift, timeout => 20) }
+sub connect_to {
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => shift, timeout => 20);
+}
 
 sub ask {
     my ($client, $question) = @_;
@@ -70,13 +72,19 @@ SKIP: {
     open my $more, '>', "$dir/more.cfg" or die "more.cfg: $!";
     print {$more} "global\n    stats socket $dir/stats mode 600\n";
     close $more or die "more.cfg: $!";
-    my $proxy = run_program({ EASYTCP_PORT => $port, EASYTCP_RUN => $dir }, $haproxy, '-db', '-f', 'examples/haproxy.cfg',
+    my $proxy = run_program({ EASYTCP_PORT => $port, EASYTCP_RUN => $dir }, $haproxy, '-db', '-f',
+        'examples/haproxy.cfg',
         '-f', "$dir/more.cfg");
     ok(defined wait_for(sub { ask(connect_to($port), 'x') }), 'clients come through');
     is(ask(connect_to($port), 'WHO AM I'), '127.0.0.1', 'their address is known');
     my %seen;
-    my @open = map { my $client = connect_to($port); $seen{ ask($client, 'PID') || 'none' }++; $client } 1 .. 20;
-    is_deeply([ sort { $a <=> $b } keys %seen ], [ sort { $a <=> $b } map { $_->pid } @workers ], 'both workers serve');
+    my @open = map {
+        my $client = connect_to($port);
+        $seen{ ask($client, 'PID') || 'none' }++;
+        $client;
+    } 1 .. 20;
+    is_deeply([ sort { $a <=> $b } keys %seen ], [ sort { $a <=> $b } map { $_->pid } @workers ],
+        'both workers serve');
     cmp_ok($seen{ $workers[0]->pid }, '>=', 8, 'about as many each');
     undef @open;
 
@@ -85,18 +93,28 @@ SKIP: {
     foreach (1 .. 3) {
         kill 'STOP', $workers[0]->pid;
         push @took, wait_for(sub { state_of('w1') =~ /^DOWN/ });
-        is(ask(connect_to($port), 'PID'), $workers[1]->pid, 'a worker that hangs gets no client') if @took == 1;
+        is(ask(connect_to($port), 'PID'), $workers[1]->pid, 'a worker that hangs gets no client')
+            if @took == 1;
         kill 'CONT', $workers[0]->pid;
         wait_for(sub { state_of('w1') eq 'UP' });
     }
     my ($least) = sort { $a <=> $b } grep { defined } @took;
     cmp_ok($least, '<', 2, 'and is found out within two seconds') and note(sprintf 'after %.1f s', $least);
-    ok(defined wait_for(sub { my $client = connect_to($port); (ask($client, 'PID') || 0) eq $workers[0]->pid }),
+    ok(defined wait_for(sub {
+        my $client = connect_to($port);
+        (ask($client, 'PID') || 0) eq $workers[0]->pid;
+    }),
         'and comes back when it goes on');
     my $bystander = connect_to($port);
     kill 'KILL', $workers[0]->pid;
-    ok(defined wait_for(sub { (ask(connect_to($port), 'PID') || 0) eq $workers[1]->pid }), 'one that is killed is left out');
-    is(do { local $/; open my $fh, '<', "$dir/errors"; my $text = <$fh>; $text =~ /proxy from/ ? $text : '' }, '',
+    ok(defined wait_for(sub { (ask(connect_to($port), 'PID') || 0) eq $workers[1]->pid }),
+        'one that is killed is left out');
+    is(do {
+        local $/;
+        open my $fh, '<', "$dir/errors";
+        my $text = <$fh>;
+        $text =~ /proxy from/ ? $text : '';
+    }, '',
         'tests of health are no errors');
     kill 'TERM', $_->pid foreach $proxy, $workers[1];
     $_->wait foreach $proxy, @workers;
@@ -136,7 +154,8 @@ SKIP: {
     my $starter = program('start_server') or skip 'no Server::Starter here', 1;
     eval { require Parallel::Prefork; 1 } or skip 'no Parallel::Prefork here', 1;
     my $port   = free_port();
-    my $server = run_program({}, $starter, '--port', "127.0.0.1:$port", '--', @perl, 'examples/prefork.pl', 2, 'unused', 2);
+    my $server = run_program({}, $starter, '--port', "127.0.0.1:$port", '--', @perl, 'examples/prefork.pl', 2,
+        'unused', 2);
     like($server->line, qr/^Listening on port $port$/, 'under Server::Starter');
     my @children = map { spawn(sub { busy_clients($_[0], $port, int($clients / 4)) }) } 1 .. 4;
     $_->line foreach @children;
@@ -168,8 +187,8 @@ SKIP: {
 
 # ---- clients that connect again by themselves ---------------------------------------------------------
 
-# A server like examples/prefork.pl that notes each message in a file before it answers: what was answered must be
-# there, whatever became of the worker.
+# A server like examples/prefork.pl that notes each message in a file before it answers: what was answered
+# must be there, whatever became of the worker.
 my $noting = <<'END';
 use strict;
 use warnings;
@@ -211,7 +230,11 @@ sub steady_clients {
                 $one->{times}++ ? $again++ : $here++;
                 $client->send("$id $one->{next}") if $one->{waits};
             },
-            data  => sub { $wrong++ if $client->data ne "$id $one->{next}"; $one->{next}++; $one->{waits} = 0 },
+            data  => sub {
+                $wrong++ if $client->data ne "$id $one->{next}";
+                $one->{next}++;
+                $one->{waits} = 0;
+            },
             error => sub { $failed++ },
         ) or die $@;
         push @all, $one;
@@ -260,24 +283,36 @@ SKIP: {
     print {$program} $noting;
     close $program or die $!;
     my $port   = free_port();
-    my $server = run_program({}, $starter, '--port', "127.0.0.1:$port", '--', @perl, "$dir/noting.pl", "$dir/notes");
+    my $server = run_program({}, $starter, '--port', "127.0.0.1:$port", '--', @perl, "$dir/noting.pl",
+        "$dir/notes");
     is($server->line, 'Listening', 'a server that notes what it answers');
     my $share    = int($clients / 4);
-    my @children = map { my $first = 1 + $_ * $share; spawn(sub { steady_clients($_[0], $port, $first, $share) }) } 0 .. 3;
+    my @children = map {
+        my $first = 1 + $_ * $share;
+        spawn(sub { steady_clients($_[0], $port, $first, $share) });
+    } 0 .. 3;
     is($_->line, 'ready', "$share clients that connect again") foreach @children;
 
     my ($tried, $failed) = (0, 0);
     my %before = map { (ask(connect_to($port), 'PID') || 'none') => 1 } 1 .. 10;
     kill 'HUP', $server->pid;
-    ok(defined wait_for(sub { $tried++; $failed++ if !defined ask(connect_to($port), 'new'); !grep { kill 0, $_ } keys %before }),
+    ok(defined wait_for(sub {
+        $tried++;
+        $failed++ if !defined ask(connect_to($port), 'new');
+        !grep { kill 0, $_ } keys %before;
+    }),
         'a new generation, the old one ends');
     is($failed, 0, "none of $tried new connections failed meanwhile");
     my $pid;
-    ok(defined wait_for(sub { $pid = ask(connect_to($port), 'PID'); $pid && !$before{$pid} }), 'new workers serve');
+    ok(defined wait_for(sub {
+        $pid = ask(connect_to($port), 'PID');
+        $pid && !$before{$pid};
+    }), 'new workers serve');
 
     # One that is stopped keeps its clients waiting, and nobody else.
     kill 'STOP', $pid;
-    is((grep { (ask(connect_to($port), 'PID') || $pid) eq $pid } 1 .. 20), 0, 'a worker that is stopped gets no new client');
+    is((grep { (ask(connect_to($port), 'PID') || $pid) eq $pid } 1 .. 20), 0,
+        'a worker that is stopped gets no new client');
     kill 'CONT', $pid;
     my @sum = (0) x 3;
     foreach my $child (@children[ 0, 1 ]) { add_up(\@sum, $child) }
@@ -308,15 +343,21 @@ SKIP: {
     my $activate = program('systemd-socket-activate') or skip 'no systemd here', 1;
     eval { require Parallel::Prefork; 1 } or skip 'no Parallel::Prefork here', 1;
     my $port   = free_port();
-    my $server = run_program({}, $activate, '-E', 'PERL5LIB=' . join(':', map { Cwd::abs_path($_) || () } @INC), '-l',
+    my $server = run_program({}, $activate, '-E', 'PERL5LIB='
+        . join(':', map { Cwd::abs_path($_) || () } @INC), '-l',
         "127.0.0.1:$port", @perl, 'examples/prefork.pl', 2, 'unused', 1);
-    ok(defined wait_for(sub { my $client = eval { connect_to($port) }; (ask($client, 'PID') || '') =~ /^\d+$/ }),
+    ok(defined wait_for(sub {
+        my $client = eval { connect_to($port) };
+        (ask($client, 'PID') || '') =~ /^\d+$/;
+    }),
         'a socket of systemd');
     kill 'TERM', $server->pid;
     $server->wait;
     my $analyze = program('systemd-analyze') or skip 'no systemd-analyze here', 1;
-    my $units   = join ' ', map { "examples/systemd/$_" } 'easytcp.socket', 'easytcp.service', 'easytcp-worker.service';
-    my @said    = grep { /easytcp/ && !/Command .* is not executable|man page/ } `$analyze verify --man=no $units 2>&1`;
+    my $units   = join ' ', map { "examples/systemd/$_" } 'easytcp.socket', 'easytcp.service',
+        'easytcp-worker.service';
+    my @said    = grep { /easytcp/
+        && !/Command .* is not executable|man page/ } `$analyze verify --man=no $units 2>&1`;
     is("@said", '', 'the units are understood');
 }
 
