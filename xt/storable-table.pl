@@ -31,8 +31,8 @@ sub number {
     return $digits;
 }
 
-print "    value                   Storable         image, behind its first two bytes\n";
-print "    ----------------------  ---------------  -----------------------------------------------\n";
+print "    value                   Storable             image, behind its first two bytes\n";
+print "    ----------------------  -------------------  -----------------------------------------------\n";
 foreach my $value (@VALUES) {
     my ($name, $what) = @$value;
     my (%of, @order);
@@ -42,13 +42,17 @@ foreach my $value (@VALUES) {
         push @order, $body unless $of{$body};
         push @{ $of{$body} }, $release;
     }
-    # By the first release of each.
+    # By the first release of each. Those between which nothing else was written are a range.
+    my @all = sort { $a <=> $b } map { number($_->[0]) } @{ $images{$name} };
     foreach my $body (@order) {
-        my @of    = @{ $of{$body} };
-        my $other = @order > 1 && grep { $_ ne $body && number($of{$_}[0]) > number($of[0])
-                && number($of{$_}[0]) < number($of[-1]) } @order;
-        my $range = $other ? join ', ', @of : @of > 1 ? "$of[0] to $of[-1]" : $of[0];
-        printf "    %-22s  %-15s  %s\n", $what, $range, $body;
+        my @ranges;
+        foreach my $release (@{ $of{$body} }) {
+            my $before = (grep { $_ < number($release) } @all)[-1];
+            my $goes_on = @ranges && defined $before && number($ranges[-1][-1]) == $before;
+            $goes_on ? push @{ $ranges[-1] }, $release : push @ranges, [$release];
+        }
+        my $range = join ', ', map { @$_ > 1 ? "$_->[0] to $_->[-1]" : $_->[0] } @ranges;
+        printf "    %-22s  %-19s  %s\n", $what, $range, $body;
         $what = '';
     }
 }
