@@ -158,7 +158,7 @@ void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms)
 
     /* The peer neither closes nor sends. As long as its kernel has not got everything that may be
      * because it is slow. */
-    if (c->state == ETCP_CONN_DISCARDING && !is_late && etcp_sys->unacked(c->entry.fd) > 0)
+    if (c->state == ETCP_CONN_DISCARDING && !is_late && !etcp_socket_is_delivered(c->entry.fd))
         etcp_loop_await(&c->entry, ETCP_LIST_DISCARDING, now_ms);
     else
         etcp_conn_finish_closing(c);
@@ -218,7 +218,7 @@ int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since)
 int etcp_conn_is_delivered(etcp_conn *c)
 {
     return c->state == ETCP_CONN_CLOSED ||
-           (c->state == ETCP_CONN_DISCARDING && etcp_sys->unacked(c->entry.fd) == 0);
+           (c->state == ETCP_CONN_DISCARDING && etcp_socket_is_delivered(c->entry.fd));
 }
 
 static void begin_to_linger(etcp_conn *c)

@@ -576,6 +576,16 @@ int etcp_socket_is_local(int fd)
     return memcmp(here.bytes, there.bytes, sizeof here.bytes) == 0;
 }
 
+int etcp_socket_is_delivered(int fd)
+{
+    etcp_address here;
+
+    if (etcp_sys->unacked(fd) == 0)
+        return 1;
+    etcp_socket_local(fd, &here);
+    return here.family == ETCP_FAMILY_UNIX && etcp_sys->unread(fd) == 0;
+}
+
 uint64_t etcp_socket_identity(int fd)
 {
     struct stat st;

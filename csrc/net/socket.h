@@ -128,6 +128,11 @@ void etcp_socket_local(int fd, etcp_address *out);
  * internet at all. */
 int etcp_socket_is_local(int fd);
 
+/* Whether the peer's kernel has all that was written to fd. What went into a Unix-domain socket is the
+ * peer's at once, even though it counts as unacked until it is read; unless input is unread here, which
+ * would spoil the peer's end of the stream. */
+int etcp_socket_is_delivered(int fd);
+
 /* Identifies the open socket behind fd for as long as it exists; 0 when fd is not open. */
 uint64_t etcp_socket_identity(int fd);
 

@@ -9,6 +9,7 @@
 
 #include "alloc.h"
 #include "net/clock.h"
+#include "net/conn_private.h"
 #include "net/dial.h"
 #include "net_world.h"
 #include "tap.h"
@@ -855,6 +856,33 @@ static void test_wrap(void)
     etcp_config_unref(config);
 }
 
+/* A Unix-domain peer that is slow to read, or reads nothing for a while, has everything: it is not
+ * waited for. */
+static void test_linger_on_unix(void)
+{
+    etcp_conn_limits limits;
+    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    etcp_conn *a = NULL, *b = NULL;
+    int rounds = 0;
+    int ends[2];
+
+    etcp_conn_limits_default(&limits);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0 ||
+        etcp_conn_wrap(ends[0], config, &limits, &a) || etcp_conn_wrap(ends[1], config, &limits, &b))
+        exit(1);
+    a->sharing = etcp_process_sharing(); /* as if it were its own */
+    (void)etcp_conn_send(a, 0, bytes("first"), 5, NULL, NULL);
+    (void)etcp_conn_send(b, 0, bytes("unread"), 6, NULL, NULL);
+    while (etcp_conn_linger(a) == ETCP_EINTR && rounds < 3)
+        rounds++;
+    tap_ok(rounds < 3, "a Unix-domain peer is not waited for");
+    etcp_conn_unref(a);
+    tap_is_str(world_receive(b), "first", "who gets it nevertheless");
+    tap_ok(world_receive(b) == NULL, "and then the end");
+    etcp_conn_unref(b);
+    etcp_config_unref(config);
+}
+
 static int handle;
 
 static void close_handle(void *owner)
@@ -1141,6 +1169,7 @@ int main(void)
     test_clone();
     test_clone_keeps_connection();
     test_wrap();
+    test_linger_on_unix();
     test_hand_over();
     test_abandon();
     test_out_of_memory();
