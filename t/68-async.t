@@ -179,6 +179,24 @@ sub process_until {
     }
 }
 
+# A server that speaks first: what it sends may come in one read with the end of the negotiation.
+{
+    my @policies = ([ TLS => () ], [ 'a cipher', donotencryptwith => 'TLS' ], [ 'clear text', donotencrypt => 1 ]);
+    for my $policy (@policies) {
+        my ($name, @options) = @$policy;
+        my ($server, $port) = new_server(@options);
+        $server->setcallback(connect => sub { my $client = shift; $client->send("hello $_") for 1 .. 3 });
+        for my $in_loop (0, 1) {
+            my @got;
+            my $client = async(port => $port, $in_loop ? (loop => $server) : ());
+            $client->setcallback(data => sub { push @got, scalar $_[0]->data });
+            my $late = time + $PATIENCE;
+            while ((!@got || $got[-1] ne 'hello 3') && time < $late) { $_->process for $server, $client }
+            is_deeply(\@got, [ map {"hello $_"} 1 .. 3 ], "a server's first words, $name, loop $in_loop");
+        }
+    }
+}
+
 # ---- failures ------------------------------------------------------------------------------------
 
 {

@@ -35,7 +35,7 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event)
 
     do {
         rc = etcp_session_next(c->session, &c->view, c->view_end, event);
-    } while (rc > 0 && event->type == ETCP_EVENT_SETTLED);
+    } while (rc > 0 && event->type == ETCP_EVENT_SETTLED && c->state != ETCP_CONN_NEGOTIATING);
     if (rc > 0 && event->type == ETCP_EVENT_TLS)
         return etcp_conn_switch(c);
     if (rc > 0 && c->traffic && event->type == ETCP_EVENT_MESSAGE) {

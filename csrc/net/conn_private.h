@@ -290,7 +290,8 @@ int etcp_conn_await_written(etcp_conn *c, size_t mark, uint64_t *waited_since);
 /* ---- input (conn_input.c) -------------------------------------------------------------------- */
 
 /* Parses the view. Returns 1 (*event), 0 (view used up), or the session's error, recorded, the view
- * dropped and the input ended. */
+ * dropped and the input ended. ETCP_EVENT_SETTLED comes only while the connection negotiates: what is
+ * behind it is for whoever has the open connection. */
 int etcp_conn_parse(etcp_conn *c, etcp_event *event);
 
 /* Reads once, into the session's window or into bytes[0..size), which becomes the view. The view
