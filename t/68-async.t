@@ -7,7 +7,7 @@ use lib 't/lib';
 use EasyTCPTest;
 use IO::Socket::INET;
 use OldPeer;
-use Socket qw(SOL_SOCKET SO_KEEPALIVE);
+use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_KEEPALIVE);
 use Net::EasyTCP;
 
 my $PATIENCE = 30;

@@ -102,6 +102,17 @@ static void drop_clients(pTHX_ etcp_server_part *srv)
     }
 }
 
+/* Clients in this loop are closed with it; a handle that the program has would keep the connection. */
+static void drop_guest(pTHX_ etcp_object *guest)
+{
+    etcp_server_part_remove_guest(guest);
+    if (PL_dirty)
+        return;
+    SvREFCNT_inc_simple_void_NN((SV *)guest->hash);
+    etcp_handle_close(aTHX_ guest);
+    SvREFCNT_dec((SV *)guest->hash);
+}
+
 void etcp_server_part_free(pTHX_ etcp_object *server)
 {
     etcp_server_part *srv = server->srv;
@@ -116,7 +127,7 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
         deliver_all(aTHX_ srv->core);
     drop_clients(aTHX_ srv);
     while (srv->guests)
-        etcp_server_part_remove_guest(srv->guests);
+        drop_guest(aTHX_ srv->guests);
     etcp_server_free(srv->core);
     if (!PL_dirty) {
         SvREFCNT_dec(srv->on_connect);
