@@ -143,6 +143,24 @@ sub process_until {
     is($last->running, undef, 'running(), too');
 }
 
+# The loop goes, and with it the connection: also that of a client whose handle the program has seen.
+for my $kind (qw(server client)) {
+    my ($server, $port) = new_server();
+    my $left = 0;
+    $server->setcallback(disconnect => sub { $left++ });
+    my $host = $kind eq 'server' ? new_server() : async(port => $port);
+    my $client = async(port => $port, loop => $host);
+    my $late = time + $PATIENCE;
+    until ($client->socket || time > $late) { $_->process for $server, $host }
+    my $handle = $client->socket;
+    ok($handle, "a client in the loop of a $kind has a handle");
+    my $expected = $kind eq 'server' ? 1 : 2;
+    undef $host;
+    is($client->socket, undef, 'none when the loop is gone');
+    is(fileno $handle, undef, 'it is closed');
+    ok(process_until($server, sub { $left == $expected }), 'and the other end hears of it');
+}
+
 # A client that is dropped is disconnected; what it was told to send arrives.
 {
     my ($server, $port) = new_server();
@@ -404,6 +422,21 @@ foreach my $object (
         my ($made, @kept) = $make->($seconds);
         my $on = unpack 'i', getsockopt($made->socket, SOL_SOCKET, SO_KEEPALIVE);
         is($on ? 1 : 0, $seconds ? 1 : 0, "keepalive => $seconds of $name");
+    }
+}
+
+# Nothing tells one Unix-domain socket from another: what was spoken over one demands nothing of the next.
+SKIP: {
+    skip 'TLS cannot be had', 2 if !tls_usable();
+    for my $options ([], [ donotencrypt => 1 ]) {
+        my $server = Net::EasyTCP->new(mode => 'server', listen => 0, @$options) or die $@;
+        socketpair(my $here, my $there, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+        $server->adopt($here) or die $@;
+        my $told;
+        my $client = Net::EasyTCP->new(mode => 'client', async => 1, handle => $there, loop => $server) or die $@;
+        $client->setcallback(connect => sub { $told = $_[0]->encryption || 'clear' }, error => sub { $told = $_[1] });
+        process_until($server, sub { defined $told });
+        is($told, @$options ? 'clear' : 'TLS', 'a socket that was handed over');
     }
 }
 

@@ -210,6 +210,12 @@ static void make_endpoint(const etcp_dial *d, unsigned port, char *text, size_t 
             *at = (char)(*at - 'A' + 'a');
 }
 
+/* A Unix-domain socket that was given has no name that tells its server from others. */
+static int is_nameless(const etcp_dial *d, const etcp_address *peer)
+{
+    return d->host && peer->family == ETCP_FAMILY_UNIX;
+}
+
 /* What the connection will know of TLS. Whom this process spoke TLS with lately must go on so. */
 static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security **out)
 {
@@ -221,7 +227,7 @@ static int make_security(etcp_dial *d, const etcp_address *peer, etcp_security *
         return 0;
     make_endpoint(d, peer->port, endpoint, sizeof endpoint);
     d->config->flags &= ~(unsigned)ETCP_SPOKE_TLS; /* of an earlier attempt, which may be long ago */
-    if (etcp_spoken_lately(endpoint, etcp_clock_ms()))
+    if (!is_nameless(d, peer) && etcp_spoken_lately(endpoint, etcp_clock_ms()))
         d->config->flags |= ETCP_SPOKE_TLS;
     *out = etcp_security_new(d->tls, d->tls_name ? d->tls_name : name, endpoint);
     return *out ? 0 : ETCP_ENOMEM;
