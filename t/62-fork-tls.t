@@ -103,6 +103,32 @@ foreach my $first (qw(child parent)) {
     $_->kill foreach $recorder, $server;
 }
 
+# A child that only lived for a while, as that of system() does, takes nothing away: the connection ends well.
+for my $how ('closes', 'is dropped') {
+    my $server = spawn_server(callbacks => {
+        data => sub {
+            my $client = shift;
+            my $text = $client->data;
+            $client->send($text);
+            if ($text eq 'end') { system $^X, '-e', '0'; $client->close }
+        },
+        disconnect => sub { $EasyTCPTest::Me->report("LEFT '$_[1]'") },
+    });
+    my @to = (mode => 'client', host => '127.0.0.1', port => $server->{port}, requireencryption => 'TLS');
+    my $client = Net::EasyTCP->new(@to) or BAIL_OUT($@);
+    $client->send('x');
+    is($client->receive(60), 'x', 'TLS before a system()');
+    system $^X, '-e', '0';
+    $how eq 'closes' ? $client->close : undef $client;
+    is($server->line, q{LEFT ''}, "a client that $how after it ends in good order");
+    $client = Net::EasyTCP->new(@to) or BAIL_OUT($@);
+    $client->send('end');
+    is($client->receive(60), 'end', 'and the other way round');
+    is($client->receive(60), undef, 'a server closes after it');
+    is($@, 'Socket closed when attempted reading', 'in good order');
+    $server->kill;
+}
+
 # Neither uses it, one closes: that is no use, and the other one goes on.
 {
     my $server = spawn_server(callbacks => { connect => sub {

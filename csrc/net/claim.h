@@ -28,7 +28,7 @@ void etcp_claim_deinit(etcp_claim *c);
 /* Whether the channel is this process's; asks for it if it is nobody's. */
 int etcp_claim_take(etcp_claim *c);
 
-/* The same without asking for it: closing does not claim. */
+/* The same without asking for it: closing does not claim what others have, too. */
 int etcp_claim_is_ours(const etcp_claim *c);
 
 #endif

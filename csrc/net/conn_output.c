@@ -424,9 +424,17 @@ static int push_inside(etcp_conn *c)
     return rc < 0 ? rc : etcp_conn_push_tunnel(c);
 }
 
+/* Closing is no use that would take the connection from another process; where no other one has it
+ * any more, after a system() for example, it is. */
+static int may_say_goodbye(etcp_conn *c)
+{
+    return etcp_claim_is_ours(&c->tunnel->claim) ||
+           (etcp_conn_is_sole_owner(c) && etcp_claim_take(&c->tunnel->claim));
+}
+
 void etcp_conn_say_goodbye(etcp_conn *c)
 {
-    if (!c->tunnel || c->output_ended || c->entry.fd < 0 || !etcp_claim_is_ours(&c->tunnel->claim))
+    if (!c->tunnel || c->output_ended || c->entry.fd < 0 || !may_say_goodbye(c))
         return;
     if (seal_gathered(c) == 0 && etcp_channel_close(c->tunnel->channel, &c->tunnel->cipher) == 0)
         (void)etcp_conn_push_tunnel(c);
