@@ -592,8 +592,8 @@ each.
 
 =item allowclasses
 
-Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, or a
-reference to an array of class names. Regular expressions are objects of class C<Regexp>; code references are
+Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, the name of a
+class, or a reference to an array of names. Regular expressions are objects of class C<Regexp>; code references are
 refused unless this is C<all>. C<all> leaves out the classes that only this module has brought
 into the program, such as C<IO::Socket>. A message with any other object is refused before anything is
 made of it: none of the class's code runs, C<DESTROY> included. The module of a class is loaded only if
@@ -1880,6 +1880,8 @@ It does not fit into the first packet, or holds a NUL.
 
 =item Could not connect to I<host>:I<port>: I<reason>
 
+=item Could not connect to I<path>: I<reason>
+
 =item Could not connect to server: I<reason>
 
 Nobody listens there, a firewall is between, the name has no address (C<cannot resolve>), or C<timeout> is too
@@ -2142,6 +2144,17 @@ The peer has closed. This is how conversations end.
 =item Failed to read from socket: I<reason>
 
 The connection broke, or one of the following ended it.
+
+=item write: I<reason>
+
+=item poll: I<reason>
+
+=item poller: I<reason>
+
+=item handle: I<reason>
+
+The same, as the callbacks C<disconnect> and C<error> are told of it: the call that failed, or the handle that
+somebody else has closed.
 
 =item Received data refused: class I<class> is not allowed
 
