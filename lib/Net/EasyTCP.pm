@@ -593,8 +593,8 @@ each.
 =item allowclasses
 
 Which objects may arrive inside structures: C<all> (the default, as it always was), C<none>, the name of a
-class, or a reference to an array of names. Regular expressions are objects of class C<Regexp>; code references are
-refused unless this is C<all>. C<all> leaves out the classes that only this module has brought
+class, or a reference to an array of names. Regular expressions are objects of class C<Regexp>; code
+references are refused unless this is C<all>. C<all> leaves out the classes that only this module has brought
 into the program, such as C<IO::Socket>. A message with any other object is refused before anything is
 made of it: none of the class's code runs, C<DESTROY> included. The module of a class is loaded only if
 the class is named here; a message with an object that a class which is not here should make
