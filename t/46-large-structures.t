@@ -1,4 +1,4 @@
-# Large structures: long strings are sent from where they are, and an image goes as it is read.
+# Large structures: long strings are sent from where they are. t/46-large-memory.t looks at what that takes.
 use strict;
 use warnings;
 use Test::More;
@@ -90,70 +90,6 @@ foreach my $transport (@transports[ 0, 1 ]) {
     run_until($server, sub { defined($said = $reader->poll) });
     is($said, join(' ', map { "first$_" . (4_000_000 + $_) } 1 .. 4),
         "$name: and arrives as it was, whatever happened to it since");
-}
-
-# ---- how much memory it takes --------------------------------------------------------------------
-
-# Resident memory now and at most, in MB.
-sub memory {
-    open my $file, '<', '/proc/self/status' or return;
-    my %size = map { /^(VmHWM|VmRSS):\s+(\d+)/ ? ($1 => $2 / 1024) : () } <$file>;
-    return @size{qw(VmRSS VmHWM)};
-}
-
-# What each end takes at most, as parts of the structure, which make() makes.
-sub peaks_of {
-    my ($make, @options) = @_;
-    my $server = spawn_server(
-        @options,
-        callbacks => {
-            data => sub {
-                my $client = shift;
-                my ($before) = memory();
-                my $structure = $client->data;
-                return $client->send($before) if !ref $structure;
-                my ($now, $most) = memory();
-                $client->send("$now $most");
-            }
-        }
-    );
-    my $client = client_of($server, @options);
-    my ($before)  = memory();
-    my $structure = $make->();
-    my ($with)    = memory();
-    $client->send('how large') or die $@;
-    my $server_before = $client->receive;
-    $client->send($structure) or die $@;
-    my (undef, $most) = memory();
-    my ($server_with, $server_most) = split ' ', $client->receive;
-    $server->kill('TERM');
-    return (($most - $before) / ($with - $before), ($server_most - $server_before) / ($server_with - $server_before));
-}
-
-SKIP: {
-    my $strings = sub { [ map { text(64_000, "text $_") } 1 .. 1000 ] };
-    my $pages   = sub { [ map { text(8_000, "text $_") } 1 .. 8000 ] };
-    my $records = sub { [ map { { number => $_, text => "this is line $_" } } 1 .. 130_000 ] };
-    my @cases   = (
-        [ 'plain, strings', $strings, 0 ],
-        [ 'plain, records', $records, 0 ],
-        [ 'TLS, strings',   $strings, 1 ],
-        [ 'TLS, pages',     $pages,   1 ],
-        [ 'TLS, records',   $records, 1 ],
-        [ 'zlib, strings',  $strings, 3 ],
-    );
-    skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
-    skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;
-    foreach my $case (@cases) {
-        my ($name, $make, $transport) = @$case;
-        my (undef, @options) = @{ $transports[$transport] };
-        # Each in a process of its own, whose peak is its own.
-        my $child = spawn(sub { $_[0]->report(join ' ', peaks_of($make, @options)) });
-        my ($sender, $receiver) = split ' ', $child->line;
-        cmp_ok($sender,   '<', 1.7, "$name: the sender takes little more than the structure");
-        cmp_ok($receiver, '<', 1.7, "$name: and so does the receiver");
-        note(sprintf '%s: %.2f and %.2f', $name, $sender, $receiver);
-    }
 }
 
 done_testing();
