@@ -1125,8 +1125,8 @@ C<reconnect>, requests whose message has not left wait for the next connection.
 
 C<request_p> returns a promise of L<Mojo::Promise>, which must be installed, and C<request_f> a L<Future>,
 which is one of the loop's own if the client is attached to a loop of IO::Async. Both take C<timeout> as well,
-and are for C<await>, too. They fail with the text. When the object is dropped, nobody is called, and promises
-stay as they are.
+and are for C<await>, too. They fail with the text. When the object is dropped, or the one whose loop it is
+in, nobody is called, and promises stay as they are.
 
 =head2 room
 
@@ -1337,7 +1337,7 @@ With C<async>, C<new> fails for bad arguments only, and returns before there is 
 loop, in which it connects, negotiates and sends: run it by L</start> or L</process>, or as L</EVENT LOOPS>
 says. With C<loop> it is in the loop of a server or of another such client; methods like C<start>, C<process>
 and C<pollfd> mean the whole loop then, whichever of its objects they are called on. When the object goes
-whose loop it is, the others are closed.
+whose loop it is, the others are closed, and their callbacks are not called.
 
 A name in C<host> is looked up by C<new>, once, which takes as long as the resolver does. Where that is too
 long, have the loop look it up and connect, and give the socket to C<handle>:
