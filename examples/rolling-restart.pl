@@ -66,6 +66,7 @@ sub start_successor {
     my $pid = fork;
     if (!defined $pid) { warn "Cannot fork: $!\n"; return }
     return if $pid;
+    $SIG{CHLD} = 'DEFAULT';    # what is ignored stays ignored, and perl warns of it
     # A descriptor that perl does not know is not closed by exec.
     $ENV{LISTENS_AT} = POSIX::dup(fileno $socket);
     $ENV{REPLACES}   = getppid;
