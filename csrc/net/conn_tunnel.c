@@ -207,8 +207,10 @@ static int open_all(etcp_conn *c, const uint8_t *at, const uint8_t *end, sink *s
 /* Makes what the sink took the view. */
 static void show(etcp_conn *c, sink *s)
 {
-    if (!s->done)
+    if (!s->done) {
+        etcp_buf_deinit(&s->spill); /* it was for clear text that did not come */
         return;
+    }
     if (s->spill.data) {
         c->kept = s->spill.data; /* nothing was taken from its front */
         c->view = c->kept;
