@@ -10,6 +10,9 @@
 #
 # To change: the routes, each of which returns a promise.
 
+use strict;
+use warnings;
+
 use Mojolicious::Lite -signatures;
 use Net::EasyTCP;
 
