@@ -502,6 +502,25 @@ foreach my $version (qw(0.05 0.19 0.26)) {
     is_deeply(\@seen, [ 1 .. 3, 'QUIT' ], 'each message came once');
 }
 
+# All connections of a loop are read into the same memory: what receive() leaves there of one must not be
+# written over by what comes for another.
+{
+    my $server = Net::EasyTCP->new(mode => 'server', listen => 0, donotencrypt => 1, donotcompress => 1) or die $@;
+    my (@there, @here);
+    $server->setcallback(connect => sub { push @there, $_[0] });
+    foreach my $name (qw(first second)) {
+        socketpair(my $one, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+        $server->adopt($one) or die $@;
+        push @here, async(handle => $other, loop => $server, donotencrypt => 1, donotcompress => 1);
+        process_until($server, sub { @there == @here && $here[-1]->socket });
+    }
+    $here[0]->send($_) for 'one', 'two';
+    $here[1]->send('x' x 1000);
+    is($there[0]->receive(-1), 'one', 'the first of two messages');
+    is(length $there[1]->receive(-1), 1000, 'a longer one, of another client of this server');
+    is($there[0]->receive(-1), 'two', 'the second is as it was');
+}
+
 # Blocking clients are as they were.
 {
     my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $echo->{port},

@@ -279,6 +279,8 @@ static int receive_in_loop(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_s
             c->entry.loop); /* whoever waits for these replies must not wait with us */
     scratch = etcp_conn_scratch(c);
     rc = receive_into(c, timeout_ms, waited_since, event, scratch->bytes, sizeof scratch->bytes);
+    if (etcp_conn_has_view(c) && !c->kept)
+        scratch->owner = &c->entry; /* nobody's since the view before was used up */
     if (etcp_conn_has_view(c) || c->end_code)
         etcp_conn_pend(c);
     return rc;
