@@ -64,8 +64,13 @@ SKIP: {
     );
     skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
     skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;
+    my $has_tls = tls_usable();
     foreach my $case (@cases) {
         my ($name, $make, @options) = @$case;
+        if ($name =~ /^TLS/ && !$has_tls) {
+          SKIP: { skip "$name: TLS cannot be had", 2 }
+            next;
+        }
         # Each in a process of its own, whose peak is its own.
         my $child = spawn(sub { $_[0]->report(join ' ', peaks_of($make, @options)) });
         my ($sender, $receiver) = split ' ', $child->line;
