@@ -195,7 +195,7 @@ PREINIT:
     int fd;
 PPCODE:
     LOOPS_ONLY(self, "watch");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items); /* a tied glob has methods, too */
     PUTBACK;
     handle = sv_mortalcopy(handle);
     code = sv_mortalcopy(code);
@@ -214,13 +214,11 @@ PREINIT:
     int fd;
 PPCODE:
     LOOPS_ONLY(self, "unwatch");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items); /* a tied glob has methods, too */
     PUTBACK;
-    etcp_object_protect(aTHX_ self); /* what is freed has destructors */
     handle = sv_mortalcopy(handle);
     fd = etcp_watches_fileno(aTHX_ handle);
     FIND_LOOP(self, loop);
-    etcp_object_protect(aTHX_ loop);
     etcp_watches_remove(aTHX_ loop, handle, fd);
     XSRETURN_YES;
 

@@ -69,7 +69,7 @@ void etcp_async_free(pTHX_ etcp_object *o)
     etcp_dialer_unref(a->dialer);
     drop_messages(aTHX_ a);
     if (!PL_dirty) {
-        SvREFCNT_dec(a->destination);
+        sv_2mortal(a->destination);
         SvREFCNT_dec(a->failure);
     }
     o->async = NULL;

@@ -77,10 +77,7 @@ etcp_message etcp_bucket_shift_slots(etcp_bucket *b)
 
 void etcp_bucket_clear(pTHX_ etcp_bucket *b)
 {
-    /* Freeing may run a DESTROY that comes back to this very bucket: empty it first. */
-    etcp_bucket old = *b;
-
-    Zero(b, 1, etcp_bucket);
-    while (old.count > 0)
-        SvREFCNT_dec(etcp_bucket_shift(&old).sv);
+    /* Their destructors may come back to this very bucket: they run later. */
+    while (b->count > 0)
+        sv_2mortal(etcp_bucket_shift(b).sv);
 }

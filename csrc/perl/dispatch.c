@@ -86,7 +86,7 @@ static inline SV *reference_of(pTHX_ etcp_object *o)
         SvREFCNT(old) == 1)
         return old;
     o->passed = newRV_inc((SV *)o->hash);
-    SvREFCNT_dec(old);
+    sv_2mortal(old); /* the destructor of what was assigned to it may drop o */
     return o->passed;
 }
 
@@ -286,10 +286,10 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_conn_fail(event->conn);
         return;
     }
+    etcp_object_protect(aTHX_ o); /* a callback may assign to the reference it got, too */
     if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
         o->owed++;
         server->srv->owes = 1;
-        etcp_object_protect(aTHX_ o);
         hand_over(aTHX_ server, o);
     } else {
         hand_out(aTHX_ server, o);
@@ -398,6 +398,7 @@ static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
     etcp_object *o = (etcp_object *)etcp_conn_user(conn);
 
     if (o && o->async) {
+        etcp_object_protect(aTHX_ o);
         etcp_async_forget(aTHX_ o, conn);
         end_if_over(aTHX_ o, reason_of(aTHX_ conn, 1));
     } else if (o) {
@@ -539,16 +540,17 @@ static int loop_failed(pTHX_ int rc)
 }
 
 /* The $_ of callbacks, while users of it beside the server are others: one that a callback has kept a
- * reference to, or tied, is the callback's for good. */
+ * reference to, or tied, is the callback's for good. What it refers to may have a destructor. */
 static int is_reusable(const SV *topic, U32 others)
 {
-    return topic && SvREFCNT(topic) == 1 + others && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic);
+    return topic && SvREFCNT(topic) == 1 + others && SvTYPE(topic) < SVt_PVMG && !SvREADONLY(topic) &&
+           !SvROK(topic);
 }
 
 static inline SV *empty_topic(pTHX_ etcp_server_part *srv, U32 others)
 {
     if (!is_reusable(srv->topic, others)) {
-        SvREFCNT_dec(srv->topic);
+        sv_2mortal(srv->topic);
         srv->topic = newSV(0);
     } else if (SvOK(srv->topic))
         sv_setsv(srv->topic, &PL_sv_undef);

@@ -58,7 +58,7 @@ void etcp_handle_close(pTHX_ etcp_object *o)
     if (io_of(o))
         (void)do_close((GV *)SvRV(handle), FALSE);
     o->handle = NULL;
-    SvREFCNT_dec(handle);
+    sv_2mortal(handle); /* what it is tied to may come back to us */
 }
 
 /* ---- the slot _sock -------------------------------------------------------------------------- */

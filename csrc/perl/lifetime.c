@@ -78,6 +78,9 @@ static void deliver(pTHX_ etcp_conn *conn)
         continue;
 }
 
+/* No destructor may run meanwhile: it could run the loop, which still lists the object or those who are
+ * in it, and hand out references to a hash that is gone. So values are not released but made mortal, and
+ * go when the statement ends. */
 static int free_object(pTHX_ SV *sv, MAGIC *mg)
 {
     etcp_object *o = (etcp_object *)mg->mg_ptr;
@@ -104,8 +107,8 @@ static int free_object(pTHX_ SV *sv, MAGIC *mg)
         etcp_bucket_clear(aTHX_ & o->bucket);
         if (o->withdraw)
             o->withdraw(aTHX_ o);
-        SvREFCNT_dec(o->slot);
-        SvREFCNT_dec(o->handle);
+        sv_2mortal(o->slot);
+        sv_2mortal(o->handle);
     }
     etcp_policy_unref(aTHX_ o->policy);
     etcp_tls_unref(o->tls);

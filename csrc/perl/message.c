@@ -242,8 +242,7 @@ SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
     if (o->counted)
         etcp_message_count(aTHX_ o);
     if (m.state == ETCP_MESSAGE_REFUSED) {
-        sv_setsv(ERRSV, m.sv);
-        SvREFCNT_dec(m.sv);
+        etcp_fail(aTHX_ "%" SVf, SVfARG(sv_2mortal(m.sv)));
         *failed = 1;
         return NULL;
     }

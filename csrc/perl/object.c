@@ -4,6 +4,14 @@
 
 const MGVTBL *etcp_object_vtbl = NULL;
 
+/* What $@ refers to gives way to a text, but only when the statement ends: its destructor may drop what our
+ * caller still uses. */
+static void spare_error(pTHX)
+{
+    if (SvROK(ERRSV))
+        sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(ERRSV)));
+}
+
 SV *etcp_fail(pTHX_ const char *format, ...)
 {
     va_list args;
@@ -13,6 +21,7 @@ SV *etcp_fail(pTHX_ const char *format, ...)
     va_start(args, format);
     text = sv_2mortal(vnewSVpvf(format, &args));
     va_end(args);
+    spare_error(aTHX);
     sv_setsv(ERRSV, text);
     return &PL_sv_undef;
 }
@@ -29,8 +38,10 @@ static int is_destructor(pTHX)
 
 void etcp_succeed(pTHX)
 {
-    if (etcp_has_error(aTHX) && !is_destructor(aTHX))
-        sv_setpvs(ERRSV, "");
+    if (!etcp_has_error(aTHX) || is_destructor(aTHX))
+        return;
+    spare_error(aTHX);
+    sv_setpvs(ERRSV, "");
 }
 
 void etcp_object_missing(pTHX_ CV *method)

@@ -95,7 +95,7 @@ void etcp_request_drop_all(pTHX_ etcp_async *a)
     while ((r = a->requests) != NULL) {
         a->requests = r->next;
         if (!PL_dirty)
-            SvREFCNT_dec(r->code);
+            sv_2mortal(r->code); /* what it has captured may come back to us */
         Safefree(r);
     }
     a->last_request = NULL;

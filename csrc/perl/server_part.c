@@ -40,8 +40,8 @@ void etcp_server_part_forget(pTHX_ etcp_object *o)
     o->told = etcp_object_told(o);
     if (o->conn)
         etcp_conn_set_user(o->conn, NULL);
-    SvREFCNT_dec(passed);
-    SvREFCNT_dec(held); /* may free o */
+    sv_2mortal(passed);
+    sv_2mortal(held); /* may free o, when the statement ends */
 }
 
 void etcp_server_part_add_guest(etcp_object *host, etcp_object *o)
@@ -106,22 +106,26 @@ static void drop_clients(pTHX_ etcp_server_part *srv)
 static void drop_guest(pTHX_ etcp_object *guest)
 {
     etcp_server_part_remove_guest(guest);
-    if (PL_dirty)
-        return;
-    SvREFCNT_inc_simple_void_NN((SV *)guest->hash);
-    etcp_handle_close(aTHX_ guest);
-    SvREFCNT_dec((SV *)guest->hash);
+    if (!PL_dirty)
+        etcp_handle_close(aTHX_ guest);
+}
+
+static void drop_values(pTHX_ const etcp_server_part *srv)
+{
+    SV *const values[] = {srv->on_connect, srv->on_data,     srv->on_disconnect, srv->on_error,
+                          srv->on_drain,   srv->on_finished, srv->topic,         srv->pollhandle,
+                          (SV *)srv->rooms, srv->attachment}; /* the last goes first */
+    size_t i;
+
+    for (i = 0; i < sizeof values / sizeof values[0]; i++)
+        sv_2mortal(values[i]);
 }
 
 void etcp_server_part_free(pTHX_ etcp_object *server)
 {
     etcp_server_part *srv = server->srv;
-    SV *attachment = srv->attachment;
 
     etcp_watches_remove_all(aTHX_ server);
-    srv->attachment = NULL;
-    if (!PL_dirty)
-        SvREFCNT_dec(attachment); /* the foreign loop stops watching first */
     let_held_ones_live(aTHX_ srv);
     if (srv->core)
         deliver_all(aTHX_ srv->core);
@@ -129,17 +133,8 @@ void etcp_server_part_free(pTHX_ etcp_object *server)
     while (srv->guests)
         drop_guest(aTHX_ srv->guests);
     etcp_server_free(srv->core);
-    if (!PL_dirty) {
-        SvREFCNT_dec(srv->on_connect);
-        SvREFCNT_dec(srv->on_data);
-        SvREFCNT_dec(srv->on_disconnect);
-        SvREFCNT_dec(srv->topic);
-        SvREFCNT_dec(srv->pollhandle);
-        SvREFCNT_dec(srv->on_error);
-        SvREFCNT_dec(srv->on_finished);
-        SvREFCNT_dec(srv->on_drain);
-        SvREFCNT_dec((SV *)srv->rooms);
-    }
+    if (!PL_dirty)
+        drop_values(aTHX_ srv);
     Safefree(srv);
 }
 

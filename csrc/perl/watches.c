@@ -34,53 +34,38 @@ static int is_open(pTHX_ const etcp_watching *w)
     return !w->io || (IoIFP(w->io) && PerlIO_fileno(IoIFP(w->io)) == w->fd);
 }
 
-/* Frees one that is in no list any more. That may run code. */
+/* Frees one that is in no list any more. Its values go when the statement ends, and nothing is half
+ * removed: they have destructors, which may run the very loop. */
 static void forget(pTHX_ etcp_watching *w)
 {
     etcp_watch_set_user(w->core, NULL);
     etcp_server_unwatch(w->core);
     etcp_watch_unref(w->core);
     if (!PL_dirty) {
-        SvREFCNT_dec(w->handle);
-        SvREFCNT_dec((SV *)w->io);
-        SvREFCNT_dec(w->code);
+        sv_2mortal(w->handle);
+        sv_2mortal((SV *)w->io);
+        sv_2mortal(w->code);
     }
     Safefree(w);
-}
-
-static void unlist(etcp_watching **place)
-{
-    etcp_watching *w = *place;
-
-    *place = w->next;
-    w->next = NULL;
 }
 
 /* Says of one whether it is meant. Runs no code. */
 typedef int choice(pTHX_ const etcp_watching *w, const void *arg);
 
-/* Takes all that chosen says yes to out of the list, before any of them is forgotten. */
+/* Takes all that chosen says yes to out of the list, and forgets them. */
 static void remove_those(pTHX_ etcp_object *host, choice *chosen, const void *arg)
 {
     etcp_watching **place = &host->srv->watches;
-    etcp_watching *out = NULL;
 
     while (*place) {
         etcp_watching *w = *place;
 
         if (chosen(aTHX_ w, arg)) {
-            unlist(place);
-            w->next = out;
-            out = w;
+            *place = w->next;
+            forget(aTHX_ w);
         } else {
             place = &w->next;
         }
-    }
-    while (out) {
-        etcp_watching *w = out;
-
-        unlist(&out);
-        forget(aTHX_ w);
     }
 }
 
@@ -207,8 +192,6 @@ int etcp_watches_add(pTHX_ etcp_object *host, etcp_object *o, SV *handle, int fd
         etcp_fail(aTHX_ "Cannot watch the handle: %s", Strerror(EBADF));
         return 0;
     }
-    etcp_object_protect(aTHX_ o);
-    etcp_object_protect(aTHX_ host); /* of what is forgotten, destructors may drop them */
     etcp_watches_remove(aTHX_ host, handle, fd);
     w = add(aTHX_ host, o, etcp_watch_new(fd), code);
     if (!w)
