@@ -246,6 +246,11 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
         }
     }
     is_deeply(\@faults, [], 'a hook may do what it likes to what is around it');
+    # Undef again, but with the memory of a string, in which a reference would be taken for its address.
+    $meddle = sub { ${ $_[0] } = 'x' x 50; ${ $_[0] } = undef };
+    my ($value, $error) = thaw("\5\13$around{'a reference'}");
+    is($value, undef, 'a reference does not take the place of a string');
+    like($error, qr/^unusable value/, 'and there is a text');
     @kept = ();
 }
 
@@ -271,9 +276,11 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
 {
     my $program = q{
         use Net::EasyTCP;
+        require Net::EasyTCP::Attach;    # as attach() does
         $SIG{__WARN__} = sub { };    # what is made of SelectSaver holds no handle to give back
-        for my $class ('Free::Class', 'SelectSaver', 'IO::Socket', 'IO::Socket::INET', 'Net::EasyTCP', '::SelectSaver',
-            'main::SelectSaver', 'main::main::SelectSaver', "main'SelectSaver") {
+        for my $class ('Free::Class', 'SelectSaver', 'IO::Socket', 'IO::Socket::INET', 'Net::EasyTCP',
+            'Net::EasyTCP::Attach::Watch', '::SelectSaver', 'main::SelectSaver', 'main::main::SelectSaver',
+            "main'SelectSaver") {
             my $value = eval { Net::EasyTCP::_thaw("\5\13\21" . chr(length $class) . "$class\2\0\0\0\0") };
             print ref $value ? "$class is made\n" : $@ =~ /^(class .* is not allowed)/ ? "$1\n" : "$class: $@\n";
         }
@@ -286,7 +293,7 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     close $out;
     is(shift @said, 'Free::Class is made', 'objects of any class arrive');
     is(pop @said, 'SelectSaver is made', 'and of those that the program has named');
-    is(scalar @said, 8, 'but');
+    is(scalar @said, 9, 'but');
     is_deeply([ grep { !/^class .* is not allowed$/ } @said ], [],
         'none of those that only this module has loaded');
 }
@@ -344,13 +351,14 @@ SKIP: {
     local $SIG{__WARN__} = sub { push @stderr, @_ };
     local $^W = 1;
     for my $pattern ('abc', '\p{L}', '\pL', '\p{IsAlpha}', '\P{Is_Alpha}', '\p{InGreek}', '\p{Script=Greek}',
-        '\\\\p{IsMine}', '[[:alpha:]]', '\p{^IsDigit}') {
+        '\\\\p{IsMine}', '\c\p{IsMine}', '[[:alpha:]]', '\p{^IsDigit}') {
         my ($value, $error) = thaw(expression($pattern, 'i'));
         is(ref $value, 'Regexp', "$pattern arrives") or diag($error);
         is("$value", do { no warnings; '' . qr/$pattern/i }, "$pattern is the same") if ref $value;
     }
     for my $pattern ('\p{IsMine}', '\P{InMine}', '\p{main::IsMine}', '\p{ IsMine }', '[\p{^IsMine}]',
-        '\p{IsNotYetMine}', '\p{InNowhere}', '(?[ \p{IsMine} ])', '\p{IsMine') {
+        '\p{IsNotYetMine}', '\p{InNowhere}', '(?[ \p{IsMine} ])', '\p{IsMine', '\c\\\\p{IsMine}',
+        '[\c\\\\p{IsMine}]') {
         my ($value, $error) = thaw(expression($pattern, ''));
         is($value, undef, "$pattern does not");
         like($error, qr/\S/, "$pattern: there is a text");

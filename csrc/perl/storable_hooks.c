@@ -123,7 +123,7 @@ int etcp_storable_thaw_object(void *arg, void **object, etcp_storable_class *c,
 
     if (!t->may_bless)
         return 0;
-    stash = gv_stashpvn((const char *)c->name, (U32)c->len, 0);
+    stash = etcp_storable_stash(aTHX_ t->state, c);
     code = stash ? method(aTHX_ stash, "STORABLE_attach") : NULL;
     if (code && count) {
         note(aTHX_ t, newSVpvs("STORABLE_attach called with unexpected references"));

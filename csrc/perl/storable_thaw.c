@@ -372,7 +372,8 @@ static int put_in_any_reference(void *arg, void *reference, void *value, etcp_st
 {
     const SV *rv = (const SV *)reference;
 
-    if (SvOK(rv) || SvMAGICAL(rv) || SvREADONLY(rv))
+    /* A string's memory stays when its scalar becomes undef, in the place of the reference. */
+    if (SvOK(rv) || SvMAGICAL(rv) || SvREADONLY(rv) || (SvTYPE(rv) >= SVt_PV && SvPVX_const(rv)))
         return ETCP_EDECODE;
     return put_in_reference(arg, reference, value, op);
 }

@@ -36,7 +36,9 @@ BEGIN {
 
 XSLoader::load('Net::EasyTCP', $VERSION);
 
-our %_BROUGHT = map { $_ => 1 } __PACKAGE__, grep { !$before{$_} } _packages('', \%main::);
+# The last of these are loaded when they are needed.
+our %_BROUGHT = map { $_ => 1 } __PACKAGE__, grep { !$before{$_} } _packages('', \%main::),
+    map({ "Net::EasyTCP::$_" } qw(Attach Attach::Watch Inherit Rooms)), 'IO::Socket::IP';
 undef %before;
 
 # The tables of 0.26, for scripts that look into them. Everything listed is built in.
@@ -334,13 +336,14 @@ sub _is_unicode_property {
     return eval { 'x' =~ /\p{$alias}/; 1 } ? 1 : 0;
 }
 
-# A regular expression from the network. Properties of the program are subroutines of it.
+# A regular expression from the network. Properties of the program are subroutines of it. The character
+# behind \c may be a backslash, which begins nothing then.
 sub _expression {
     my ($pattern, $modifiers) = @_;
     local $SIG{__WARN__} = sub { };
     local $SIG{__DIE__};
     $modifiers =~ /\A[msixpdualn]*\z/ or die "regexp flags invalid\n";
-    while ($pattern =~ /\\(?:[pP]\s*\{([^}]*)|.)/gs) {
+    while ($pattern =~ /\\(?:[pP]\s*\{([^}]*)|c.|.)/gs) {
         die "property $1 is not Unicode's\n" if defined $1 && !_is_unicode_property($1);
     }
     my $expression = eval "qr/\$pattern/$modifiers";
