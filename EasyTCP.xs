@@ -536,6 +536,8 @@ PREINIT:
     SV *message;
 PPCODE:
     CONNECTIONS_ONLY(self, "receive");
+    if (self->async) /* it would take the reply to a request, and each other would get the next one's */
+        RETURN_FAILURE(self, "async client cannot use method receive()");
     etcp_arguments_hold(aTHX_ self, ax, items);
     etcp_object_protect(aTHX_ self); /* signal handlers and hooks may drop it */
     PUTBACK;

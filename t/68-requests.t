@@ -153,13 +153,16 @@ foreach my $case ([ undef, 'nothing' ], [ 'text', 'a text' ], [ {}, 'a hash' ],
     my $client = async();
     $client->setcallback(disconnect => sub { push @gone, $_[1] });
     process_until(sub { $client->encryption });
+    $client->request('in no hurry', note_reply('ever'), timeout => 9**9**9);
     $client->request('in time', note_reply('in time'), timeout => 100);
     $client->request('silence', note_reply('late'), timeout => 0.05);
     $client->request('silence', note_reply('behind'), timeout => 100);
-    process_until(sub { @got == 3 });
+    is($client->receive(-1), undef, 'receive() takes no reply away');
+    like($@, qr/^async client cannot use method receive\(\)/, 'and says why');
+    process_until(sub { @got == 4 });
     is_deeply(
         \@got,
-        [ 'in time re in time -', 'late - No reply in time', 'behind - No reply in time' ],
+        [ 'ever re in no hurry -', 'in time re in time -', map { "$_ - No reply in time" } qw(late behind) ],
         'a reply that is late ends the connection, and what is behind it'
     );
     is_deeply(\@gone, ['No reply in time'], 'which is told');

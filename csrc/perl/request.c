@@ -9,6 +9,12 @@ struct etcp_request {
     uint64_t due_ms; /* UINT64_MAX: never */
 };
 
+/* When a time of so many seconds is over. None of 0, and none that nobody lives to see, ever is. */
+static uint64_t due_in(NV seconds)
+{
+    return seconds > 0 && seconds < 1e10 ? etcp_clock_ms() + (uint64_t)(seconds * 1000) : UINT64_MAX;
+}
+
 void etcp_request_add(pTHX_ etcp_object *o, SV *code, NV seconds)
 {
     etcp_async *a = o->async;
@@ -16,7 +22,7 @@ void etcp_request_add(pTHX_ etcp_object *o, SV *code, NV seconds)
 
     Newxz(r, 1, etcp_request);
     r->code = SvREFCNT_inc_simple_NN(code);
-    r->due_ms = seconds > 0 ? etcp_clock_ms() + (uint64_t)(seconds * 1000) : UINT64_MAX;
+    r->due_ms = due_in(seconds);
     if (a->last_request)
         a->last_request->next = r;
     else

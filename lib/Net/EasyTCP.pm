@@ -2250,6 +2250,8 @@ The peer breaks the protocol, or somebody in between changes what it says.
 
 =item I<kind> cannot use method request()
 
+=item async client cannot use method receive()
+
 =item I<kind> cannot use method stats()
 
 The method is for another kind of L<object|/OBJECTS>.
