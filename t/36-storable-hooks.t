@@ -358,7 +358,7 @@ SKIP: {
     }
     for my $pattern ('\p{IsMine}', '\P{InMine}', '\p{main::IsMine}', '\p{ IsMine }', '[\p{^IsMine}]',
         '\p{IsNotYetMine}', '\p{InNowhere}', '(?[ \p{IsMine} ])', '\p{IsMine', '\c\\\\p{IsMine}',
-        '[\c\\\\p{IsMine}]') {
+        '[\c\\\\p{IsMine}]', '\p{Name=/SMILE/}', '\p{gc: |L|}', '\P{Block=\/greek\/}', '\p{na==SMILE=}') {
         my ($value, $error) = thaw(expression($pattern, ''));
         is($value, undef, "$pattern does not");
         like($error, qr/\S/, "$pattern: there is a text");
@@ -369,6 +369,15 @@ SKIP: {
         like($error, qr/^regexp flags invalid/, 'modifiers that are none');
     }
     thaw(expression($_, '')) for '[a-\d]', '[[:alpha:]-z]', 'a{1', '\q', '(?=a)*', 'x{';
+    my $class = "\21\6Regexp\40\1";
+    my ($value, $error) = thaw("\5\13\2\0\0\0\2" . ("\4$class\0\0\77\340" . 'a' x 16352 . "\0") x 2);
+    is(ref $value, 'ARRAY', 'patterns of 32 KiB') or diag($error);
+    ($value, $error) = thaw("\5\13\2\0\0\0\2" . ("\4$class\0\0\77\341" . 'a' x 16353 . "\0") x 2);
+    like($error, qr/^Regular expressions too large/, 'longer ones are too long');
+    ($value, $error) = thaw("\5\13\2\0\0\4\1" . "\4\21\6Regexp\40\0\0\0" x 1025);
+    like($error, qr/^Regular expressions too large/, 'and 1025 are too many');
+    ($value, $error) = thaw("\5\13$class\0\0\7\321" . '(' x 2001 . "\0");
+    like($error, qr/^too many parentheses/, 'as are 2001 parentheses');
     is($ran, 0, 'no subroutine of the program ran');
     is_deeply(\@stderr, [], 'and no warning came out');
 }

@@ -201,6 +201,17 @@ static int read_code(etcp_storable_reader *r)
     return rc;
 }
 
+/* A regular expression of len bytes comes. */
+static int count_pattern(etcp_storable_reader *r, size_t len)
+{
+    const size_t left = ETCP_STORABLE_PATTERNS_MAX - r->patterns;
+
+    if (left < ETCP_STORABLE_PATTERN_SIZE || len > left - ETCP_STORABLE_PATTERN_SIZE)
+        return etcp_error_set(&r->error, ETCP_EPOLICY, "Regular expressions too large");
+    r->patterns += ETCP_STORABLE_PATTERN_SIZE + len;
+    return 0;
+}
+
 static int read_regexp(etcp_storable_reader *r)
 {
     etcp_storable_class regexp;
@@ -216,6 +227,8 @@ static int read_regexp(etcp_storable_reader *r)
         rc = etcp_storable_take_text(r, flags & ETCP_SX_REGEXP_LARGE, &pattern, &len);
     if (rc == 0)
         rc = etcp_storable_take_text(r, 0, &modifiers, &modifiers_len);
+    if (rc == 0)
+        rc = count_pattern(r, len);
     if (rc < 0)
         return rc;
     r->features |= ETCP_STORABLE_HAS_REGEXP;

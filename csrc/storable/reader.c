@@ -1047,7 +1047,7 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->has_backrefs = r->has_duplicate_keys = 0;
     r->tag_count = r->depth = r->class_count = r->blessing_count = r->weak_count = 0;
     r->tie_count = r->referent_count = r->blessed = 0;
-    r->pairs = 0;
+    r->pairs = r->patterns = 0;
     r->tag_max = items_within(options->max_size, len);
     limit_tags(r);
     r->error.code = 0;

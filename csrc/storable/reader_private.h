@@ -98,6 +98,7 @@ struct etcp_storable_reader {
     size_t tag_room; /* tags that there is memory for, and that the limit of the size allows */
     size_t tag_max;
     size_t pairs; /* of hashes, whose keys are no items, but take as much */
+    size_t patterns; /* of regular expressions, as ETCP_STORABLE_PATTERNS_MAX counts */
     etcp_storable_frame *frames;
     size_t depth, frame_cap;
     etcp_storable_class *classes;

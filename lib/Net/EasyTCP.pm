@@ -327,6 +327,7 @@ sub _new_future {
 sub _is_unicode_property {
     my ($name) = @_;
     return 0 if $name =~ /::|'/;
+    return 0 if $name =~ /[=:]\s*[^\w\s+-]/;    # a pattern, which all values are tried with
     return 1 if $name =~ /[=:]/ || $name !~ /\A[\s^]*I([ns])[-_\s]*(.*)\z/is;
     my ($kind, $rest) = (lc $1, $2);
     return 0 if $rest !~ /\A\w[\w\s-]*\z/ || $rest =~ /\AI[ns]/i;
@@ -343,6 +344,7 @@ sub _expression {
     local $SIG{__WARN__} = sub { };
     local $SIG{__DIE__};
     $modifiers =~ /\A[msixpdualn]*\z/ or die "regexp flags invalid\n";
+    die "too many parentheses\n" if ($pattern =~ tr/(//) > 2000;    # the C stack of older perls bears no more
     while ($pattern =~ /\\(?:[pP]\s*\{([^}]*)|c.|.)/gs) {
         die "property $1 is not Unicode's\n" if defined $1 && !_is_unicode_property($1);
     }
@@ -1754,9 +1756,14 @@ Structures from the network may contain objects, as with every use of Storable. 
 of your program, and so are the methods C<STORABLE_thaw>, C<STORABLE_attach> and C<DESTROY> that run for
 them, and those of ties. If peers are not trusted, set C<allowclasses>.
 
+A structure may refer to itself, as any in Perl. Perl frees such a circle only if the program breaks it,
+whether it knows of it or not: peers who send many make its memory grow. Strings have none.
+
 Whatever a peer sends, what comes out is something that Perl itself could have made: every item is checked
 before it is built. Values are tied to objects of allowed classes only. Regular expressions may use
-Unicode's properties, but none that the program defines, since these are subroutines of it. Names of classes
+Unicode's properties, but none that the program defines, since these are subroutines of it, and none that
+a pattern in them looks for (C<\p{Name=/.../}>), which may take for ever. All of a structure together have at
+most 32 KiB, at 32 bytes for each and its pattern, because perl may take long to compile them. Class names
 have at most 255 bytes and 16 parts. Of classes that the program does not have, it gets at most 1000;
 what should be an object of one more is a plain array, hash or scalar, and otherwise as sent. A structure that
 would become larger than C<maxmessage> (64 bytes for each value and each key of a hash in it, and its
@@ -2171,6 +2178,7 @@ The structure cannot be made, and its connection ends. The reason is of one of t
 
     items nest deeper than N levels                         maxdepth
     Structure too large                                     maxmessage
+    Regular expressions too large                           32 KiB in one structure
     ... at byte N of a Storable image of N                  damage
     class C is not loaded, and not named by allowclasses
     No STORABLE_thaw defined for objects of class C (even after a "require C;")
@@ -2181,6 +2189,7 @@ The structure cannot be made, and its connection ends. The reason is of one of t
     Cannot restore overloading of package C
     property P is not Unicode's                             a regular expression
     regexp flags invalid                                    the same
+    too many parentheses                                    the same, with more than 2000
     Can't eval, please set $Storable::Eval to a true value  code arrives
     Tying is disabled.                                      $Storable::flags
     ... is missing                                          a function of Storable
