@@ -83,6 +83,14 @@ static inline SV *bytes_of_event(pTHX_ const etcp_event *event)
     return sv;
 }
 
+/* The same as an image that is not read. */
+static SV *image_of_event(pTHX_ const etcp_event *event)
+{
+    SV *bytes = bytes_of_event(aTHX_ event);
+
+    return bytes ? sv_bless(newRV_noinc(bytes), gv_stashpvs(ETCP_IMAGE_CLASS, GV_ADD)) : NULL;
+}
+
 /* An image and what becomes of it may take together what is left of maxbuffered. */
 static void limit_size(pTHX_ etcp_object *o, etcp_thaw_policy *rule, STRLEN len)
 {
@@ -140,8 +148,7 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
 
     m.size = event->len + ETCP_MESSAGE_OVERHEAD;
     if ((event->flags & ETCP_MESSAGE_COMPLEX) && o->policy->passes_images) {
-        m.sv = sv_bless(newRV_noinc(bytes_of_event(aTHX_ event)),
-                        gv_stashpvs(ETCP_IMAGE_CLASS, GV_ADD));
+        m.sv = image_of_event(aTHX_ event);
         m.state = ETCP_MESSAGE_READY;
     } else if (event->flags & ETCP_MESSAGE_COMPLEX) {
         SV *own = (SV *)event->payload;
