@@ -110,7 +110,7 @@ PREINIT:
     etcp_object *loop;
 PPCODE:
     LOOPS_ONLY(self, "start");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items); /* callbacks may drop any */
     PUTBACK;
     if (idle)
         SvGETMAGIC(idle);
@@ -130,7 +130,7 @@ PREINIT:
     int wait_ms;
 PPCODE:
     LOOPS_ONLY(self, "do_one_loop");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items); /* callbacks may drop any */
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : ETCP_TICK_MS;
     FIND_LOOP(self, loop);
@@ -147,7 +147,7 @@ PREINIT:
     int wait_ms;
 PPCODE:
     LOOPS_ONLY(self, "process");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items); /* callbacks may drop any */
     PUTBACK;
     wait_ms = seconds ? etcp_embed_wait_ms(aTHX_ seconds) : 0;
     FIND_LOOP(self, loop);

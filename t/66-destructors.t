@@ -6,6 +6,7 @@ use warnings;
 use Test::More;
 use lib 't/lib';
 use EasyTCPTest;
+use POSIX ();
 use Net::EasyTCP;
 
 my $PATIENCE = 30;
@@ -183,6 +184,21 @@ foreach my $loops (0, 1) {
     ok($count, 'a client is dropped by its own callback' . ($loops ? '' : ', with its loop'));
     $server->process(0.01) foreach 1 .. 5;
     ok(!$server->clientlist, 'and has closed');
+}
+
+# A loop that cannot go on, run by a client that its own callback has dropped.
+SKIP: {
+    my ($server, $client, $other) = pair();
+    my @pollers = grep { (readlink "/proc/self/fd/$_" || '') =~ /eventpoll/ } 3 .. 99;
+    skip 'the poller is not known here', 1 if !@pollers;
+    $client->setcallback(data => sub {
+        $_[0] = undef;
+        undef $client;
+        POSIX::close($_) foreach @pollers;
+    });
+    $other->send('x');
+    is($client->start, undef, 'start() fails, of a client that is gone');
+    like($@, qr/^Error while waiting for connections/, 'and says why');
 }
 
 # A glob that is tied, not a reference to one.
