@@ -84,6 +84,18 @@ static void probe_native(pTHX_ etcp_storable_state *s)
     s->options.double_size = NVSIZE;
 }
 
+static void copy_dialect(etcp_storable_state *s, const etcp_storable_state *from)
+{
+    s->minor = from->minor;
+    s->writes_booleans = from->writes_booleans;
+    s->writes_netint = from->writes_netint;
+    s->options = from->options;
+    if (!from->options.native_header)
+        return;
+    Copy(from->native_header, s->native_header, sizeof s->native_header, U8);
+    s->options.native_header = s->native_header;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static GV *setting(pTHX_ const char *name)
@@ -120,13 +132,12 @@ static void free_state(pTHX_ void *unused)
     Safefree(s);
 }
 
-void etcp_perl_storable_boot(pTHX)
+/* All but the dialect, which stays unknown. */
+static etcp_storable_state *make_state(pTHX)
 {
     etcp_storable_state *s;
     MY_CXT_INIT;
 
-    if (!get_cv("Storable::nfreeze", 0))
-        load_module(PERL_LOADMOD_NOIMPORT, newSVpvn("Storable", 8), NULL);
     Newxz(s, 1, etcp_storable_state);
     s->max_depth = ETCP_STORABLE_DEPTH;
     s->reader = etcp_storable_reader_new();
@@ -147,15 +158,28 @@ void etcp_perl_storable_boot(pTHX)
     MY_CXT.owner = PERL_GET_THX;
     MY_CXT.state = s;
     call_atexit(free_state, NULL);
+    return s;
+}
+
+void etcp_perl_storable_boot(pTHX)
+{
+    etcp_storable_state *s;
+
+    if (!get_cv("Storable::nfreeze", 0))
+        load_module(PERL_LOADMOD_NOIMPORT, newSVpvn("Storable", 8), NULL);
+    s = make_state(aTHX);
     probe_items(aTHX_ s);
     probe_native(aTHX_ s);
 }
 
+/* Storable is not called: until its own CLONE has run, which may be after ours, it works in the buffers of
+ * the thread that makes this one, and would leave memory of ours in them. */
 void etcp_perl_storable_clone(pTHX)
 {
     dMY_CXT;
+    const etcp_storable_state *parent = MY_CXT.state;
 
     /* Perl calls CLONE again for each class that inherits it. */
-    if (MY_CXT.owner != PERL_GET_THX)
-        etcp_perl_storable_boot(aTHX);
+    if (MY_CXT.owner != PERL_GET_THX && parent)
+        copy_dialect(make_state(aTHX), parent);
 }
