@@ -296,9 +296,9 @@ sub _ask {
     my $link = $self->{link}{$name};
     Scalar::Util::weaken(my $weak = $link);
     @$link{qw(waits command looks)} = ($waits, $command, 0);
-    my (undef, $why) = _try(sub {
-        $link->{redis}->$command(@arguments, sub { $weak->{answer} = [@_] if $weak });
-    });
+    # Not made inside the other one: perl 5.40 keeps that, and so the link, as long as this lives.
+    my $answered = sub { $weak->{answer} = [@_] if $weak };
+    my (undef, $why) = _try(sub { $link->{redis}->$command(@arguments, $answered) });
     _lost($self, $name, $why) if $why ne '';
     return;
 }
