@@ -61,7 +61,7 @@ size_t etcp_frame_encode_any(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags,
     return 2u + count;
 }
 
-size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len)
+size_t etcp_frame_encode_uneven_any(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len)
 {
     unsigned count = length_bytes(len);
 

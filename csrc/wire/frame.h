@@ -40,7 +40,8 @@ static inline size_t etcp_frame_encode(uint8_t out[ETCP_FRAME_HEADER_MAX], unsig
 /* As etcp_frame_encode, but the header is one byte longer where the whole packet would otherwise be
  * a multiple of 4096 bytes: a client of 0.26 would wait for more after such a packet, for minutes.
  */
-size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len);
+static inline size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags,
+                                              size_t len);
 
 /* Writes a header of exactly header_len bytes, ETCP_FRAME_LONG_HEADER_MIN..MAX. Originals take the
  * first four length bytes and skip the rest; our own parser refuses that. Only for old peers. */
@@ -50,6 +51,7 @@ void etcp_frame_encode_long(uint8_t *out, size_t header_len, unsigned flags, siz
 
 int etcp_frame_parse_any(const uint8_t *bytes, size_t len, etcp_frame *frame);
 size_t etcp_frame_encode_any(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len);
+size_t etcp_frame_encode_uneven_any(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags, size_t len);
 
 static inline int etcp_frame_parse(const uint8_t *bytes, size_t len, etcp_frame *frame)
 {
@@ -70,6 +72,12 @@ static inline size_t etcp_frame_encode(uint8_t out[ETCP_FRAME_HEADER_MAX], unsig
     out[1] = 1;
     out[2] = (uint8_t)len;
     return 3;
+}
+
+static inline size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags,
+                                              size_t len)
+{
+    return len > 255 ? etcp_frame_encode_uneven_any(out, flags, len) : etcp_frame_encode(out, flags, len);
 }
 
 #endif

@@ -17,6 +17,9 @@ enum {
     SEALED_OVERHEAD_MAX = 64 /* header and padding of the containers */
 };
 
+/* Of a packet on the wire: sums of sizes must not overflow where size_t has 32 bits. */
+#define PACKET_MAX (SIZE_MAX / 8)
+
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -42,8 +45,8 @@ static size_t wire_max(const etcp_session *s, const etcp_frame *frame)
 
     if (!(frame->flags & ETCP_FLAG_REAL))
         return s->config->negotiation_packet_max;
-    if (max > SIZE_MAX / 8)
-        max = SIZE_MAX / 8; /* sums of sizes must not overflow where size_t has 32 bits */
+    if (max > PACKET_MAX)
+        max = PACKET_MAX;
     if (!(frame->flags & ETCP_FLAG_ENCRYPTED) || !s->transform.cipher)
         return max;
     if (!(s->transform.cipher->flags & ETCP_CIPHER_SYMMETRIC))
@@ -51,8 +54,17 @@ static size_t wire_max(const etcp_session *s, const etcp_frame *frame)
     return max + SEALED_OVERHEAD_MAX;
 }
 
+/* Whether a packet is what most are: a message that nothing was done to, where nothing was agreed. */
+static inline int is_usual(const etcp_session *s, const etcp_frame *frame)
+{
+    const unsigned kind = ETCP_FLAG_REAL | ETCP_FLAG_ENCRYPTED | ETCP_FLAG_COMPRESSED;
+
+    return (frame->flags & kind) == ETCP_FLAG_REAL && !s->transform.cipher && !s->negotiation &&
+           frame->len <= s->config->message_max && frame->len <= PACKET_MAX;
+}
+
 /* Judges a packet by its header, before any of it is kept. */
-static inline int check_frame(etcp_session *s, const etcp_frame *frame)
+static int check_frame(etcp_session *s, const etcp_frame *frame)
 {
     if ((frame->flags & ETCP_FLAG_REAL) && s->negotiation)
         return etcp_error_set(&s->error, ETCP_EPROTO, "Data before the negotiation was over");
@@ -79,7 +91,7 @@ static inline int parse_frame(etcp_session *s, const uint8_t *bytes, size_t len,
 
     if (rc == ETCP_EPROTO)
         return etcp_error_set(&s->error, ETCP_EPROTO, "The peer's packets are out of step");
-    return rc < 0 ? rc : check_frame(s, frame);
+    return rc < 0 || is_usual(s, frame) ? rc : check_frame(s, frame);
 }
 
 static int cannot_decode(etcp_session *s, int code)
@@ -145,6 +157,16 @@ static int unpack(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t 
     return rc < 0 ? rc : etcp_session_unpack(s, event);
 }
 
+static inline int give_message(etcp_event *event, unsigned flags, const uint8_t *bytes, size_t len)
+{
+    event->type = ETCP_EVENT_MESSAGE;
+    event->flags = flags & ETCP_FLAG_COMPLEX ? ETCP_MESSAGE_COMPLEX : 0;
+    event->data = bytes;
+    event->len = len;
+    event->payload = NULL;
+    return 1;
+}
+
 static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, size_t len,
                         etcp_event *event)
 {
@@ -164,12 +186,7 @@ static int take_message(etcp_session *s, unsigned flags, const uint8_t *bytes, s
         bytes = decoded;
         len = decoded_len;
     }
-    event->type = ETCP_EVENT_MESSAGE;
-    event->flags = flags & ETCP_FLAG_COMPLEX ? ETCP_MESSAGE_COMPLEX : 0;
-    event->data = bytes;
-    event->len = len;
-    event->payload = NULL;
-    return 1;
+    return give_message(event, flags, bytes, len);
 }
 
 static int give_event(etcp_event *event, etcp_event_type type)
@@ -202,9 +219,8 @@ static int take_command(etcp_session *s, unsigned flags, const uint8_t *bytes, s
                                                      : ETCP_EVENT_READY);
 }
 
-/* Returns 1 (*event is filled), 0 (nothing for the user), or a negative code, recorded. */
-static inline int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *payload,
-                       etcp_event *event)
+static int take_other(etcp_session *s, const etcp_frame *frame, const uint8_t *payload,
+                      etcp_event *event)
 {
     if (frame->flags & ETCP_FLAG_REAL)
         return take_message(s, frame->flags, payload, frame->len, event);
@@ -216,6 +232,14 @@ static inline int take_packet(etcp_session *s, const etcp_frame *frame, const ui
             return rc;
     }
     return take_command(s, frame->flags, payload, frame->len, event);
+}
+
+/* Returns 1 (*event is filled), 0 (nothing for the user), or a negative code, recorded. */
+static inline int take_packet(etcp_session *s, const etcp_frame *frame, const uint8_t *payload,
+                              etcp_event *event)
+{
+    return is_usual(s, frame) ? give_message(event, frame->flags, payload, frame->len)
+                              : take_other(s, frame, payload, event);
 }
 
 /* ---- large payloads ------------------------------------------------------------------------- */
@@ -274,7 +298,7 @@ static int take_incoming(etcp_session *s, etcp_event *event)
 
         return rc < 0 ? rc : etcp_session_unpack(s, event);
     }
-    (void)take_message(s, in->flags & ETCP_FLAG_COMPLEX, in->data, in->len, event);
+    (void)give_message(event, in->flags, in->data, in->len);
     event->payload = in->handle;
     in->handle = NULL;
     etcp_session_drop_incoming(s);
