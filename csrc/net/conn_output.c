@@ -34,10 +34,11 @@ static int write_failed(etcp_conn *c, int error)
  * that a call does. */
 static inline void release_finished(etcp_conn *c)
 {
-    int saved = errno;
+    int saved;
 
     if (!c->out.finished)
         return;
+    saved = errno;
     etcp_output_release(&c->out);
     errno = saved;
 }

@@ -54,26 +54,32 @@ static void link_segment(etcp_output *q, etcp_segment *s)
     q->tail = s;
 }
 
-/* How much a new segment should hold: a long queue is made of few large ones. */
-static size_t segment_size(const etcp_output *q)
+/* Whether the last segment can take a copy of len bytes. */
+static inline int has_room(const etcp_output *q, size_t len)
 {
-    size_t size = q->len < LARGEST_SEGMENT / 2 ? 2 * q->len : LARGEST_SEGMENT;
+    const etcp_segment *s = q->tail;
 
-    return size < SMALLEST_SEGMENT ? SMALLEST_SEGMENT : size;
+    return len == 0 || (s && s->cap && s->cap - s->end >= len);
 }
 
-/* Makes the last segment able to take a copy of len bytes. A new one has room for size, at least. */
-static int reserve(etcp_output *q, size_t len, size_t size)
+static int add_segment(etcp_output *q, size_t cap)
 {
-    etcp_segment *s = q->tail;
+    etcp_segment *s = new_segment(cap);
 
-    if (len == 0 || (s && s->cap - s->end >= len && s->cap))
-        return 0;
-    s = new_segment(size > len ? size : len);
     if (!s)
         return ETCP_ENOMEM;
     link_segment(q, s);
     return 0;
+}
+
+/* Adds a segment that has room for len bytes, and for more: a long queue is made of few large ones. */
+static int add_roomy_segment(etcp_output *q, size_t len)
+{
+    size_t size = q->len < LARGEST_SEGMENT / 2 ? 2 * q->len : LARGEST_SEGMENT;
+
+    if (size < SMALLEST_SEGMENT)
+        size = SMALLEST_SEGMENT;
+    return add_segment(q, size > len ? size : len);
 }
 
 /* The caller has reserved the room. */
@@ -91,7 +97,9 @@ static inline void copy_in(etcp_output *q, const uint8_t *bytes, size_t len)
 int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
                        size_t body_len)
 {
-    if (body_len > SIZE_MAX / 4 || reserve(q, head_len + body_len, segment_size(q)) < 0)
+    const size_t len = head_len + body_len;
+
+    if (body_len > SIZE_MAX / 4 || (!has_room(q, len) && add_roomy_segment(q, len) < 0))
         return ETCP_ENOMEM;
     copy_in(q, head, head_len);
     copy_in(q, body, body_len);
@@ -106,7 +114,8 @@ int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head
 
     if (!s)
         return ETCP_ENOMEM;
-    if (reserve(q, head_len, 0) < 0) { /* what is borrowed follows: nothing else is for this segment */
+    /* What is borrowed follows: nothing else is for a segment with the head. */
+    if (!has_room(q, head_len) && add_segment(q, head_len) < 0) {
         etcp_free(s);
         return ETCP_ENOMEM;
     }

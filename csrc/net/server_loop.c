@@ -27,7 +27,7 @@ static inline uint64_t cheap_now_ms(etcp_server *s)
  * ones. Reading the precise clock costs as much as the rest of a message's way through the core, so
  * that only the first callback of a gathering is timed by it; the cheap clock watches over the
  * others. */
-static void note_callback_time(etcp_server *s)
+static inline void note_callback_time(etcp_server *s)
 {
     if (s->given_us) {
         s->now_us = etcp_clock_us();
@@ -66,7 +66,8 @@ static void finish_event(etcp_server *s)
     if (!s->unfinished)
         return;
     note_callback_time(s);
-    drop_ended(s);
+    if (s->ending || s->forgotten)
+        drop_ended(s);
     s->unfinished = s->loop->gatherer != NULL;
 }
 
