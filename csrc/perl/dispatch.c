@@ -109,7 +109,7 @@ static inline SV *self_of(pTHX_ etcp_object *client)
 }
 
 /* Runs one callback for a client. */
-static void call_back(pTHX_ SV *code, etcp_object *client)
+static inline void call_back(pTHX_ SV *code, etcp_object *client)
 {
     SV *self = code ? self_of(aTHX_ client) : NULL;
 
@@ -146,7 +146,7 @@ static etcp_object *admit(pTHX_ etcp_object *server, etcp_conn *conn)
 }
 
 /* A script that closes the handle it got from socket() means the connection. */
-static void notice_closed_handle(const etcp_object *o)
+static inline void notice_closed_handle(const etcp_object *o)
 {
     if (etcp_handle_was_closed(o))
         etcp_conn_close(o->conn);
@@ -174,21 +174,27 @@ static void answer(pTHX_ SV *code, SV *reply, SV *text)
     call_with_all(aTHX_ code, arguments);
 }
 
-/* Calls back for a message that is ready: the oldest request that has no reply yet gets it. */
-static inline void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
+/* The oldest message is the reply that the code of a request waits for. */
+static void hand_reply(pTHX_ etcp_object *o, SV *code)
 {
-    SV *code = o->async ? etcp_request_take(aTHX_ o) : NULL;
     SV *reply;
     int failed;
 
-    if (!code) {
-        call_back(aTHX_ callbacks_of(server, o)->on_data, o);
-        return;
-    }
     etcp_object_protect(aTHX_ o);
     reply = etcp_message_fetch(aTHX_ o, &failed);
     answer(aTHX_ code, reply ? sv_2mortal(reply) : &PL_sv_undef,
            failed ? sv_mortalcopy(ERRSV) : &PL_sv_undef);
+}
+
+/* Calls back for a message that is ready: the oldest request that has no reply yet gets it. */
+static inline void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
+{
+    SV *code = o->async ? etcp_request_take(aTHX_ o) : NULL;
+
+    if (code)
+        hand_reply(aTHX_ o, code);
+    else
+        call_back(aTHX_ callbacks_of(server, o)->on_data, o);
 }
 
 /* Tells all requests whose message has left that they failed. An exception leaves the others for the

@@ -224,7 +224,7 @@ static int thaw_first(pTHX_ etcp_object *o)
     return 1;
 }
 
-int etcp_message_prepare(pTHX_ etcp_object *o)
+static inline int prepare(pTHX_ etcp_object *o)
 {
     if (etcp_bucket_is_empty(&o->bucket) || o->thawing)
         return 1;
@@ -233,12 +233,17 @@ int etcp_message_prepare(pTHX_ etcp_object *o)
     return thaw_first(aTHX_ o);
 }
 
+int etcp_message_prepare(pTHX_ etcp_object *o)
+{
+    return prepare(aTHX_ o);
+}
+
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed)
 {
     etcp_message m;
 
     *failed = 0;
-    if (!etcp_message_prepare(aTHX_ o)) {
+    if (!prepare(aTHX_ o)) {
         etcp_conn_close(o->conn);
         *failed = 1;
         return NULL;
@@ -283,15 +288,13 @@ static int send_failed(pTHX_ const etcp_object *o, int rc)
     return 0;
 }
 
-/* Waits while the peer must read first, letting signal handlers run. */
+/* Waits until the peer has read enough, letting signal handlers run. */
 static int wait_for_room(pTHX_ etcp_object *o)
 {
     uint64_t since = 0;
     size_t mark;
     int rc;
 
-    if (!etcp_conn_wants_drain(o->conn, &mark))
-        return 1;
     etcp_object_protect(aTHX_ o); /* a handler may drop it */
     while (etcp_conn_wants_drain(o->conn, &mark)) {
         /* It may have come while the message was compressed and encrypted. */
@@ -312,9 +315,11 @@ static int wait_for_room(pTHX_ etcp_object *o)
 /* A message was given to the connection, with this result. */
 static inline int finish_sending(pTHX_ etcp_object *o, int rc)
 {
+    size_t mark;
+
     if (rc < 0)
         return send_failed(aTHX_ o, rc);
-    if (!wait_for_room(aTHX_ o))
+    if (etcp_conn_wants_drain(o->conn, &mark) && !wait_for_room(aTHX_ o))
         return 0;
     etcp_object_succeeded(aTHX_ o);
     return 1;
@@ -358,6 +363,7 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
 {
     STRLEN len;
     const char *bytes = SvPV_nomg_const(data, len);
+    SV *keep = NULL;
 
     if (SvUTF8(data)) {
         SV *narrow = sv_2mortal(newSVpvn_utf8(bytes, len, 1));
@@ -366,13 +372,12 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
             return 0;
         }
         bytes = SvPV_const(narrow, len);
-        return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, NULL);
+    } else if (len >= ETCP_LARGE_MESSAGE && SvPOK(data) && !SvMAGICAL(data)) {
+        keep = shared_copy(aTHX_ data);
+        bytes = SvPVX_const(keep);
+        len = SvCUR(keep);
     }
-    if (len >= ETCP_LARGE_MESSAGE && SvPOK(data) && !SvMAGICAL(data)) {
-        SV *keep = shared_copy(aTHX_ data);
-        return send_bytes(aTHX_ o, 0, (const U8 *)SvPVX_const(keep), SvCUR(keep), keep);
-    }
-    return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, NULL);
+    return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, keep);
 }
 
 void etcp_message_settle(pTHX_ etcp_object *o)
