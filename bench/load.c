@@ -15,17 +15,10 @@
  * Prints "rate", messages (or connections) per second; "cpu", seconds of the server's CPU for each;
  * "own", those of this program; "peak", the server's largest memory in KiB. "cpu" and "peak" need
  * /proc. Or "error" and why. */
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "load.h"
 #include "packet.h"
 #include "readiness.h"
 
@@ -37,7 +30,6 @@ enum {
     PATIENCE_MS = 10000,
     SETTLE_MS = 20 /* 0.26 loses a message that arrives together with the end of the negotiation */
 };
-static const double WARM_UP = 0.15;
 
 struct client {
     int fd, watched, is_ready;
@@ -59,50 +51,12 @@ static uint8_t *train, *input;
 static size_t packet_len, header_len, train_len, compared_len;
 static unsigned long long done;
 
-static void give_up(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("error ", stdout);
-    vprintf(format, args);
-    putchar('\n');
-    va_end(args);
-    exit(1);
-}
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* ---- the server's costs */
-
-/* Reads a number from /proc/PID/file, after label if there is one; -1: cannot tell. */
-static double proc_number(long pid, const char *file, const char *label)
-{
-    char path[64], line[256];
-    double value = -1;
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%ld/%s", pid, file);
-    if (!pid || !(f = fopen(path, "r")))
-        return -1;
-    while (value < 0 && fgets(line, sizeof line, f)) {
-        if (!strncmp(line, label, strlen(label)))
-            sscanf(line + strlen(label), "%lf", &value);
-    }
-    fclose(f);
-    return value;
-}
 
 static double server_cpu(void)
 {
@@ -117,24 +71,13 @@ static double server_cpu(void)
     return sum / 1e9;
 }
 
-static double own_cpu(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* ---- the messages */
 
 static uint8_t *read_payload(size_t *len)
 {
-    uint8_t *payload = malloc(option.structure ? 65536 : (size_t)option.size + 1);
-    uint64_t noise = 88172645463325252u;
+    uint8_t *payload = allocate(option.structure ? 65536 : (size_t)option.size + 1);
     FILE *f;
 
-    if (!payload)
-        give_up("out of memory");
     if (option.structure) {
         if (!(f = fopen(option.structure, "rb")))
             give_up("cannot read %s", option.structure);
@@ -142,12 +85,8 @@ static uint8_t *read_payload(size_t *len)
         fclose(f);
         return payload;
     }
-    for (*len = 0; *len < (size_t)option.size; (*len)++) {
-        noise ^= noise << 13;
-        noise ^= noise >> 7;
-        noise ^= noise << 17;
-        payload[*len] = (uint8_t)(noise >> 32);
-    }
+    *len = (size_t)option.size;
+    fill_with_noise(payload, *len);
     return payload;
 }
 
@@ -164,10 +103,8 @@ static void make_train(void)
     compared_len = option.structure ? header_len : packet_len;
     count = smaller(TRAIN_MAX / packet_len + 1, (size_t)option.window);
     train_len = count * packet_len;
-    train = malloc(train_len);
-    input = malloc(TRAIN_MAX * 4);
-    if (!train || !input)
-        give_up("out of memory");
+    train = allocate(train_len);
+    input = allocate(TRAIN_MAX * 4);
     for (i = 0; i < train_len; i += packet_len) {
         memcpy(train + i, header, header_len);
         memcpy(train + i + header_len, payload, len);
@@ -185,18 +122,12 @@ static void watch(struct client *c, int events)
 
 static void connect_client(struct client *c)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)option.port)};
-    int one = 1;
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memset(c, 0, offsetof(struct client, in));
     c->in_len = 0;
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (c->fd < 0 || c->fd >= CLIENTS_MAX ||
-        connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0)
-        give_up("cannot connect: %s", strerror(errno));
+    c->fd = connect_to(option.port);
+    if (c->fd >= CLIENTS_MAX)
+        give_up("too many connections");
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     client_of[c->fd] = c;
     watch(c, READY_READ);
 }
@@ -376,13 +307,13 @@ static void measure(void)
     while (now() < begin + WARM_UP);
     first = done;
     begin_cpu = server_cpu();
-    begin_own = own_cpu();
+    begin_own = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     begin = now();
     do
         next_result();
     while ((end = now()) < begin + option.seconds);
     cpu = server_cpu();
-    own = own_cpu();
+    own = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     printf("rate %.6g\n", (double)(done - first) / (end - begin));
     if (begin_cpu >= 0 && cpu >= 0)
         printf("cpu %.6g\n", (cpu - begin_cpu) / (double)(done - first));
@@ -393,20 +324,13 @@ static void measure(void)
 
 static void read_options(char **args)
 {
-    const struct {
-        const char *name;
-        long *value;
-    } numbers[] = {
+    const struct number numbers[] = {
         {"port=", &option.port},     {"server=", &option.server}, {"clients=", &option.clients},
         {"window=", &option.window}, {"size=", &option.size},     {"connect=", &option.connect},
     };
-    size_t i;
 
     for (; *args; args++) {
-        for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-            if (!strncmp(*args, numbers[i].name, strlen(numbers[i].name)))
-                *numbers[i].value = atol(*args + strlen(numbers[i].name));
-        }
+        read_number(*args, numbers, sizeof numbers / sizeof numbers[0]);
         if (!strncmp(*args, "seconds=", 8))
             option.seconds = atof(*args + 8);
         if (!strncmp(*args, "structure=", 10))

@@ -3,26 +3,10 @@
  * ciphers and compressors, but looks at no answer.
  *
  *   raw-echo          prints "READY C PORT" and serves until it is ended */
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
+#include "echo_server.h"
 #include "packet.h"
-#include "readiness.h"
 
-enum { READ_SIZE = 65536, CLIENTS_MAX = 65536, STEPS = 5 };
-
-struct bytes {
-    uint8_t *data;
-    size_t len, cap;
-};
+enum { STEPS = 5 };
 
 struct client {
     int watched, step;
@@ -31,37 +15,6 @@ struct client {
 };
 
 static struct client *clients[CLIENTS_MAX];
-
-static void give_up(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static void reserve(struct bytes *b, size_t room)
-{
-    if (b->cap - b->len >= room)
-        return;
-    b->cap = b->cap * 2 > b->len + room ? b->cap * 2 : b->len + room;
-    b->data = realloc(b->data, b->cap);
-    if (!b->data)
-        give_up("realloc");
-}
-
-static void append(struct bytes *b, const void *data, size_t len)
-{
-    reserve(b, len);
-    memcpy(b->data + b->len, data, len);
-    b->len += len;
-}
-
-static void swap(struct bytes *a, struct bytes *b)
-{
-    struct bytes old = *a;
-
-    *a = *b;
-    *b = old;
-}
 
 /* The commands of one negotiation: tag and size of the payload, as 0.26 sends them. */
 static void append_command(struct bytes *out, int step)
@@ -132,16 +85,7 @@ static void echo(struct client *c)
 {
     size_t next, len = whole_packets(&c->in, &next);
 
-    if (len && len == c->in.len && !c->out.len) {
-        swap(&c->in, &c->out); /* no copy */
-        return;
-    }
-    append(&c->out, c->in.data, len);
-    c->in.len -= len;
-    if (len && c->in.len)
-        memmove(c->in.data, c->in.data + len, c->in.len);
-    if (next > c->in.len)
-        reserve(&c->in, next - c->in.len);
+    echo_bytes(&c->in, &c->out, len, next);
 }
 
 /* A client answers each command with one packet. */
@@ -170,54 +114,25 @@ static int read_in(int fd)
     return write_out(fd);
 }
 
-static void accept_all(int listener)
+static int turn(int fd, int events)
 {
-    int fd, one = 1;
-
-    while ((fd = accept(listener, NULL, NULL)) >= 0) {
-        if (fd >= CLIENTS_MAX || !(clients[fd] = calloc(1, sizeof *clients[fd]))) {
-            close(fd);
-            continue;
-        }
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        append_command(&clients[fd]->out, 0);
-        if (write_out(fd) < 0)
-            drop(fd);
-    }
+    return events & READY_READ ? read_in(fd) : write_out(fd);
 }
 
-static int listen_somewhere(void)
+static void welcome(int fd)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, SOMAXCONN) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) < 0)
-        give_up("listen");
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    printf("READY C %d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return fd;
+    clients[fd] = calloc(1, sizeof *clients[fd]);
+    if (!clients[fd])
+        give_up("calloc");
+    append_command(&clients[fd]->out, 0);
+    if (write_out(fd) < 0)
+        drop(fd);
 }
 
 int main(void)
 {
-    struct ready ready[READY_BATCH];
-    int listener = listen_somewhere();
+    static const struct echo_ops ops = {welcome, turn, drop};
 
-    signal(SIGPIPE, SIG_IGN);
-    ready_watch(listener, 0, READY_READ);
-    for (;;) {
-        int count = ready_wait(ready, -1), i;
-        for (i = 0; i < count; i++) {
-            int fd = ready[i].fd;
-            if (fd == listener)
-                accept_all(listener);
-            else if ((ready[i].events & READY_READ ? read_in(fd) : write_out(fd)) < 0)
-                drop(fd);
-        }
-    }
+    serve(&ops);
+    return 0;
 }

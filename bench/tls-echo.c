@@ -3,30 +3,12 @@
  * it starts; there are no tickets, and buffers of idle connections are released.
  *
  *   tls-echo          prints "READY C PORT" and serves until it is ended */
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "readiness.h"
-
-enum { READ_SIZE = 65536, CLIENTS_MAX = 65536 };
-
-struct bytes {
-    uint8_t *data;
-    size_t len, cap;
-};
+#include "echo_server.h"
 
 struct client {
     SSL *ssl;
@@ -38,21 +20,10 @@ struct client {
 static struct client *clients[CLIENTS_MAX];
 static SSL_CTX *context;
 
-static void give_up(const char *what)
+static void give_up_tls(const char *what)
 {
-    perror(what);
     ERR_print_errors_fp(stderr);
-    exit(1);
-}
-
-static void reserve(struct bytes *b, size_t room)
-{
-    if (b->cap - b->len >= room)
-        return;
-    b->cap = b->cap * 2 > b->len + room ? b->cap * 2 : b->len + room;
-    b->data = realloc(b->data, b->cap);
-    if (!b->data)
-        give_up("realloc");
+    give_up(what);
 }
 
 static void release(struct bytes *b)
@@ -129,19 +100,7 @@ static void echo(struct client *c)
             break;
         len += size;
     }
-    if (len && len == c->in.len && !c->out.len) {
-        struct bytes old = c->in;
-        c->in = c->out; /* no copy */
-        c->out = old;
-        return;
-    }
-    reserve(&c->out, len);
-    memcpy(c->out.data + c->out.len, c->in.data, len);
-    c->out.len += len;
-    c->in.len -= len;
-    memmove(c->in.data, c->in.data + len, c->in.len);
-    if (size > c->in.len)
-        reserve(&c->in, size - c->in.len);
+    echo_bytes(&c->in, &c->out, len, size);
 }
 
 static int read_in(int fd)
@@ -169,39 +128,24 @@ static int read_in(int fd)
     return 0;
 }
 
-static void accept_all(int listener)
+static int turn(int fd, int events)
 {
-    int fd, one = 1;
+    int rc = events & READY_READ ? read_in(fd) : write_out(fd);
 
-    while ((fd = accept(listener, NULL, NULL)) >= 0) {
-        if (fd >= CLIENTS_MAX || !(clients[fd] = calloc(1, sizeof *clients[fd]))) {
-            close(fd);
-            continue;
-        }
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        clients[fd]->ssl = SSL_new(context);
-        if (!clients[fd]->ssl || !SSL_set_fd(clients[fd]->ssl, fd))
-            give_up("SSL_new");
-        SSL_set_accept_state(clients[fd]->ssl);
-        watch(fd, READY_READ);
-    }
+    ERR_clear_error();
+    return rc;
 }
 
-static int listen_somewhere(void)
+static void welcome(int fd)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, SOMAXCONN) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) < 0)
-        give_up("listen");
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    printf("READY C %d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return fd;
+    clients[fd] = calloc(1, sizeof *clients[fd]);
+    if (!clients[fd])
+        give_up("calloc");
+    clients[fd]->ssl = SSL_new(context);
+    if (!clients[fd]->ssl || !SSL_set_fd(clients[fd]->ssl, fd))
+        give_up_tls("SSL_new");
+    SSL_set_accept_state(clients[fd]->ssl);
+    watch(fd, READY_READ);
 }
 
 /* A P-256 key and a certificate that it signs itself. */
@@ -211,7 +155,7 @@ static void make_key(void)
     X509 *cert = X509_new();
 
     if (!key || !cert)
-        give_up("key");
+        give_up_tls("key");
     X509_set_version(cert, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
     X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
@@ -219,7 +163,7 @@ static void make_key(void)
     X509_set_pubkey(cert, key);
     if (!X509_sign(cert, key, EVP_sha256()) || SSL_CTX_use_certificate(context, cert) != 1 ||
         SSL_CTX_use_PrivateKey(context, key) != 1)
-        give_up("certificate");
+        give_up_tls("certificate");
     X509_free(cert);
     EVP_PKEY_free(key);
 }
@@ -228,7 +172,7 @@ static void make_context(void)
 {
     context = SSL_CTX_new(TLS_server_method());
     if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION))
-        give_up("SSL_CTX_new");
+        give_up_tls("SSL_CTX_new");
     SSL_CTX_set_num_tickets(context, 0);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -240,22 +184,9 @@ static void make_context(void)
 
 int main(void)
 {
-    struct ready ready[READY_BATCH];
-    int listener;
+    static const struct echo_ops ops = {welcome, turn, drop};
 
-    signal(SIGPIPE, SIG_IGN);
     make_context();
-    listener = listen_somewhere();
-    ready_watch(listener, 0, READY_READ);
-    for (;;) {
-        int count = ready_wait(ready, -1), i;
-        for (i = 0; i < count; i++) {
-            int fd = ready[i].fd;
-            if (fd == listener)
-                accept_all(listener);
-            else if ((ready[i].events & READY_READ ? read_in(fd) : write_out(fd)) < 0)
-                drop(fd);
-            ERR_clear_error();
-        }
-    }
+    serve(&ops);
+    return 0;
 }

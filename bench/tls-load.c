@@ -16,25 +16,15 @@
  * Prints "rate", messages or connections per second, and "cpu", seconds of the server's CPU for
  * each; or "idle", bytes of the server's memory for each connection. Needs /proc. Or "error" and
  * why. Protocol.pod, "TLS", "TLS from the first byte". */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
+#include "load.h"
 #include "packet.h"
 
 enum { TRAIN_MAX = 16384, FEW = 50 };
-static const double WARM_UP = 0.15;
 
 static struct {
     long port, server, window, together, size, connect, idle;
@@ -52,51 +42,12 @@ struct link {
     SSL *ssl;
 };
 
-static void give_up(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("error ", stdout);
-    vprintf(format, args);
-    putchar('\n');
-    va_end(args);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Reads a number from /proc/PID/file, after label if there is one; -1: cannot tell. */
-static double proc_number(const char *file, const char *label)
-{
-    char path[64], line[256];
-    double value = -1;
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%ld/%s", option.server, file);
-    if (!option.server || !(f = fopen(path, "r")))
-        return -1;
-    while (value < 0 && fgets(line, sizeof line, f)) {
-        if (!strncmp(line, label, strlen(label)))
-            sscanf(line + strlen(label), "%lf", &value);
-    }
-    fclose(f);
-    return value;
-}
-
 /* ---- messages */
 
 static void make_train(void)
 {
     uint8_t header[PACKET_HEADER_MAX];
-    size_t size = (size_t)option.size, header_len = 4, count, i, j;
-    uint64_t noise = 88172645463325252u;
+    size_t size = (size_t)option.size, header_len = 4, count, i;
 
     for (i = 0; i < 4; i++)
         header[i] = (uint8_t)(size >> (24 - 8 * i));
@@ -109,20 +60,11 @@ static void make_train(void)
     if (!count)
         count = 1;
     train_len = count * message_len;
-    train = malloc(train_len);
-    input = malloc(message_len + TRAIN_MAX);
-    if (!train || !input)
-        give_up("out of memory");
+    train = allocate(train_len);
+    input = allocate(message_len + TRAIN_MAX);
     for (i = 0; i < train_len; i += message_len) {
         memcpy(train + i, header, header_len);
-        for (j = 0; j < size; j++) {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            train[i + header_len + j] = (uint8_t)(noise >> 32);
-        }
-        if (i)
-            memcpy(train + i, train, message_len); /* all are the same */
+        fill_with_noise(train + i + header_len, size);
     }
 }
 
@@ -265,16 +207,10 @@ static struct link open_link(void)
 {
     static const unsigned char alpn[] = "\x09"
                                         "easytcp/1";
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)option.port)};
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     struct link l;
-    int one = 1;
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    l.fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (l.fd < 0 || connect(l.fd, (struct sockaddr *)&address, sizeof address) < 0)
-        give_up("cannot connect");
-    setsockopt(l.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    l.fd = connect_to(option.port);
     if (!digest || !EVP_DigestInit(digest, EVP_sha256()))
         give_up("no SHA-256");
     if (option.speaks == UPGRADE)
@@ -337,12 +273,12 @@ static void measure(void)
         next_result(&l, &offset);
     while (now() < begin + WARM_UP);
     first = done;
-    begin_cpu = proc_number("schedstat", "");
+    begin_cpu = proc_number(option.server, "schedstat", "");
     begin = now();
     do
         next_result(&l, &offset);
     while ((end = now()) < begin + option.seconds);
-    cpu = proc_number("schedstat", "");
+    cpu = proc_number(option.server, "schedstat", "");
     printf("rate %.6g\n", (double)(done - first) / (end - begin));
     if (begin_cpu >= 0 && cpu >= 0)
         printf("cpu %.6g\n", (cpu - begin_cpu) / 1e9 / (double)(done - first));
@@ -358,29 +294,22 @@ static void measure_idle(void)
         struct link l = open_link();
         echo_once(&l);
         if (i == FEW - 1)
-            before = proc_number("status", "RssAnon:");
+            before = proc_number(option.server, "status", "RssAnon:");
     }
-    printf("idle %.0f\n",
-           1024 * (proc_number("status", "RssAnon:") - before) / (double)option.idle);
+    printf("idle %.0f\n", 1024 * (proc_number(option.server, "status", "RssAnon:") - before) /
+                              (double)option.idle);
 }
 
 static void read_options(char **args)
 {
-    const struct {
-        const char *name;
-        long *value;
-    } numbers[] = {
+    const struct number numbers[] = {
         {"port=", &option.port},         {"server=", &option.server},   {"window=", &option.window},
         {"size=", &option.size},         {"connect=", &option.connect}, {"idle=", &option.idle},
         {"together=", &option.together},
     };
-    size_t i;
 
     for (; *args; args++) {
-        for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-            if (!strncmp(*args, numbers[i].name, strlen(numbers[i].name)))
-                *numbers[i].value = atol(*args + strlen(numbers[i].name));
-        }
+        read_number(*args, numbers, sizeof numbers / sizeof numbers[0]);
         if (!strncmp(*args, "seconds=", 8))
             option.seconds = atof(*args + 8);
         if (!strcmp(*args, "speaks=easytcp"))

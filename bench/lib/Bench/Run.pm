@@ -1,7 +1,7 @@
 package Bench::Run;
 
-# One measurement: builds what it needs, starts a server, lets the load generator work on it, ends both. Whatever
-# happens, no process stays behind.
+# One measurement: builds what it needs, starts a server, lets the load generator work on it, ends both.
+# Whatever happens, no process stays behind.
 
 use strict;
 use warnings;
@@ -28,12 +28,14 @@ END {
 }
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
-# Has a program of bench/, given by its name, compiled into a directory. Returns its path.
+# Has a program of bench/, given by its name, compiled into a directory, with flags for its libraries. Returns
+# its path.
 sub compile {
-    my ($name, $directory) = @_;
+    my ($name, $directory, @libraries) = @_;
     my $program = File::Spec->catfile($directory, $name);
     my $source  = File::Spec->catfile(dirname(__FILE__), File::Spec->updir, File::Spec->updir, "$name.c");
-    system("$Config{cc} -O2 -D_GNU_SOURCE -o '$program' '$source'") == 0 or die "Cannot compile $name.c\n";
+    my $command = "$Config{cc} -O2 -D_GNU_SOURCE -o '$program' '$source' @libraries";
+    system($command) == 0 or die "Cannot compile $name.c\n";
     return $program;
 }
 
@@ -95,8 +97,8 @@ sub end_process {
     waitpid $pid, 0;
 }
 
-# Returns the process id, the name and version that it announced, its port, and "beside=" with other processes that
-# it consists of, if it tells any; nothing if it fails.
+# Returns the process id, the name and version that it announced, its port, and "beside=" with other
+# processes that it consists of, if it tells any; nothing if it fails.
 sub start_server {
     my @command = @_;
     my ($pid, $out) = _start(with_descriptors(@command));
