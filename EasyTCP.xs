@@ -523,7 +523,8 @@ PPCODE:
     forms.best = best;
     forms.any = SvOK(any) ? any : NULL;
     PUTBACK;
-    count = etcp_message_relay(aTHX_ self, &forms, to && SvOK(to) ? to : NULL, except && SvOK(except) ? except : NULL);
+    count = etcp_message_relay(aTHX_ self, &forms, to && SvOK(to) ? to : NULL,
+                               except && SvOK(except) ? except : NULL);
     if (count < 0)
         XSRETURN_UNDEF;
     XSRETURN_IV(count);

@@ -21,7 +21,7 @@ is_deeply([ @Net::EasyTCP::EXPORT, do {
 } ], [], 'it exports nothing');
 
 can_ok('Net::EasyTCP', $_) for qw(
-    new addclientip broadcast callback client clientlist clients close compression data deleteclientip disconnect
-    do_one_loop encryption localip mode pending port receive remoteip remoteport running send serial setcallback socket start
-    stop unwatch VERSION watch
+    new addclientip broadcast callback client clientlist clients close compression data deleteclientip
+    disconnect do_one_loop encryption localip mode pending port receive remoteip remoteport running send
+    serial setcallback socket start stop unwatch VERSION watch
 );

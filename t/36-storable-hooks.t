@@ -140,8 +140,10 @@ for my $case (
     [ 'an attached object with references',  "\5\13\23\302\2\0\0\0\0\202\10At::Refs\1r\1\0\0\0\1",
         qr/^STORABLE_attach called with unexpected references/ ],
     [ 'a hook that dies',                    Storable::nfreeze([ bless {}, 'Dies' ]),      qr/^of d$/ ],
-    [ 'an array in the place of a scalar',   "\5\13\2\0\0\0\1\23\0\11At::Array\1a",        qr/^array, hash or code where a scalar must be/ ],
-    [ 'a class without hooks',               "\5\13\23\0\13Plain::None\0",                 qr/^class Plain::None is not loaded/ ],
+    [ 'an array in the place of a scalar',   "\5\13\2\0\0\0\1\23\0\11At::Array\1a",
+        qr/^array, hash or code where a scalar must be/ ],
+    [ 'a class without hooks',               "\5\13\23\0\13Plain::None\0",
+        qr/^class Plain::None is not loaded/ ],
 ) {
     my ($name, $image, $like) = @$case;
     my ($value, $error) = thaw($image);
@@ -278,14 +280,15 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
         use Net::EasyTCP;
         require Net::EasyTCP::Attach;    # as attach() does
         $SIG{__WARN__} = sub { };    # what is made of SelectSaver holds no handle to give back
+        sub image { my $class = shift; return "\5\13\21" . chr(length $class) . "$class\2\0\0\0\0" }
         for my $class ('Free::Class', 'SelectSaver', 'IO::Socket', 'IO::Socket::INET', 'Net::EasyTCP',
             'Net::EasyTCP::Attach::Watch', '::SelectSaver', 'main::SelectSaver', 'main::main::SelectSaver',
             "main'SelectSaver") {
-            my $value = eval { Net::EasyTCP::_thaw("\5\13\21" . chr(length $class) . "$class\2\0\0\0\0") };
-            print ref $value ? "$class is made\n" : $@ =~ /^(class .* is not allowed)/ ? "$1\n" : "$class: $@\n";
+            my $value = eval { Net::EasyTCP::_thaw(image($class)) };
+            my ($refused) = $@ =~ /^(class .* is not allowed)/;
+            print ref $value ? "$class is made\n" : $refused ? "$refused\n" : "$class: $@\n";
         }
-        my $class = 'SelectSaver';
-        print ref Net::EasyTCP::_thaw("\5\13\21" . chr(length $class) . "$class\2\0\0\0\0", 2, [$class]), " is made\n";
+        print ref Net::EasyTCP::_thaw(image('SelectSaver'), 2, ['SelectSaver']), " is made\n";
     };
     local $ENV{PERL5LIB} = join ':', @INC;
     open my $out, '-|', $^X, '-e', $program or die $!;

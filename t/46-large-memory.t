@@ -47,7 +47,10 @@ sub peaks_of {
     my (undef, $most) = memory();
     my ($server_with, $server_most) = split ' ', $client->receive;
     $server->kill('TERM');
-    return (($most - $before) / ($with - $before), ($server_most - $server_before) / ($server_with - $server_before));
+    return (
+        ($most - $before) / ($with - $before),
+        ($server_most - $server_before) / ($server_with - $server_before),
+    );
 }
 
 SKIP: {

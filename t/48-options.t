@@ -90,9 +90,9 @@ sub descriptors {
         'bool'   => sub { die "on purpose\n" },
         fallback => 1;
 }
-my @all = qw(port password welcome localaddr donotencrypt donotcompress donotencryptwith donotcompresswith requireencryption
-    requirepassword allowclasses maxmessage maxdepth highwater maxclients maxhalfopen sendtimeout idletimeout
-    negotiationtimeout timeout coalesce host);
+my @all = qw(port password welcome localaddr donotencrypt donotcompress donotencryptwith donotcompresswith
+    requireencryption requirepassword allowclasses maxmessage maxdepth highwater maxclients maxhalfopen
+    sendtimeout idletimeout negotiationtimeout timeout coalesce host);
 my %lists = map { $_ => 1 } qw(donotencryptwith donotcompresswith requireencryption allowclasses);
 my %ignored = (client => { map { $_ => 1 } qw(localaddr coalesce welcome) },
     server => { map { $_ => 1 } qw(host timeout requirepassword) });
@@ -136,7 +136,10 @@ foreach my $case ([ maxmesage => 'maxmessage' ], [ maxxmessage => 'maxmessage' ]
         'which says what is meant');
     is(join('', made_with($wrong => 'y')), '', 'but no second one');
 }
-foreach my $name (qw(colour username _maxmessag _x x log donotcheckversion DoNotCheckVersion idle database logger), 'm' x 200, "\x{e4}\x{263a}") {
+foreach my $name (
+    qw(colour username _maxmessag _x x log donotcheckversion DoNotCheckVersion idle database logger),
+    'm' x 200, "\x{e4}\x{263a}",
+) {
     @warned = ();
     ok(Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', $name => 1),
         'a server with a name of its own');

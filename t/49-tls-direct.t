@@ -102,7 +102,8 @@ SKIP: {
     unlike($read, qr/T1\w*\z/, 's_client: without an offer of TLS in TLS');
     kill 'KILL', $pid;
     close $out;
-    $pid = open $out, '-|', "exec openssl s_client -alpn h2 -connect 127.0.0.1:$server->{port} </dev/null 2>&1";
+    my $to = "127.0.0.1:$server->{port}";
+    $pid = open $out, '-|', "exec openssl s_client -alpn h2 -connect $to </dev/null 2>&1";
     $read = do { local $/; <$out> };
     close $out;
     like($read, qr/alert/, 's_client that names another one: refused');

@@ -153,7 +153,8 @@ foreach my $event (qw(connect data disconnect)) {
         }
         elsif ($action =~ /^(?:next|last)/) {
             # They must not jump over the loop, which would wake up later with its work half done.
-            like($rest[0], qr/^died: (?:Can't "$action" outside a loop block|Label not found for "last ROUND") /,
+            like($rest[0],
+                qr/^died: (?:Can't "$action" outside a loop block|Label not found for "last ROUND") /,
                 "$name: does not leave the loop");
         }
         elsif ($action =~ /^fork_/) {

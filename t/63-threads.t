@@ -143,7 +143,11 @@ my @files;
 while (open my $file, '<', '/dev/null') { push @files, $file }
 threads->create(sub {
     my %calls = (
-        server => [ qw(start do_one_loop clients), [ addclientip => '127.0.0.1' ], [ deleteclientip => '127.0.0.1' ] ],
+        server => [
+            qw(start do_one_loop clients),
+            [ addclientip    => '127.0.0.1' ],
+            [ deleteclientip => '127.0.0.1' ],
+        ],
         client => [ [ send => 'x' ], [ receive => 1 ] ],
     );
     foreach my $name (sort keys %calls) {
@@ -153,8 +157,10 @@ threads->create(sub {
             print "$name $method: ", defined $result ? $result : $@, "\n";
         }
     }
-    print join(' ', map { defined $_ ? $_ : 'undef' } $server->running, $server->mode, $server->socket, $server->stop,
-        $server->setcallback(data => sub { }), $client->socket, $client->pending, $client->remoteip, $client->close), "\n";
+    print join(' ', map { defined $_ ? $_ : 'undef' }
+        $server->running, $server->mode, $server->socket, $server->stop,
+        $server->setcallback(data => sub { }),
+        $client->socket, $client->pending, $client->remoteip, $client->close), "\n";
 })->join;
 print "joined\n";
 kill 'KILL', $pid;

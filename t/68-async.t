@@ -199,7 +199,11 @@ for my $kind (qw(server client)) {
 
 # A server that speaks first: what it sends may come in one read with the end of the negotiation.
 {
-    my @policies = ([ TLS => () ], [ 'a cipher', donotencryptwith => 'TLS' ], [ 'clear text', donotencrypt => 1 ]);
+    my @policies = (
+        ['TLS'],
+        [ 'a cipher',   donotencryptwith => 'TLS' ],
+        [ 'clear text', donotencrypt     => 1 ],
+    );
     for my $policy (@policies) {
         my ($name, @options) = @$policy;
         my ($server, $port) = new_server(@options);
@@ -433,8 +437,12 @@ SKIP: {
         socketpair(my $here, my $there, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
         $server->adopt($here) or die $@;
         my $told;
-        my $client = Net::EasyTCP->new(mode => 'client', async => 1, handle => $there, loop => $server) or die $@;
-        $client->setcallback(connect => sub { $told = $_[0]->encryption || 'clear' }, error => sub { $told = $_[1] });
+        my $client = Net::EasyTCP->new(mode => 'client', async => 1, handle => $there, loop => $server)
+            or die $@;
+        $client->setcallback(
+            connect => sub { $told = $_[0]->encryption || 'clear' },
+            error   => sub { $told = $_[1] },
+        );
         process_until($server, sub { defined $told });
         is($told, @$options ? 'clear' : 'TLS', 'a socket that was handed over');
     }
@@ -505,7 +513,8 @@ foreach my $version (qw(0.05 0.19 0.26)) {
 # All connections of a loop are read into the same memory: what receive() leaves there of one must not be
 # written over by what comes for another.
 {
-    my $server = Net::EasyTCP->new(mode => 'server', listen => 0, donotencrypt => 1, donotcompress => 1) or die $@;
+    my $server = Net::EasyTCP->new(mode => 'server', listen => 0, donotencrypt => 1, donotcompress => 1)
+        or die $@;
     my (@there, @here);
     $server->setcallback(connect => sub { push @there, $_[0] });
     foreach my $name (qw(first second)) {

@@ -92,7 +92,7 @@ sub cut_servers {
         $whole = $villain->line;
         BAIL_OUT("$name: the server ended") unless defined $whole;
         my $text = $client ? qr/^(?:Socket closed when attempted reading|Failed to read from socket: .+)$/
-            : qr{^Error negotiating with server: (?:Client timed out while negotiating with server \[\d+/90\] : .+)$};
+            : qr{^Error negotiating with server: Client timed out while negotiating with server \[\d+/90\]};
         if ($whole) {
             $wrong++ unless same($got, $message);
         }

@@ -220,7 +220,8 @@ sub compressing_peer {
 # A server with little more memory than it needs. Its clients that send too much are closed.
 SKIP: {
     my $status = '/proc/self/status';
-    my $size = -r $status && `$^X -Mblib -MNet::EasyTCP -e 'open F, "$status"; print grep { s/^VmPeak:\\s*(\\d+) kB\\n/\$1/ } <F>' 2>&1`;
+    my $print = qq{open F, "$status"; print grep { s/^VmPeak:\\s*(\\d+) kB\\n/\$1/ } <F>};
+    my $size = -r $status && `$^X -Mblib -MNet::EasyTCP -e '$print' 2>&1`;
     skip 'cannot limit memory here', 5 if !$size || $size !~ /^\d+$/
         || `sh -c 'ulimit -v 4000000 && echo can'` ne "can\n";
     skip 'a sanitizer needs all the memory there is', 5 if $size > 1_000_000;
@@ -229,7 +230,8 @@ SKIP: {
     my $program = <<'END';
 use Net::EasyTCP;
 $| = 1;
-my $server = Net::EasyTCP->new(mode => "server", port => "00", localaddr => "127.0.0.1", donotencrypt => 1) or die $@;
+my $server = Net::EasyTCP->new(mode => "server", port => "00", localaddr => "127.0.0.1", donotencrypt => 1)
+    or die $@;
 $server->setcallback(
     data  => sub { my $data = $_[0]->data; $_[0]->send(ref $data ? "structure" : length $data) },
     error => sub { print "$_[2]: $_[1]\n" },

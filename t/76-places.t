@@ -116,7 +116,11 @@ sub inheriting {
         POSIX::dup2(22, 1);
         @ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 2, 'chat:admin');
         exec $^X, '-Mblib', '-MNet::EasyTCP', '-e', <<'PROGRAM' or die "exec: $!";
-            sub port { my $s = Net::EasyTCP->new(mode => 'server', inherit => shift); push our(@keep), $s; $s ? $s->port : $@ }
+            sub port {
+                my $s = Net::EasyTCP->new(mode => 'server', inherit => shift);
+                push our(@keep), $s;
+                return $s ? $s->port : $@;
+            }
             print join(' ', map { port($_) } 'admin', 'nobody', 1, 1), "\n";
             $ENV{LISTEN_PID}++;
             print port('chat'), "\n";

@@ -22,7 +22,8 @@ sub worker {
     ($w->{server}, $w->{port}) = new_server(%server, $class ? (class => $class) : ());
     $w->{server}->setcallback(connect => sub { push @{ $w->{hybrids} }, $_[0] });
     $w->{cluster} = Net::EasyTCP::Cluster->new(
-        server => $w->{server}, class => 'FakeRedis', stream => 's', gap => sub { $w->{gaps}++ }, %options) or die $@;
+        server => $w->{server}, class => 'FakeRedis', stream => 's', gap => sub { $w->{gaps}++ }, %options,
+    ) or die $@;
     add_client($w) for 1 .. $clients;
     return $w;
 }
@@ -31,7 +32,8 @@ sub worker {
 sub add_client {
     my ($w) = @_;
     my $got = [];
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $w->{port}, async => 1) or die $@;
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $w->{port}, async => 1)
+        or die $@;
     $client->setcallback(data => sub { push @$got, scalar $_[0]->data });
     push @{ $w->{clients} }, { client => $client, got => $got };
     my $hybrids = @{ $w->{hybrids} };
@@ -75,6 +77,7 @@ sub settle {
 {
     my $server = new_server();
     my %good = (server => $server, class => 'FakeRedis', stream => 's');
+    my $number = 'must be a number between 1 and 1000000000';
     foreach my $case (
         [ server => undef,                 'Invalid server: must be a server of Net::EasyTCP' ],
         [ server => 'x',                   'Invalid server: must be a server of Net::EasyTCP' ],
@@ -83,10 +86,10 @@ sub settle {
         [ stream => '',                    'Invalid stream: must be a name' ],
         [ gap    => 'x',                   'Invalid gap: must be a code reference' ],
         [ gap    => [],                    'Invalid gap: must be a code reference' ],
-        [ maxlen => 0,                     "Invalid maxlen '0': must be a number between 1 and 1000000000" ],
-        [ maxlen => '1e3',                 "Invalid maxlen '1e3': must be a number between 1 and 1000000000" ],
-        [ queue  => -1,                    "Invalid queue '-1': must be a number between 1 and 1000000000" ],
-        [ redis  => [],                    'Invalid redis: must be an address, or a reference to a hash of options' ],
+        [ maxlen => 0,                     "Invalid maxlen '0': $number" ],
+        [ maxlen => '1e3',                 "Invalid maxlen '1e3': $number" ],
+        [ queue  => -1,                    "Invalid queue '-1': $number" ],
+        [ redis  => [], 'Invalid redis: must be an address, or a reference to a hash of options' ],
         [ class  => 'No::Such::Redis',     qr/^No::Such::Redis cannot be loaded: Can't locate No/ ],
         [ class  => 'x; y',                "Invalid class 'x; y': must be the name of one" ],
         [ class  => 'NoSocket',            'Cannot connect to Redis: NoSocket has no socket to watch' ],
@@ -98,7 +101,8 @@ sub settle {
     }
     local $FakeRedis::Down = 1;
     is(Net::EasyTCP::Cluster->new(%good, redis => 'there:1'), undef, 'no Redis');
-    is($@, 'Cannot connect to Redis: Could not connect to Redis server at there:1: Connection refused', 'the reason');
+    is($@, 'Cannot connect to Redis: Could not connect to Redis server at there:1: Connection refused',
+        'the reason');
     $FakeRedis::Down = 0;
     local $FakeRedis::Error = 'WRONGTYPE Operation against a key holding the wrong kind of value';
     is(Net::EasyTCP::Cluster->new(%good), undef, 'one that refuses');
@@ -109,13 +113,14 @@ sub settle {
     my $cluster = Net::EasyTCP::Cluster->new(%good, redis => '/run/redis') or die $@;
     is((FakeRedis::links())[0]{options}{sock}, '/run/redis', 'a path');
     $cluster = Net::EasyTCP::Cluster->new(%good, redis => { server => 'x:1', password => 'p' }) or die $@;
-    is_deeply([ @{ (FakeRedis::links())[0]{options} }{qw(server password reconnect)} ], [ 'x:1', 'p', 0 ], 'options');
+    is_deeply([ @{ (FakeRedis::links())[0]{options} }{qw(server password reconnect)} ], [ 'x:1', 'p', 0 ],
+        'options');
     undef $cluster;
     is(scalar(FakeRedis::links()), 0, 'a dropped cluster closes its connections');
     FakeRedis::reset_all();
 }
 
-# ---- to all, once, and in one order ------------------------------------------------------------------
+# ---- to all, once, and in one order ----------------------------------------------------------------
 
 {
     my ($a, $b) = (worker(2), worker(2));
@@ -132,12 +137,14 @@ sub settle {
     my @order = @{ got($a) };
     is_deeply([ sort @order ], [ sort @sent ], 'each message came once');
     is_deeply(got($_->[0], $_->[1]), \@order, 'in one order for all') foreach [ $a, 1 ], [ $b, 0 ], [ $b, 1 ];
-    is_deeply([ grep { my ($n) = /([0-9]+)/; $n % 3 } @order ], [ grep { my ($n) = /([0-9]+)/; $n % 3 } @sent ], 'in that of each writer');
+    my @of_a = map { [ grep { my ($n) = /([0-9]+)/; $n % 3 } @$_ ] } \@order, \@sent;
+    is_deeply($of_a[0], $of_a[1], 'in that of each writer');
     is($a->{gaps} + $b->{gaps}, 0, 'no gap');
     @{ $_->{got} } = () foreach map { @{ $_->{clients} } } $a, $b;
 
     # Values.
-    my @values = ('0', '', "\0\xff" x 1000, { list => [ 1, 2.5, -1, 1e100, undef, 'text' ], deep => { er => \'x' } }, [], 'x' x 300_000);
+    my $structure = { list => [ 1, 2.5, -1, 1e100, undef, 'text' ], deep => { er => \'x' } };
+    my @values = ('0', '', "\0\xff" x 1000, $structure, [], 'x' x 300_000);
     $a->{cluster}->broadcast($_) foreach @values;
     settle($a, $b);
     is_deeply(got($_->[0], $_->[1]), \@values, 'values arrive as they are') foreach [ $a, 0 ], [ $b, 1 ];
@@ -156,18 +163,20 @@ sub settle {
     ok($b->{cluster}->broadcast('but none', except => []), 'to all but none');
     ok($b->{cluster}->broadcast('here', room => 'lobby', except => $b->{hybrids}[0]), 'to a room but one');
     settle($a, $b);
-    is_deeply(got($a, 0), [ 'lobby', 'wide', 'latin', 'but one', 'but two', 'but none', 'here' ], 'one who gets all');
+    is_deeply(got($a, 0), [ 'lobby', 'wide', 'latin', 'but one', 'but two', 'but none', 'here' ],
+        'one who gets all');
     is_deeply(got($a, 1), [ 'but two', 'but none' ], 'one in another room');
     is_deeply(got($b, 0), [ 'lobby', 'wide', 'latin', 'but one', 'but none' ], 'one who is left out');
     is_deeply(got($b, 1), [ 'but one', 'but none' ], 'another one');
 
     # What cannot be sent.
+    my $wrong = 'Invalid except: must be a client, or a reference to an array of at most 1000 clients';
     foreach my $case (
         [ [undef], 'Error sending data: Data not supplied' ],
         [ ["\x{263a}"], 'Error sending data: Wide character in data' ],
-        [ [ 'x', except => 'x' ], 'Invalid except: must be a client, or a reference to an array of at most 1000 clients' ],
-        [ [ 'x', except => [ $a->{hybrids}[0], undef ] ], 'Invalid except: must be a client, or a reference to an array of at most 1000 clients' ],
-        [ [ 'x', except => [ ($a->{hybrids}[0]) x 1001 ] ], 'Invalid except: must be a client, or a reference to an array of at most 1000 clients' ],
+        [ [ 'x', except => 'x' ], $wrong ],
+        [ [ 'x', except => [ $a->{hybrids}[0], undef ] ], $wrong ],
+        [ [ 'x', except => [ ($a->{hybrids}[0]) x 1001 ] ], $wrong ],
     ) {
         is($a->{cluster}->broadcast(@{ $case->[0] }), undef, 'not sent');
         is($@, $case->[1], $case->[1]);
@@ -226,7 +235,11 @@ sub settle {
     pump($a, sub { $FakeRedis::Number > $number });
     pop @FakeRedis::Entries;
     FakeRedis::let_go();
-    my $round = sub { FakeRedis::nothing(); my $n = $FakeRedis::Reads; pump([ $a, $b, $c ], sub { $FakeRedis::Reads >= $n + 3 }) };
+    my $round = sub {
+        FakeRedis::nothing();
+        my $n = $FakeRedis::Reads;
+        pump([ $a, $b, $c ], sub { $FakeRedis::Reads >= $n + 3 });
+    };
     $round->();
     is($a->{gaps}, 1, 'it may be on its way the first time');
     $round->();
@@ -271,14 +284,19 @@ sub settle {
         eval { pump($w, sub { @{ got($w) } == 4 }); 1 } or push @died, $@;
     }
     is_deeply(\@died, [ ("on purpose\n") x 2 ], 'each gap dies through the loop');
-    is_deeply(got($w), [ 'message 1', 'message 3', 'message 4', 'message 6' ], 'all that is there is delivered');
+    is_deeply(got($w), [ map { "message $_" } 1, 3, 4, 6 ], 'all that is there is delivered');
     FakeRedis::reset_all();
 }
 
 # In it, the program may do what it wants.
 {
     my $w;
-    $w = worker(1, gap => sub { my $c = shift; $w->{gaps}++; $c->broadcast('fetch again'); $w->{server}->process });
+    $w = worker(1, gap => sub {
+        my $cluster = shift;
+        $w->{gaps}++;
+        $cluster->broadcast('fetch again');
+        $w->{server}->process;
+    });
     $w->{cluster}->broadcast('first');
     settle($w);
     $FakeRedis::Number += 5;
@@ -304,7 +322,7 @@ sub settle {
     FakeRedis::reset_all();
 }
 
-# ---- Redis away ----------------------------------------------------------------------------------------
+# ---- Redis away ------------------------------------------------------------------------------------
 
 {
     my ($a, $b) = (worker(1, queue => 10), worker(1));
@@ -334,10 +352,15 @@ sub settle {
     pump([ $a, $b ], sub { @{ got($b) } >= 11 });
     $FakeRedis::Mute = 0;
     FakeRedis::cut();
-    pump([ $a, $b ], sub { $FakeRedis::Number >= $number + 4 && $a->{cluster}->connected && $b->{cluster}->connected });
+    pump([ $a, $b ], sub {
+        $FakeRedis::Number >= $number + 4 && $a->{cluster}->connected && $b->{cluster}->connected;
+    });
     settle($a, $b);
     is(scalar(grep { grep { /^again/ } @{ $_->[1] } } @FakeRedis::Entries), 4, 'one is in the stream twice');
-    is_deeply([ grep { /again/ } @{ got($_) } ], [ map { "again $_" } 1 .. 3 ], 'what may have been added is sent again, and comes once') foreach $a, $b;
+    foreach my $w ($a, $b) {
+        is_deeply([ grep { /again/ } @{ got($w) } ], [ map { "again $_" } 1 .. 3 ],
+            'what may have been added is sent again, and comes once');
+    }
     is($a->{gaps} + $b->{gaps}, 0, 'and that is no gap');
 
     # What comes while a reader is away is found, or told.
@@ -413,7 +436,7 @@ sub settle {
     FakeRedis::reset_all();
 }
 
-# ---- what others put there -----------------------------------------------------------------------------
+# ---- what others put there -------------------------------------------------------------------------
 
 {
     my ($w, $bystander) = (worker(1), worker(1));
@@ -422,8 +445,10 @@ sub settle {
     my @foreign = (
         [], ['a'], [ a => 1 ], [ %good, more => 1 ], [ n => 1, n => 2, h => 1, r => 1, d => 1 ],
         map { my %entry = (%good, @$_); [ map { $_ => $entry{$_} } qw(n h r d o) ] }
-            [ n => 0 ], [ n => -1 ], [ n => 'x' ], [ n => '1' x 30 ], [ n => "1\n" ], [ n => undef ], [ d => undef ], [ d => [] ], [ d => "\x{263a}" ],
-            [ h => '' ], [ h => "2 $me 1 0 " ], [ h => "1 $me 0 0 " ], [ h => "1 $me 1 8 " ], [ h => '1 x 1 0 ' ],
+            [ n => 0 ], [ n => -1 ], [ n => 'x' ], [ n => '1' x 30 ], [ n => "1\n" ], [ n => undef ],
+            [ d => undef ], [ d => [] ], [ d => "\x{263a}" ],
+            [ h => '' ], [ h => "2 $me 1 0 " ], [ h => "1 $me 0 0 " ], [ h => "1 $me 1 8 " ],
+            [ h => '1 x 1 0 ' ],
             [ h => "1 $me 1 0 x" ], [ h => "1 $me 1 0 1,,2" ], [ h => "1 $me 1 0 " . join ',', 1 .. 1001 ],
             [ h => "1 $me 1 0 \n" ],
     );
@@ -438,7 +463,8 @@ sub settle {
     # Ours by their form, and odd.
     my $next = sub { return [ n => ++$FakeRedis::Number, @_ ] };
     FakeRedis::add_fields($next->(h => "1 $me 1 2 ", r => "\xff", d => 'no room', o => ''));
-    FakeRedis::add_fields($next->(h => "1 $me 2 0 " . $w->{hybrids}[0]->serial, r => '', d => 'for all here', o => ''));
+    my $serial = $w->{hybrids}[0]->serial;
+    FakeRedis::add_fields($next->(h => "1 $me 2 0 $serial", r => '', d => 'for all here', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 3 7 1,2", r => '', d => '', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'good', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'again', o => ''));
@@ -447,12 +473,16 @@ sub settle {
     is($w->{gaps}, 0, 'none of them is a gap');
 
     # Answers that are no stream.
-    foreach my $garbage ('text', [], [ [] ], [ ['s'] ], [ [ 's', 'x' ] ], [ [ 's', ['x'] ] ], [ [ 's', [ [ 'x', [] ] ] ] ], {}, \'x') {
+    foreach my $garbage (
+        'text', [], [ [] ], [ ['s'] ], [ [ 's', 'x' ] ], [ [ 's', ['x'] ] ], [ [ 's', [ [ 'x', [] ] ] ] ],
+        {}, \'x',
+    ) {
         FakeRedis::garbage($garbage);
         pump([ $w, $bystander ], sub { !$w->{cluster}->connected && !$bystander->{cluster}->connected });
         pump([ $w, $bystander ], sub { $w->{cluster}->connected && $bystander->{cluster}->connected });
         pass('garbage is answered by another connection');
-        $_->{cluster}{failures} = { reader => 0, writer => 0 } foreach $w, $bystander;    # for the next pause to be short
+        # For the next pause to be short.
+        $_->{cluster}{failures} = { reader => 0, writer => 0 } foreach $w, $bystander;
     }
     settle($w, $bystander);
     is($w->{gaps}, 0, 'nothing is missed by it');
@@ -462,14 +492,18 @@ sub settle {
 # Many writers are forgotten by and by.
 {
     my $w = worker(1);
-    FakeRedis::add_fields([ n => ++$FakeRedis::Number, h => sprintf('1 %016x 1 0 ', $_), r => 'nowhere', d => $_, o => '' ]) for 1 .. 12_000;
+    foreach my $writer (1 .. 12_000) {
+        my $header = sprintf '1 %016x 1 0 ', $writer;
+        my @entry  = (h => $header, r => 'nowhere', d => $writer, o => '');
+        FakeRedis::add_fields([ n => ++$FakeRedis::Number, @entry ]);
+    }
     settle($w);
     ok(keys %{ $w->{cluster}{seen} } <= 5000, 'a bounded number is kept');
     is(scalar @{ got($w) }, 12_000, 'all are heard');
     FakeRedis::reset_all();
 }
 
-# ---- life ------------------------------------------------------------------------------------------------
+# ---- life ------------------------------------------------------------------------------------------
 
 {
     my $w = worker(0);
@@ -491,11 +525,13 @@ sub settle {
 
     # Two on one server.
     $w = worker(1);
-    my $other = Net::EasyTCP::Cluster->new(server => $w->{server}, class => 'FakeRedis', stream => 's') or die $@;
+    my $other = Net::EasyTCP::Cluster->new(server => $w->{server}, class => 'FakeRedis', stream => 's')
+        or die $@;
     $other->broadcast('twice');
     settle($w);
     pump($w, sub { @{ got($w) } == 2 });
-    is_deeply([ grep { $_ eq 'twice' } @{ got($w) } ], [ 'twice', 'twice' ], 'two clusters on one server deliver both');
+    is_deeply([ grep { $_ eq 'twice' } @{ got($w) } ], [ 'twice', 'twice' ],
+        'two clusters on one server deliver both');
     FakeRedis::reset_all();
 }
 

@@ -19,7 +19,8 @@ my ($server, $wire, $client) = map { join "\n", @{ $said{$_} || [] } } qw(server
 
 SKIP: {
     skip 'no crypt() for the passwords of an old client', 2 if $output =~ /^old +No client/m;
-    like($server, qr/^Client 1 connected from 127\.0\.0\.1, compression Compress::Zlib, encryption (?!TLS)\S+$/m,
+    like($server,
+        qr/^Client 1 connected from 127\.0\.0\.1, compression Compress::Zlib, encryption (?!TLS)\S+$/m,
         'an old client was there');
     like($output, qr/^old +A client of 0\.26 got its string back/m, 'and was served');
 }

@@ -120,7 +120,8 @@ foreach my $server_lib (@libs) {
         my ($server_name, $client_name) = map { m{([\d.]+)/lib} ? $1 : $_ } $server_lib, $client_lib;
         my $server = run({}, $^X, "-I$server_lib", 't/lib/original.pl', 'server', 'password=sesame');
         my ($near) = chain($server->{port}, 1);
-        my $said = `$^X -I$client_lib t/lib/original.pl client port=$near->{port} host=127.0.0.1 password=sesame messages=leave`;
+        my $client = "client port=$near->{port} host=127.0.0.1 password=sesame messages=leave";
+        my $said = `$^X -I$client_lib t/lib/original.pl $client`;
         is(scalar(() = $said =~ /^SAME /mg), 4,
             "client $client_name, TLS twice, server $server_name: four messages came back")
             or diag($said);

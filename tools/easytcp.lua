@@ -212,7 +212,8 @@ function easytcp.dissector(tvb, pinfo, tree)
             return tvb:len()
         elseif size < 0 then
             pinfo.desegment_offset = offset
-            pinfo.desegment_len = header and -size or (tvb:len() - offset < 2 and DESEGMENT_ONE_MORE_SEGMENT or -size)
+            pinfo.desegment_len = header and -size
+                or (tvb:len() - offset < 2 and DESEGMENT_ONE_MORE_SEGMENT or -size)
             break
         end
         local packet = tree:add(easytcp, tvb(offset, size))

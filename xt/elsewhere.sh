@@ -8,7 +8,7 @@
 #     sh xt/elsewhere.sh i386                   32-bit programs
 #     sh xt/elsewhere.sh arm64|s390x            another processor (s390x is big-endian): built by a cross
 #                                               compiler, run by an emulator of user programs
-#     sh xt/elsewhere.sh kqueue                 the C unit tests of the pollers with kqueue, as libkqueue has it
+#     sh xt/elsewhere.sh kqueue                 the C unit tests of the pollers with kqueue, that of libkqueue
 #
 # Further arguments are files of tests, instead of all. Needs root, debootstrap and this machine's source of
 # Debian packages; for other processors qemu-user-static and Debian's gcc for them, too. Ends with status 77
@@ -31,7 +31,7 @@ need() {
 
 need debootstrap dpkg-deb perl tar
 [ "$(id -u)" = 0 ] || skip "root is needed"
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+mirror=$(cd /etc/apt && cat sources.list sources.list.d/*.sources sources.list.d/*.list 2>/dev/null |
     perl -ne 'print("$1\n"), last if m{^(?:URIs:|deb\s(?:\[.*?\]\s)?)\s*(http\S*/debian)/?(?:\s|$)}')
 [ -n "$mirror" ] || skip "where this machine gets Debian packages is not known"
 
@@ -89,7 +89,8 @@ run_demo_and_suite() {
 
 add_experimental() {
     echo "deb $mirror experimental main" >>"$root/etc/apt/sources.list"
-    inside apt-get -o Acquire::Check-Valid-Until=false update -q >/dev/null || skip "Debian's experimental cannot be reached"
+    inside apt-get -o Acquire::Check-Valid-Until=false update -q >/dev/null ||
+        skip "Debian's experimental cannot be reached"
     inside apt-get install -q -y --no-install-recommends -t experimental "$@" >/dev/null ||
         skip "Debian's experimental does not give $*"
 }
@@ -151,8 +152,8 @@ run_cross() {
     perl=$root/tools/perl
     archlib=$root$("$perl" -MConfig -e 'print $Config{archlibexp}')
     "$perl" -MConfig -e 'print qq($Config{archname}, perl $], byte order $Config{byteorder}\n)'
-    "$perl" Makefile.PL CC="$root/tools/cc" LD="$root/tools/cc" INC="-I$archlib/CORE" >/dev/null
-    [ -f Makefile ] || { "$perl" Makefile.PL CC="$root/tools/cc" LD="$root/tools/cc" INC="-I$archlib/CORE"; exit 1; }
+    "$perl" Makefile.PL CC="$root/tools/cc" LD="$root/tools/cc" INC="-I$archlib/CORE" >"$root/configured"
+    [ -f Makefile ] || { cat "$root/configured"; exit 1; }
     for target in all c_tests; do
         make -j2 PERL_ARCHLIBDEP="$archlib" PERL_INC="$archlib/CORE" PERL_INCDEP="$archlib/CORE" XSUBPPDEPS= \
             "$target" >/dev/null

@@ -43,9 +43,10 @@ for my $layer (sort keys %may_include) {
 }
 # Within csrc/net/, each module may use those before it only.
 my @net_order = qw(
-    clock socket split local_socket traffic address_list address_count process deadline_list poller alarm output_queue
-    claim tunnel spoken guesses loop watch listener conn conn_memory conn_output conn_tunnel conn_input conn_negotiate conn_close dial
-    dialer server_accept server_dial server_clients server_finish server server_loop
+    clock socket split local_socket traffic address_list address_count process deadline_list poller alarm
+    output_queue claim tunnel spoken guesses loop watch listener
+    conn conn_memory conn_output conn_tunnel conn_input conn_negotiate conn_close dial dialer
+    server_accept server_dial server_clients server_finish server server_loop
 );
 
 my %text = map { $_ => code_of($_) } glob 'csrc/*/*.[ch]';

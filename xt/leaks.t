@@ -58,7 +58,8 @@ foreach my $case ([ 'sealed' ], [ 'plain', %plain ]) {
         },
         'socket'              => sub { $client->socket },
         'what servers do'     => sub {
-            $client->$_ for qw(start stop do_one_loop running clients setcallback callback addclientip deleteclientip);
+            $client->$_ for qw(start stop do_one_loop running clients setcallback callback addclientip
+                deleteclientip);
         },
         'several at once'     => sub { $client->send("n$_") for 1 .. 5; $client->receive for 1 .. 5 },
     );
@@ -136,7 +137,8 @@ no_leaks_ok {
     my $n = $server->clients;
 } 'facts of a server';
 no_leaks_ok {
-    $server->$_ for qw(send receive data close socket remoteip remoteport compression encryption disconnect pending);
+    $server->$_ for qw(send receive data close socket remoteip remoteport compression encryption disconnect
+        pending);
 } 'what clients do';
 no_leaks_ok {
     $server->addclientip('10.0.0.1', '10.0.0.2');

@@ -31,7 +31,8 @@ else {
             $line =~ s/(?:\A|\s)#.*//s;
             push @later, "$.: $line"
                 if $line =~ m{ (?: [\w)\]\}] \s+ //=? \s | \buse \s+ (?:feature|v?5\.[1-9]\d) | \bsay \s+["\$]
-                    | \bpackage \s+ [\w:]+ \s* \{ | \bstate \s+ [\$\@%] | /[gimsxe]*r[gimsxe]*; \s*\z | ->[\@%]\* ) }x;
+                    | \bpackage \s+ [\w:]+ \s* \{ | \bstate \s+ [\$\@%] | /[gimsxe]*r[gimsxe]*; \s*\z
+                    | ->[\@%]\* ) }x;
         }
         is_deeply(\@later, [], "$file has nothing that perl 5.8.9 would not understand");
     }

@@ -98,8 +98,10 @@ cmp_ok(scalar keys %seen, '>', 150, 'texts were found');
 $MACRO{NAME} = 'a name';
 is_deeply([ texts_of_c('f("it has " NAME, NAME, "or " NAME ", too");') ],
     [ 'it has a name', 'or a name, too' ], 'with macros');
-is_deeply([ texts_of_c(qq{f("low case"); /* "a comment" */ g("%s of\\n %d", "in "\n    "pieces", one("word"));}) ],
+is_deeply([ texts_of_c(qq{f("low case"); /* "a comment" */\n}
+            . qq{g("%s of\\n %d", "in "\n    "pieces", one("word"));}) ],
     [ 'low case', '%s of\n %d', 'in pieces' ], 'in C');
-is_deeply([ texts_of_perl(qq{\$\@ = 'one text';\n# "a comment"\nf("that's another") if \$x eq 'word';\n__END__\n"no code"\n}) ],
+is_deeply([ texts_of_perl(qq{\$\@ = 'one text';\n# "a comment"\nf("that's another") if \$x eq 'word';\n}
+            . qq{__END__\n"no code"\n}) ],
     [ 'one text', "that's another" ], 'in Perl');
 done_testing();

@@ -45,8 +45,9 @@ sub _prerequisites {
         BUILD_REQUIRES => { 'ExtUtils::ParseXS' => 0 },
         TEST_REQUIRES  => {
             'Test::More' => '0.88',    # perl 5.8.9 came with 0.86
-            map { $_ => 0 } qw(B Config Data::Dumper DynaLoader File::Spec File::Temp Hash::Util IO::Handle IO::Poll
-                IO::Socket::INET IO::Socket::UNIX IPC::Open2 POSIX Socket Tie::Array Tie::Hash Tie::Scalar Time::HiRes),
+            map { $_ => 0 } qw(B Config Data::Dumper DynaLoader File::Spec File::Temp Hash::Util IO::Handle
+                IO::Poll IO::Socket::INET IO::Socket::UNIX IPC::Open2 POSIX Socket Tie::Array Tie::Hash
+                Tie::Scalar Time::HiRes),
         },
         PREREQ_PM => {
             %every,

@@ -104,10 +104,11 @@ sub _openssl {
         prefix_variable => 'EASYTCP_OPENSSL_PREFIX',
         pkg             => 'openssl',
         libs            => '-lssl -lcrypto',
-        prefixes        => [ (map { ("$_/opt/openssl\@3", "$_/opt/openssl\@1.1",
-            "$_/opt/openssl") } @homebrew),
-            @homebrew ],
-        source => <<'C',
+        prefixes        => [
+            (map { my $at = $_; map { "$at/opt/$_" } 'openssl@3', 'openssl@1.1', 'openssl' } @homebrew),
+            @homebrew,
+        ],
+        source          => <<'C',
 #include <stdio.h>
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
@@ -132,7 +133,8 @@ int main(void)
         printf("header %s, library %s\n", OPENSSL_VERSION_TEXT, OpenSSL_version(OPENSSL_VERSION));
         return 1;
     }
-    printf("%s%s%s\n", OpenSSL_version(OPENSSL_VERSION), has_random ? "" : ", configured to give no random bytes",
+    printf("%s%s%s\n", OpenSSL_version(OPENSSL_VERSION),
+           has_random ? "" : ", configured to give no random bytes",
            has_md5 ? "" : ", configured to refuse MD5");
     return 0;
 }

@@ -4,8 +4,9 @@
  * Printed: undef, yes, no for the constants (Undef, Yes, No where the constant itself is referred to),
  * 12, n:hex (native numbers), "bytes", u"bytes", [a,-,b] with - for absent elements, {key=>a} with /flags
  * behind the key if it has any, \a and ~a (weak), v<literal>"bytes", Class(a). #n= marks a node that
- * is met again as #n. Of images read whole also: tied(object)a with :key or :index, !{} (restricted), code(a),
- * qr(pattern)modifiers, and hook<string>(references)a in the place of an object that its class made. */
+ * is met again as #n. Of images read whole also: tied(object)a with :key or :index, !{} (restricted),
+ * code(a), qr(pattern)modifiers, and hook<string>(references)a in the place of an object that its
+ * class made. */
 #ifndef ETCP_T_STORABLE_TREE_H
 #define ETCP_T_STORABLE_TREE_H
 

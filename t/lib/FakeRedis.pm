@@ -20,7 +20,8 @@ sub reset_all {
 
 sub new {
     my ($class, %options) = @_;
-    die "Could not connect to Redis server at $options{server}: Connection refused at Redis.pm line 1.\n" if $Down;
+    die "Could not connect to Redis server at $options{server}: Connection refused at Redis.pm line 1.\n"
+        if $Down;
     socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
     my $self = bless { sock => $near, far => $far, asked => [], answers => [], options => \%options }, $class;
     push @Links, $self;
@@ -99,7 +100,8 @@ sub _feed {
     my @found = grep { _order($_->[0]) > _order($self->{after}) } @Entries or return;
     $#found = $self->{count} - 1 if @found > $self->{count};
     delete $self->{after};
-    $self->_answer([ [ 'stream', [ map { [ $_->[0], ref $_->[1] ? [ @{ $_->[1] } ] : $_->[1] ] } @found ] ] ]);
+    my @copies = map { [ $_->[0], ref $_->[1] ? [ @{ $_->[1] } ] : $_->[1] ] } @found;
+    $self->_answer([ [ 'stream', \@copies ] ]);
     return;
 }
 

@@ -1,7 +1,7 @@
 # Net::EasyTCP::Cluster and examples/chat-cluster.pl with a Redis of their own, in a temporary folder: every
-# client gets each broadcast once and in one order, or its worker was told of a gap. EASYTCP_MESSAGES says how
-# many messages there are in the last part (4000), EASYTCP_RATE how many a second (4000), and EASYTCP_REDIS which
-# program to run (redis-server).
+# client gets each broadcast once and in one order, or its worker was told of a gap. EASYTCP_MESSAGES says
+# how many messages there are in the last part (4000), EASYTCP_RATE how many a second (4000), and
+# EASYTCP_REDIS which program to run (redis-server).
 use strict;
 use warnings;
 use Test::More;
@@ -52,8 +52,9 @@ my $redis;
 sub start_redis {
     my (@options) = @_;
     @options = (qw(--port 0 --unixsocket), $socket) if !@options;
-    $redis = run_program($redis_server, qw(--save), '', qw(--appendonly no --dir), $dir, '--logfile', "$dir/log", @options);
-    defined wait_for(sub { command('ping') }) or BAIL_OUT('Redis does not start') if "@options" =~ /unixsocket/;
+    my @kept = ('--save', '', '--appendonly', 'no', '--dir', $dir, '--logfile', "$dir/log");
+    $redis = run_program($redis_server, @kept, @options);
+    defined wait_for(sub { command('ping') }) or BAIL_OUT('Redis does not start');
     return;
 }
 
@@ -102,7 +103,9 @@ sub start_worker {
 
 sub connect_to {
     my ($worker) = @_;
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $worker->{port}, timeout => 20) or die $@;
+    my $client = Net::EasyTCP->new(
+        mode => 'client', host => '127.0.0.1', port => $worker->{port}, timeout => 20,
+    ) or die $@;
     return { client => $client, got => [] };
 }
 
@@ -115,6 +118,12 @@ sub listen_until {
         push @{ $c->{got} }, $text;
     }
     return 1;
+}
+
+# Whether this client gets this text.
+sub hears {
+    my ($c, $text) = @_;
+    return listen_until($c, sub { grep { $_ eq $text } @{ $_[0] } });
 }
 
 sub ask {
@@ -150,8 +159,16 @@ sub wrong_with {
     $times{$_}++ foreach @{ $c->{got} };
     push @wrong, map { "$_ came $times{$_} times" } grep { !/^GAP/ && $times{$_} > 1 } sort keys %times;
     my @missing = grep { !$times{$_} } @sent;
-    push @wrong, "$missing[0] and others are missing (" . @missing . ' of ' . @sent . ')' if @missing && !$times{GAP};
+    push @wrong, "$missing[0] and others are missing (" . @missing . ' of ' . @sent . ')'
+        if @missing && !$times{GAP};
     return "@wrong[ 0 .. ($#wrong < 3 ? $#wrong : 3) ]";
+}
+
+# What so many rounds of bursts consist of, when workers 0 .. $last say so much in each.
+sub bursts {
+    my ($name, $rounds, $last, $each) = @_;
+    my @names = map { my $round = $_; map { "$name$round.$_" } 0 .. $last } 1 .. $rounds;
+    return map { my $burst = $_; map { "$burst.$_" } 1 .. $each } @names;
 }
 
 # Whether what both have got comes in the same order.
@@ -165,7 +182,7 @@ sub same_order {
 
 start_redis();
 
-# ---- once, and in one order --------------------------------------------------------------------------
+# ---- once, and in one order ------------------------------------------------------------------------
 
 my @workers = map { start_worker() } 1 .. 4;
 my @clients = map { connect_to($_) } (@workers) x 3;
@@ -178,11 +195,12 @@ my @clients = map { connect_to($_) } (@workers) x 3;
     ok(all_hear([ @clients[ 0 .. 3 ] ], \@clients), 'all clients hear all workers');
     listen_until($_, sub { @{ $_[0] } >= @sent }) foreach @clients;
     is_deeply([ sort @{ $clients[0]{got} } ], [ sort @sent ], 'each message came once');
-    is(scalar(grep { "@{ $_->{got} }" ne "@{ $clients[0]{got} }" } @clients), 0, 'in one order for all 12 clients of 4 workers');
+    is(scalar(grep { "@{ $_->{got} }" ne "@{ $clients[0]{got} }" } @clients), 0,
+        'in one order for all 12 clients of 4 workers');
     clear(@clients);
 }
 
-# ---- connections that break ---------------------------------------------------------------------------
+# ---- connections that break ------------------------------------------------------------------------
 
 {
     my $each = 100;
@@ -192,7 +210,7 @@ my @clients = map { connect_to($_) } (@workers) x 3;
         $cut += command('client_kill', 'TYPE', 'normal') || 0 if $round % 3 == 0;
         sleep 0.05;
     }
-    my @sent = map { my $round = $_; map { my $c = $_; map { "cut$round.$c.$_" } 1 .. $each } 0 .. 3 } 1 .. 10;
+    my @sent = bursts('cut', 10, 3, $each);
     listen_until($_, sub { @{ $_[0] } >= @sent || grep { /GAP|FAILED/ } @{ $_[0] } }) foreach @clients;
     all_hear([ @clients[ 0 .. 3 ] ], \@clients);
     cmp_ok($cut, '>=', 8, 'connections were cut');
@@ -202,7 +220,7 @@ my @clients = map { connect_to($_) } (@workers) x 3;
     clear(@clients);
 }
 
-# ---- Redis killed, and started again with nothing ------------------------------------------------------
+# ---- Redis killed, and started again with nothing --------------------------------------------------
 
 {
     foreach my $round (1 .. 6) {
@@ -211,16 +229,17 @@ my @clients = map { connect_to($_) } (@workers) x 3;
         start_redis() if $round == 5;
         sleep 0.2;
     }
-    my @sent = map { my $round = $_; map { my $c = $_; map { "kill$round.$c.$_" } 1 .. 50 } 0 .. 3 } 1 .. 6;
-    listen_until($_, sub { grep { $_ eq 'GAP' } @{ $_[0] } }) foreach @clients;
+    my @sent = bursts('kill', 6, 3, 50);
+    hears($_, 'GAP') foreach @clients;
     ok(all_hear([ @clients[ 0 .. 3 ] ], \@clients), 'after a new Redis all goes on');
-    is(scalar(grep { my $c = $_; !grep { $_ eq 'GAP' } @{ $c->{got} } } @clients), 0, 'every worker was told of a gap');
+    is(scalar(grep { my $c = $_; !grep { $_ eq 'GAP' } @{ $c->{got} } } @clients), 0,
+        'every worker was told of a gap');
     is(wrong_with($_, @sent), '', 'nothing came twice, or is missing in silence') foreach @clients[ 0 .. 3 ];
     is(scalar(grep { !same_order($clients[0], $_) } @clients), 0, 'in one order');
     clear(@clients);
 }
 
-# ---- the stream is gone, or something else -------------------------------------------------------------
+# ---- the stream is gone, or something else ---------------------------------------------------------
 
 {
     is(command('del', 'test'), 1, 'the stream is deleted');
@@ -233,7 +252,7 @@ my @clients = map { connect_to($_) } (@workers) x 3;
     like(wait_state($clients[0], qr/WRONGTYPE/), qr/WRONGTYPE/, 'a text in its place');
     is(ask($clients[0], 'echo 1'), 'echo 1', 'does not end the server');
     command('del', 'test');
-    ok(listen_until($_, sub { grep { $_ eq 'waits' } @{ $_[0] } }), 'and when it is gone, what waited comes') foreach @clients[ 0 .. 3 ];
+    ok(hears($_, 'waits'), 'and when it is gone, what waited comes') foreach @clients[ 0 .. 3 ];
     command('del', '{test}:number');
     ok(all_hear([ @clients[ 0 .. 3 ] ], \@clients), 'the counter is deleted');
     ok(scalar(grep { /GAP/ } @{ $clients[0]{got} }), 'which is told as a gap');
@@ -247,7 +266,7 @@ sub wait_state {
     return $state;
 }
 
-# ---- a worker, and a Redis, that hang -------------------------------------------------------------------
+# ---- a worker, and a Redis, that hang --------------------------------------------------------------
 
 {
     kill 'STOP', $redis->pid;
@@ -269,7 +288,7 @@ sub wait_state {
     kill 'STOP', $slow[1]->pid;
     foreach my $round (1 .. 40) {
         $one->{client}->send("burst slow$round 50");
-        listen_until($one, sub { grep { $_ eq "slow$round.50" } @{ $_[0] } });
+        hears($one, "slow$round.50");
     }
     kill 'CONT', $slow[1]->pid;
     ok(all_hear([$one], [ $one, $other ]), 'a worker that hung for longer than the stream keeps goes on');
@@ -282,7 +301,7 @@ sub wait_state {
     $_->kill('TERM') foreach @slow;
 }
 
-# ---- something else in the place of Redis -------------------------------------------------------------------
+# ---- something else in the place of Redis ----------------------------------------------------------
 
 # Listens where Redis does, and answers each request with this; undef: closes at once.
 sub start_impostor {
@@ -343,43 +362,45 @@ foreach my $case (
 
 $_->kill('TERM') foreach @workers;
 
-# ---- a password ------------------------------------------------------------------------------------------
+# ---- a password ------------------------------------------------------------------------------------
 
 {
     command('config_set', 'requirepass', 'secret');
     my $server = new_server();
-    is(Net::EasyTCP::Cluster->new(server => $server, redis => $socket, stream => 'p'), undef, 'without the password');
+    my $cluster = sub { Net::EasyTCP::Cluster->new(server => $server, redis => shift, stream => 'p') };
+    is($cluster->($socket), undef, 'without the password');
     like($@, qr/^Cannot connect to Redis: .*NOAUTH/, 'there is the reason');
-    is(Net::EasyTCP::Cluster->new(server => $server, redis => { sock => $socket, password => 'x' }, stream => 'p'), undef, 'with a wrong one');
+    is($cluster->({ sock => $socket, password => 'x' }), undef, 'with a wrong one');
     like($@, qr/^Cannot connect to Redis: .*WRONGPASS/, 'there is the reason');
-    ok(Net::EasyTCP::Cluster->new(server => $server, redis => { sock => $socket, password => 'secret' }, stream => 'p'), 'with it') or diag($@);
+    ok($cluster->({ sock => $socket, password => 'secret' }), 'with it') or diag($@);
     stop_redis();
-    is(Net::EasyTCP::Cluster->new(server => $server, redis => $socket, stream => 'p'), undef, 'without Redis');
+    is($cluster->($socket), undef, 'without Redis');
     like($@, qr/^Cannot connect to Redis: Could not connect/, 'there is the reason');
     start_redis();
 }
 
-# ---- the example ---------------------------------------------------------------------------------------------
+# ---- the example -----------------------------------------------------------------------------------
 
 {
     my @port  = (free_port(), free_port());
     my @chats = map { run_program(@perl, 'examples/chat-cluster.pl', 2, $_, $socket) } @port;
     is($chats[$_]->line, "Listening on port $port[$_]", 'a chat of two workers') foreach 0, 1;
-    my %talks = map { my ($name, $port) = @$_; $name => connect_to({ port => $port }) } [ Anna => $port[0] ], [ Bert => $port[1] ], [ Cleo => $port[0] ];
+    my %place = (Anna => $port[0], Bert => $port[1], Cleo => $port[0]);
+    my %talks = map { $_ => connect_to({ port => $place{$_} }) } keys %place;
     my %heard;
     foreach my $name (qw(Anna Bert Cleo)) {
         $talks{$name}{client}->send($name);
-        ok(listen_until($talks{$name}, sub { grep { $_ eq "Welcome, $name" } @{ $_[0] } }), "$name is welcome");
-        listen_until($talks{$_}, sub { grep { $_ eq "$name has come" } @{ $_[0] } }) foreach grep { $_ lt $name } keys %talks;
+        ok(hears($talks{$name}, "Welcome, $name"), "$name is welcome");
+        hears($talks{$_}, "$name has come") foreach grep { $_ lt $name } keys %talks;
     }
     $talks{Anna}{client}->send('hello');
-    ok(listen_until($talks{$_}, sub { grep { $_ eq 'Anna: hello' } @{ $_[0] } }), "$_ hears Anna") foreach qw(Bert Cleo);
+    ok(hears($talks{$_}, 'Anna: hello'), "$_ hears Anna") foreach qw(Bert Cleo);
     $talks{$_}{client}->send('/join kitchen') foreach qw(Anna Bert);
-    ok(listen_until($talks{Bert}, sub { grep { $_ eq 'You are in kitchen' } @{ $_[0] } }), 'to another room');
-    ok(listen_until($talks{Cleo}, sub { grep { $_ eq 'Bert has left' } @{ $_[0] } }), 'which is heard in the old one');
+    ok(hears($talks{Bert}, 'You are in kitchen'), 'to another room');
+    ok(hears($talks{Cleo}, 'Bert has left'), 'which is heard in the old one');
     $talks{Anna}{got} = [];
     $talks{Bert}{client}->close;
-    ok(listen_until($talks{$_}, sub { grep { $_ eq 'Bert has left' } @{ $_[0] } }), "$_ hears that Bert leaves") foreach qw(Anna);
+    ok(hears($talks{Anna}, 'Bert has left'), 'Anna hears that Bert leaves');
     is(scalar(grep { $_ eq 'Anna: hello' } @{ $talks{Anna}{got} }), 0, 'nobody hears himself');
     foreach my $chat (@chats) {
         kill 'TERM', $chat->pid;
@@ -387,16 +408,17 @@ $_->kill('TERM') foreach @workers;
     }
 }
 
-# ---- two machines, as far as the network goes ------------------------------------------------------------------
+# ---- two machines, as far as the network goes ------------------------------------------------------
 
-# A worker of a machine, with two clients beside it. Each client tells how many messages it has, a sum of their
-# order, how many came twice, and how many gaps there were.
+# A worker of a machine, with two clients beside it. Each client tells how many messages it has, a sum of
+# their order, how many came twice, and how many gaps there were.
 my $node = <<'NODE';
 use strict; use warnings;
 use Digest::MD5; use Net::EasyTCP; use Net::EasyTCP::Cluster;
 my ($redis, $name, $count, $workers, $rate) = @ARGV;
 $| = 1;
-my $server = Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', whenfull => 'close') or die $@;
+my $server = Net::EasyTCP->new(mode => 'server', port => '00', localaddr => '127.0.0.1', whenfull => 'close')
+    or die $@;
 my $cluster = Net::EasyTCP::Cluster->new(server => $server, redis => $redis, stream => 'nodes',
     gap => sub { $server->broadcast('GAP') }) or die $@;
 foreach my $client (1, 2) {
@@ -455,8 +477,11 @@ NODE
         $address = "10.111.7.1:$port" if $made;
     }
     note($made ? 'two network namespaces' : 'no network namespaces here: one machine');
-    stop_redis() if $made;
-    start_redis('--port', $port, '--bind', '10.111.7.1 127.0.0.1', '--protected-mode', 'no', '--unixsocket', $socket) if $made;
+    if ($made) {
+        stop_redis();
+        start_redis('--port', $port, '--bind', '10.111.7.1 127.0.0.1', '--protected-mode', 'no',
+            '--unixsocket', $socket);
+    }
     my $each = int $messages / 4;
     my $file = "$dir/node.pl";
     open my $out, '>', $file or die $!;

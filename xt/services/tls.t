@@ -61,7 +61,8 @@ sub stop {
 
 my $openssl = program('openssl') or plan skip_all => 'no openssl';
 system("$openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-        . "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout $folder/key -out $folder/cert 2>/dev/null") == 0
+        . '-addext subjectAltName=DNS:localhost,IP:127.0.0.1 '
+        . "-keyout $folder/key -out $folder/cert 2>/dev/null") == 0
     or die 'no certificate';
 write_file(pem => join '', map { open my $fh, '<', "$folder/$_" or die $!; local $/; <$fh> } qw(cert key));
 
@@ -110,7 +111,9 @@ foreach my $case ([ stunnel => \&stunnel ], [ HAProxy => \&haproxy ]) {
         my $pid = $proxy->(0, $port, $server->{port}) or skip "no $name", 1;
         my %to = (mode => 'client', host => '127.0.0.1', port => $port, tls => 'direct');
         ok(!Net::EasyTCP->new(%to, password => 'sesame'), "$name ends TLS: the password is kept");
-        like($@, qr/The server's TLS ends before the server, and nothing proves whose it is: the password is kept$/, 'text');
+        like($@,
+            qr/The server's TLS ends before the server, and nothing proves whose it is: the password is kept/,
+            'text');
         foreach my $proof ([ tlsca => "$folder/cert" ], [ tlsca => "$folder/cert", tlsname => 'localhost' ]) {
             my $client = Net::EasyTCP->new(%to, password => 'sesame', @$proof);
             talks($client, "$name ends TLS: with $proof->[0]");
