@@ -511,20 +511,8 @@ static int attach_foreign(etcp_storable_reader *r)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void release_tags(etcp_storable_reader *r)
-{
-    size_t i;
-
-    if (!r->holds_tags)
-        return;
-    for (i = 0; i < r->tag_count; i++) {
-        if (!etcp_storable_is_constant(r->tags[i]))
-            r->builder->release(r->arg, r->tags[i]);
-    }
-}
-
-/* What only weak references lead to vanishes with its tag, as an object, so that its class notices.
- */
+/* What only weak references lead to vanishes with its tag, as an object, so that its class
+ * notices. */
 static int finish_foreign(etcp_storable_reader *r)
 {
     size_t i;
@@ -538,7 +526,8 @@ static int finish_foreign(etcp_storable_reader *r)
     etcp_storable_bless_all(r);
     for (i = 0; i < r->weak_count; i++)
         r->builder->weaken(r->arg, r->tags[r->weak[i]]);
-    release_tags(r);
+    if (r->holds_tags)
+        etcp_storable_release_tags(r);
     return 0;
 }
 

@@ -6,501 +6,11 @@
 #include "reader_private.h"
 
 enum {
-    FIRST_ENTRIES = 32,
-    KEPT_TAGS = 128 * 1024, /* larger tables do not outlive their image */
-    KEPT_FRAMES = 1024,     /* of frames, classes and so on */
-    SOME_ITEMS = 16 * 1024, /* fewer, and shorter strings, are not worth asking for memory first */
-    SOME_BYTES = 64 * 1024,
-    FORGOTTEN_AT_ONCE = 1024 * 1024
+    MANY_ITEMS = 16 * 1024, /* fewer are not worth asking for memory first */
+    FORGOTTEN_AT_ONCE = 1024 * 1024 /* bytes */
 };
 
-/* ---- failures and tables --------------------------------------------------------------------- */
-
-int etcp_storable_damaged(etcp_storable_reader *r, const char *what)
-{
-    return etcp_error_set(&r->error, ETCP_EDECODE, "%s at byte %lu of a Storable image of %lu", what,
-                          (unsigned long)(r->at - r->start), (unsigned long)(r->end - r->start));
-}
-
-int etcp_storable_out_of_memory(etcp_storable_reader *r)
-{
-    return etcp_error_set(&r->error, ETCP_ENOMEM, "out of memory");
-}
-
-int etcp_storable_builder_failed(etcp_storable_reader *r, int code)
-{
-    if (code == ETCP_ENOMEM)
-        return etcp_storable_out_of_memory(r);
-    return etcp_storable_damaged(r, "unusable value");
-}
-
-/* Makes room for one more entry of size bytes in a table of *cap that is full. 0 or ETCP_ENOMEM. */
-static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
-{
-    const size_t wanted = *cap ? *cap * 2 : FIRST_ENTRIES;
-    void *old;
-    void *larger;
-
-    memcpy(&old, table, sizeof old);
-    larger = wanted <= SIZE_MAX / 2 / size ? etcp_realloc(old, wanted * size) : NULL;
-    if (!larger)
-        return etcp_storable_out_of_memory(r);
-    memcpy(table, &larger, sizeof larger);
-    *cap = wanted;
-    return 0;
-}
-
-#define RESERVE(r, table, count, cap)                                                              \
-    ((r)->count < (r)->cap ? 0 : grow(r, &(r)->table, &(r)->cap, sizeof *(r)->table))
-
-/* Builders may end the process when there is no memory, as Perl does: sizes that an image has chosen
- * are tried before. */
-static int try_memory(etcp_storable_reader *r, size_t size)
-{
-    void *block = etcp_malloc(size);
-
-    etcp_free(block);
-    return block ? 0 : etcp_storable_out_of_memory(r);
-}
-
-static int too_large(etcp_storable_reader *r)
-{
-    return etcp_error_set(&r->error, ETCP_EPOLICY, "Structure too large");
-}
-
-static void limit_tags(etcp_storable_reader *r)
-{
-    r->tag_room = r->tag_cap < r->tag_max ? r->tag_cap : r->tag_max;
-}
-
-int etcp_storable_grow_tags(etcp_storable_reader *r)
-{
-    int rc;
-
-    if (r->tag_count >= r->tag_max)
-        return too_large(r);
-    rc = RESERVE(r, tags, tag_count, tag_cap);
-    if (rc == 0 && r->tag_cap >= SOME_ITEMS)
-        rc = try_memory(r, r->tag_cap * ETCP_STORABLE_ITEM_SIZE);
-    limit_tags(r);
-    return rc;
-}
-
-/* A hash of so many pairs begins. */
-static int count_pairs(etcp_storable_reader *r, size_t count)
-{
-    if (count > r->tag_max - r->tag_count)
-        return too_large(r);
-    r->tag_max -= count;
-    r->pairs += count;
-    limit_tags(r);
-    return 0;
-}
-
-int etcp_storable_reserve_blessing(etcp_storable_reader *r)
-{
-    return RESERVE(r, blessings, blessing_count, blessing_cap);
-}
-
-int etcp_storable_reserve_tie(etcp_storable_reader *r)
-{
-    return RESERVE(r, ties, tie_count, tie_cap);
-}
-
-int etcp_storable_reserve_referent(etcp_storable_reader *r)
-{
-    return RESERVE(r, referents, referent_count, referent_cap);
-}
-
-int etcp_storable_reserve_frame(etcp_storable_reader *r)
-{
-    if (r->depth >= r->max_depth)
-        return etcp_error_set(&r->error, ETCP_ETOOBIG, "items nest deeper than %lu levels",
-                              (unsigned long)r->max_depth);
-    return RESERVE(r, frames, depth, frame_cap);
-}
-
-/* ---- classes --------------------------------------------------------------------------------- */
-
-/* Perl makes a symbol table for each part, which it never gives back, and takes time for all of them
- * whenever it makes one. */
-static int is_class_name(const uint8_t *name, size_t len)
-{
-    size_t parts = 1;
-    size_t i;
-
-    if (len == 0 || len > ETCP_STORABLE_CLASS_MAX)
-        return 0;
-    for (i = 0; i < len; i++) {
-        /* Storable cuts the name at a NUL: what a policy sees must be what is blessed into. */
-        if (name[i] == 0)
-            return 0;
-        if (name[i] == '\'' || (name[i] == ':' && i > 0 && name[i - 1] == ':'))
-            parts++;
-    }
-    return parts <= ETCP_STORABLE_CLASS_PARTS;
-}
-
-int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len)
-{
-    etcp_storable_class *c;
-    int rc = RESERVE(r, classes, class_count, class_cap);
-
-    if (rc < 0)
-        return rc;
-    c = &r->classes[r->class_count];
-    memset(c, 0, sizeof *c);
-    c->len = len;
-    rc = etcp_storable_take_bytes(r, len, &c->name);
-    if (rc < 0)
-        return rc;
-    if (!is_class_name(c->name, len))
-        return etcp_storable_damaged(r, "impossible class name");
-    rc = r->builder->class_named(r->arg, c);
-    if (rc < 0)
-        return etcp_error_set(&r->error, rc, "class %.*s is not allowed", len > 100 ? 100 : (int)len,
-                              (const char *)c->name);
-    r->class_count++;
-    return 0;
-}
-
-/* BLESS or IX_BLESS: the class of the item that follows. Of several the last one counts. */
-static int read_class(etcp_storable_reader *r, unsigned op)
-{
-    unsigned byte = 0;
-    uint32_t number;
-    int rc = etcp_storable_reserve_blessing(r);
-
-    if (rc == 0)
-        rc = etcp_storable_take_byte(r, &byte);
-    if (rc < 0)
-        return rc;
-    number = byte;
-    if ((byte & ETCP_SX_LONG_CLASS) && (rc = etcp_storable_take_length(r, &number)) < 0)
-        return rc;
-    if (op == ETCP_SX_BLESS) {
-        rc = etcp_storable_take_class(r, number);
-        number = (uint32_t)r->class_count - 1;
-    } else if (number >= r->class_count) {
-        rc = etcp_storable_damaged(r, "unknown class number");
-    }
-    r->pending = number;
-    return rc;
-}
-
-etcp_storable_blessing *etcp_storable_blessing_of(const etcp_storable_reader *r, size_t tag)
-{
-    size_t low = 0;
-    size_t high = r->blessing_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->blessings[middle].tag < tag)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < r->blessing_count && r->blessings[low].tag == tag ? &r->blessings[low] : NULL;
-}
-
-uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag)
-{
-    const etcp_storable_blessing *b = etcp_storable_blessing_of(r, tag);
-
-    return b ? b->class_index : ETCP_STORABLE_NO_CLASS;
-}
-
-etcp_storable_tie *etcp_storable_tie_of(const etcp_storable_reader *r, size_t tag)
-{
-    size_t low = 0;
-    size_t high = r->tie_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->ties[middle].tag < tag)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < r->tie_count && r->ties[low].tag == tag ? &r->ties[low] : NULL;
-}
-
-void etcp_storable_bless_all(etcp_storable_reader *r)
-{
-    for (; r->blessed < r->blessing_count; r->blessed++) {
-        const etcp_storable_blessing *b = &r->blessings[r->blessed];
-        if (!b->is_hook)
-            r->builder->bless(r->arg, r->tags[b->tag], &r->classes[b->class_index]);
-    }
-}
-
-/* ---- items ----------------------------------------------------------------------------------- */
-
-void etcp_storable_note_tag(etcp_storable_reader *r, void *value)
-{
-    if (r->pending != ETCP_STORABLE_NO_CLASS) {
-        r->blessings[r->blessing_count].tag = r->tag_count;
-        r->blessings[r->blessing_count].class_index = r->pending;
-        r->blessings[r->blessing_count].is_hook = r->blessings[r->blessing_count].is_replaced = 0;
-        r->blessing_count++;
-    }
-    if (r->holds_tags && !etcp_storable_is_constant(value))
-        r->builder->share(r->arg, value);
-}
-
-etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
-                                        etcp_storable_shape shape, etcp_storable_kind kind,
-                                        etcp_storable_op op, size_t items)
-{
-    etcp_storable_frame *f = &r->frames[r->depth++];
-
-    f->value = value;
-    f->object = NULL;
-    f->tag = r->tag_count - 1;
-    f->left = items;
-    f->index = 0;
-    f->kind = (uint8_t)kind;
-    f->op = (uint8_t)op;
-    f->flags = 0;
-    f->promise = 0;
-    f->shape = (uint8_t)shape;
-    return f;
-}
-
-static const etcp_storable_frame *top_frame(const etcp_storable_reader *r)
-{
-    return r->depth ? &r->frames[r->depth - 1] : NULL;
-}
-
-static int in_array(const etcp_storable_reader *r)
-{
-    return r->depth && r->frames[r->depth - 1].kind == ETCP_FRAME_ARRAY;
-}
-
-/* What stands for the constants in the table of tags, by etcp_storable_constant. A reference back to one
- * is read as the constant itself would be in that place: as an element it is a value of its own. */
-static char constant_tags[3];
-
-int etcp_storable_is_constant(const void *value)
-{
-    return value == &constant_tags[ETCP_STORABLE_UNDEF] ||
-           value == &constant_tags[ETCP_STORABLE_TRUE] || value == &constant_tags[ETCP_STORABLE_FALSE];
-}
-
-/* One of the three constants, as the place where it stands wants it. */
-static int place_constant(etcp_storable_reader *r, etcp_storable_constant which)
-{
-    const etcp_storable_frame *f = top_frame(r);
-    int referred = !f || f->kind == ETCP_FRAME_REFERENCE;
-
-    r->item = r->builder->constant(r->arg, which,
-                                   referred ? ETCP_STORABLE_REFERRED : ETCP_STORABLE_ELEMENT);
-    return r->item ? ETCP_STEP_ITEM : etcp_storable_out_of_memory(r);
-}
-
-/* SV_UNDEF or a reference back to one: an absent element in arrays, undef elsewhere. */
-static int absent(etcp_storable_reader *r)
-{
-    r->item = NULL;
-    return in_array(r) ? ETCP_STEP_ITEM : place_constant(r, ETCP_STORABLE_UNDEF);
-}
-
-static int read_constant(etcp_storable_reader *r, unsigned op)
-{
-    etcp_storable_constant which = op == ETCP_SX_SV_YES   ? ETCP_STORABLE_TRUE
-                                   : op == ETCP_SX_SV_NO ? ETCP_STORABLE_FALSE
-                                                         : ETCP_STORABLE_UNDEF;
-
-    if (r->pending != ETCP_STORABLE_NO_CLASS)
-        return etcp_storable_damaged(r, "object made of a constant");
-    /* Elsewhere Storable would plant its internal placeholder. */
-    if (op == ETCP_SX_SVUNDEF_ELEM && !in_array(r))
-        return etcp_storable_damaged(r, "array element outside an array");
-    r->item_tag = r->tag_count;
-    etcp_storable_tag(r, &constant_tags[which]);
-    return op == ETCP_SX_SV_UNDEF ? absent(r) : place_constant(r, which);
-}
-
-static int read_boolean(etcp_storable_reader *r, etcp_storable_constant which)
-{
-    r->features |= ETCP_STORABLE_HAS_BOOLEAN;
-    return etcp_storable_leaf(r, r->builder->constant(r->arg, which, ETCP_STORABLE_FRESH));
-}
-
-void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag)
-{
-    r->tags[tag] = &constant_tags[ETCP_STORABLE_UNDEF];
-}
-
-void *etcp_storable_referent(etcp_storable_reader *r, size_t tag)
-{
-    void *value = r->tags[tag];
-    int which;
-
-    if (!etcp_storable_is_constant(value))
-        return r->builder->share(r->arg, value);
-    which = (int)((char *)value - constant_tags);
-    return r->builder->constant(r->arg, (etcp_storable_constant)which, ETCP_STORABLE_REFERRED);
-}
-
-static int is_tie(const etcp_storable_reader *r, size_t tag)
-{
-    const etcp_storable_tie *tie = r->tie_count ? etcp_storable_tie_of(r, tag) : NULL;
-
-    return tie && tie->state == ETCP_TIE_REFERENCE;
-}
-
-static int read_object(etcp_storable_reader *r)
-{
-    uint32_t tag;
-    int rc = etcp_storable_take_network_u32(r, &tag);
-
-    if (rc < 0)
-        return rc;
-    if (tag >= r->tag_count)
-        return etcp_storable_damaged(r, "reference to an item not yet met");
-    r->has_backrefs = 1;
-    r->item_tag = tag;
-    if (r->tags[tag] == &constant_tags[ETCP_STORABLE_UNDEF])
-        return absent(r);
-    if (etcp_storable_is_constant(r->tags[tag]))
-        return place_constant(r, r->tags[tag] == &constant_tags[ETCP_STORABLE_TRUE]
-                                     ? ETCP_STORABLE_TRUE
-                                     : ETCP_STORABLE_FALSE);
-    if (is_tie(r, tag))
-        return etcp_storable_damaged(r, "reference to the inside of a tied item");
-    if (r->builder->shape(r->arg, r->tags[tag]) == ETCP_STORABLE_BODY &&
-        etcp_storable_may_place_body(r) < 0)
-        return ETCP_EDECODE;
-    r->item = r->builder->share(r->arg, r->tags[tag]);
-    return ETCP_STEP_ITEM;
-}
-
-static int read_byte(etcp_storable_reader *r)
-{
-    unsigned byte;
-    int rc = etcp_storable_take_byte(r, &byte);
-
-    return rc < 0 ? rc : etcp_storable_leaf(r, r->builder->integer(r->arg, (int32_t)byte - 128));
-}
-
-static int read_netint(etcp_storable_reader *r)
-{
-    uint32_t bits;
-    int32_t value;
-    int rc = etcp_storable_take_network_u32(r, &bits);
-
-    if (rc < 0)
-        return rc;
-    memcpy(&value, &bits, sizeof value);
-    return etcp_storable_leaf(r, r->builder->integer(r->arg, value));
-}
-
-/* INTEGER and DOUBLE, as they lie in the memory of a machine like this one. */
-static int read_native(etcp_storable_reader *r, etcp_storable_op op)
-{
-    size_t len = op == ETCP_SX_INTEGER ? r->integer_size : r->double_size;
-    const uint8_t *bytes;
-    int rc;
-
-    if (!len)
-        return etcp_storable_damaged(r, "number in native form");
-    rc = etcp_storable_take_bytes(r, len, &bytes);
-    return rc < 0 ? rc : etcp_storable_leaf(r, r->builder->native(r->arg, op, bytes));
-}
-
-/* [-] digits [. digits] [e sign digits]: what a number is printed like. */
-static int is_decimal(const uint8_t *at, const uint8_t *end)
-{
-    static const char *const signs[] = {"-", ".", "e"};
-    size_t part;
-
-    for (part = 0; part < 3; part++) {
-        const uint8_t *digits;
-
-        if (at < end && *at == (uint8_t)signs[part][0])
-            at++;
-        else if (part)
-            continue;
-        if (part == 2 && at < end && (*at == '+' || *at == '-'))
-            at++;
-        for (digits = at; at < end && *at >= '0' && *at <= '9'; at++) {
-        }
-        if (at == digits)
-            return 0;
-    }
-    return at == end;
-}
-
-/* EXACT_..., only from a peer that was told that we take them. */
-static int read_exact(etcp_storable_reader *r, etcp_storable_op op)
-{
-    size_t len = 8;
-    const uint8_t *bytes;
-    int rc;
-
-    if (!r->takes_exact || r->is_native)
-        return etcp_storable_damaged(r, "unknown item");
-    r->features |= ETCP_STORABLE_HAS_EXACT;
-    if (op == ETCP_SX_EXACT_DECIMAL)
-        rc = etcp_storable_take_text(r, 0, &bytes, &len);
-    else
-        rc = etcp_storable_take_bytes(r, len, &bytes);
-    if (rc < 0)
-        return rc;
-    if (op == ETCP_SX_EXACT_DECIMAL && !is_decimal(bytes, bytes + len))
-        return etcp_storable_damaged(r, "no decimal number");
-    return etcp_storable_leaf(r, r->builder->exact(r->arg, op, bytes, len));
-}
-
-int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
-{
-    int is_long = op == ETCP_SX_LSCALAR || op == ETCP_SX_LUTF8STR;
-    int is_utf8 = op == ETCP_SX_UTF8STR || op == ETCP_SX_LUTF8STR;
-    const uint8_t *bytes;
-    size_t len;
-    void *value;
-    int rc;
-
-    if (!is_long && !is_utf8 && op != ETCP_SX_SCALAR)
-        return etcp_storable_damaged(r, "no string where one must be");
-    rc = etcp_storable_take_text(r, is_long, &bytes, &len);
-    if (rc == 0 && len >= SOME_BYTES)
-        rc = try_memory(r, len);
-    if (rc < 0)
-        return rc;
-    value = r->builder->string(r->arg, bytes, len, is_utf8);
-    if (!value && is_utf8)
-        return etcp_storable_damaged(r, "malformed UTF-8");
-    return etcp_storable_leaf(r, value);
-}
-
-/* The literal comes first, then the string. Storable takes any item there and writes strings only. */
-static int read_vstring(etcp_storable_reader *r, int is_long)
-{
-    const uint8_t *literal;
-    size_t len;
-    unsigned op = 0;
-    int rc = etcp_storable_take_text(r, is_long, &literal, &len);
-
-    if (rc == 0)
-        rc = etcp_storable_take_byte(r, &op);
-    if (rc == 0)
-        rc = etcp_storable_read_string(r, op);
-    if (rc == 0)
-        rc = r->builder->vstring(r->arg, r->item, literal, len);
-    return rc < 0 ? etcp_storable_builder_failed(r, rc) : ETCP_STEP_ITEM;
-}
-
-/* A program that touched an array as the element of another would find memory of other use: Storable
- * writes references there, and its decoder does not ask. */
-int etcp_storable_may_place_body(etcp_storable_reader *r)
-{
-    if (!r->depth || r->frames[r->depth - 1].kind > ETCP_FRAME_FLAG_HASH)
-        return 0;
-    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
-    return ETCP_EDECODE;
-}
+/* ---- containers ------------------------------------------------------------------------------ */
 
 /* Checks count elements of at least size bytes against what no open container has a claim on, and makes
  * room for a frame. Claims of nested containers add up: together they never exceed the image, so no
@@ -525,9 +35,9 @@ static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_s
     if (rc == 0)
         rc = claim(r, count, size);
     if (rc == 0 && kind != ETCP_FRAME_ARRAY)
-        rc = count_pairs(r, count);
-    if (rc == 0 && count >= SOME_ITEMS)
-        rc = try_memory(r, count * 2 * sizeof value);
+        rc = etcp_storable_count_pairs(r, count);
+    if (rc == 0 && count >= MANY_ITEMS)
+        rc = etcp_storable_try_memory(r, count * 2 * sizeof value);
     if (rc < 0)
         return rc;
     value = kind == ETCP_FRAME_ARRAY ? r->builder->array(r->arg, count)
@@ -598,7 +108,7 @@ static int open_reference(etcp_storable_reader *r, etcp_storable_op op)
     int rc = etcp_storable_reserve_frame(r);
 
     if (rc == 0 && is_weak_op(op))
-        rc = RESERVE(r, weak, weak_count, weak_cap);
+        rc = etcp_storable_reserve_weak(r);
     if (rc < 0)
         return rc;
     value = r->builder->reference(r->arg);
@@ -611,10 +121,36 @@ static int open_reference(etcp_storable_reader *r, etcp_storable_op op)
     return ETCP_STEP_MORE;
 }
 
+/* ---- any item -------------------------------------------------------------------------------- */
+
+/* BLESS or IX_BLESS: the class of the item that follows. Of several the last one counts. */
+static int read_class(etcp_storable_reader *r, unsigned op)
+{
+    unsigned byte = 0;
+    uint32_t number;
+    int rc = etcp_storable_reserve_blessing(r);
+
+    if (rc == 0)
+        rc = etcp_storable_take_byte(r, &byte);
+    if (rc < 0)
+        return rc;
+    number = byte;
+    if ((byte & ETCP_SX_LONG_CLASS) && (rc = etcp_storable_take_length(r, &number)) < 0)
+        return rc;
+    if (op == ETCP_SX_BLESS) {
+        rc = etcp_storable_take_class(r, number);
+        number = (uint32_t)r->class_count - 1;
+    } else if (number >= r->class_count) {
+        rc = etcp_storable_damaged(r, "unknown class number");
+    }
+    r->pending = number;
+    return rc;
+}
+
 static int read_op(etcp_storable_reader *r, unsigned op)
 {
     switch (op) {
-    case ETCP_SX_OBJECT: return read_object(r);
+    case ETCP_SX_OBJECT: return etcp_storable_read_object(r);
     case ETCP_SX_ARRAY: return open_array(r);
     case ETCP_SX_HASH: return open_hash(r);
     case ETCP_SX_FLAG_HASH: return open_flag_hash(r);
@@ -626,25 +162,25 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     case ETCP_SX_LSCALAR:
     case ETCP_SX_UTF8STR:
     case ETCP_SX_LUTF8STR: return etcp_storable_read_string(r, op);
-    case ETCP_SX_BYTE: return read_byte(r);
-    case ETCP_SX_NETINT: return read_netint(r);
+    case ETCP_SX_BYTE: return etcp_storable_read_byte(r);
+    case ETCP_SX_NETINT: return etcp_storable_read_netint(r);
     case ETCP_SX_INTEGER:
-    case ETCP_SX_DOUBLE: return read_native(r, (etcp_storable_op)op);
+    case ETCP_SX_DOUBLE: return etcp_storable_read_native(r, (etcp_storable_op)op);
     case ETCP_SX_EXACT_DOUBLE:
     case ETCP_SX_EXACT_INTEGER:
     case ETCP_SX_EXACT_UNSIGNED:
-    case ETCP_SX_EXACT_DECIMAL: return read_exact(r, (etcp_storable_op)op);
+    case ETCP_SX_EXACT_DECIMAL: return etcp_storable_read_exact(r, (etcp_storable_op)op);
     case ETCP_SX_UNDEF:
         return etcp_storable_leaf(
             r, r->builder->constant(r->arg, ETCP_STORABLE_UNDEF, ETCP_STORABLE_FRESH));
-    case ETCP_SX_BOOLEAN_TRUE: return read_boolean(r, ETCP_STORABLE_TRUE);
-    case ETCP_SX_BOOLEAN_FALSE: return read_boolean(r, ETCP_STORABLE_FALSE);
+    case ETCP_SX_BOOLEAN_TRUE: return etcp_storable_read_boolean(r, ETCP_STORABLE_TRUE);
+    case ETCP_SX_BOOLEAN_FALSE: return etcp_storable_read_boolean(r, ETCP_STORABLE_FALSE);
     case ETCP_SX_SV_UNDEF:
     case ETCP_SX_SV_YES:
     case ETCP_SX_SV_NO:
-    case ETCP_SX_SVUNDEF_ELEM: return read_constant(r, op);
-    case ETCP_SX_VSTRING: return read_vstring(r, 0);
-    case ETCP_SX_LVSTRING: return read_vstring(r, 1);
+    case ETCP_SX_SVUNDEF_ELEM: return etcp_storable_read_constant(r, op);
+    case ETCP_SX_VSTRING: return etcp_storable_read_vstring(r, 0);
+    case ETCP_SX_LVSTRING: return etcp_storable_read_vstring(r, 1);
     case ETCP_SX_TIED_ARRAY:
     case ETCP_SX_TIED_HASH:
     case ETCP_SX_TIED_SCALAR:
@@ -658,7 +194,6 @@ static int read_op(etcp_storable_reader *r, unsigned op)
     }
 }
 
-/* Reads the next item with what stands before it, up to its first inner item if it has any. */
 /* Nothing before the next item is needed any more. */
 static void forget_read(etcp_storable_reader *r)
 {
@@ -673,6 +208,7 @@ static void forget_read(etcp_storable_reader *r)
     r->forget_at = etcp_storable_bytes_left(r) > FORGOTTEN_AT_ONCE ? r->at + FORGOTTEN_AT_ONCE : r->end;
 }
 
+/* Reads the next item with what stands before it, up to its first inner item if it has any. */
 static int read_item(etcp_storable_reader *r)
 {
     unsigned op = 0;
@@ -834,16 +370,6 @@ static void share_all(etcp_storable_reader *r)
     }
 }
 
-static void release_all(etcp_storable_reader *r)
-{
-    size_t i;
-
-    for (i = 0; i < r->tag_count; i++) {
-        if (!etcp_storable_is_constant(r->tags[i]))
-            r->builder->release(r->arg, r->tags[i]);
-    }
-}
-
 /* Breaks cycles. Backwards, because whatever owned an item first began before it, so that every value
  * is still alive when its turn comes. */
 static void empty_all(etcp_storable_reader *r)
@@ -880,7 +406,7 @@ static int weaken_all(etcp_storable_reader *r)
     orphans = has_orphans(r);
     if (orphans)
         empty_all(r);
-    release_all(r);
+    etcp_storable_release_tags(r);
     r->tag_count = orphans ? 0 : r->tag_count;
     return orphans ? ETCP_STORABLE_FOREIGN : 0;
 }
@@ -920,34 +446,6 @@ static void abandon(etcp_storable_reader *r)
     r->item = NULL;
     while (r->depth)
         r->builder->release(r->arg, r->frames[--r->depth].value);
-}
-
-static void drop_table(void *table, size_t *cap)
-{
-    void *memory;
-
-    memcpy(&memory, table, sizeof memory);
-    etcp_free(memory);
-    memory = NULL;
-    memcpy(table, &memory, sizeof memory);
-    *cap = 0;
-}
-
-#define DROP(r, table, cap, kept)                                                                  \
-    do {                                                                                           \
-        if ((r)->cap > (kept))                                                                     \
-            drop_table(&(r)->table, &(r)->cap);                                                    \
-    } while (0)
-
-static void drop_large_tables(etcp_storable_reader *r)
-{
-    DROP(r, tags, tag_cap, KEPT_TAGS);
-    DROP(r, frames, frame_cap, KEPT_FRAMES);
-    DROP(r, classes, class_cap, KEPT_FRAMES);
-    DROP(r, blessings, blessing_cap, KEPT_FRAMES);
-    DROP(r, ties, tie_cap, KEPT_FRAMES);
-    DROP(r, referents, referent_cap, KEPT_FRAMES);
-    DROP(r, weak, weak_cap, KEPT_FRAMES);
 }
 
 /* ---- the header ------------------------------------------------------------------------------ */
@@ -999,13 +497,7 @@ void etcp_storable_reader_free(etcp_storable_reader *r)
 {
     if (!r)
         return;
-    etcp_free(r->tags);
-    etcp_free(r->frames);
-    etcp_free(r->classes);
-    etcp_free(r->blessings);
-    etcp_free(r->ties);
-    etcp_free(r->referents);
-    etcp_free(r->weak);
+    etcp_storable_free_tables(r);
     etcp_free(r);
 }
 
@@ -1045,11 +537,8 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->features = 0;
     r->item = NULL;
     r->has_backrefs = r->has_duplicate_keys = 0;
-    r->tag_count = r->depth = r->class_count = r->blessing_count = r->weak_count = 0;
-    r->tie_count = r->referent_count = r->blessed = 0;
-    r->pairs = r->patterns = 0;
-    r->tag_max = items_within(options->max_size, len);
-    limit_tags(r);
+    r->patterns = 0;
+    etcp_storable_clear_tables(r, items_within(options->max_size, len));
     r->error.code = 0;
     r->error.text[0] = '\0';
 }
@@ -1074,7 +563,7 @@ int etcp_storable_run(etcp_storable_reader *r, const uint8_t *data, size_t len,
         rc = finish(r);
     if (rc != 0)
         abandon(r);
-    drop_large_tables(r);
+    etcp_storable_drop_large_tables(r);
     return rc;
 }
 

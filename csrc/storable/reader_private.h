@@ -1,5 +1,6 @@
-/* Inside of the reader: reader.c reads plain items, foreign.c adds the others, and scan.c is a builder
- * for both that only checks. Nobody else includes this. */
+/* Inside of the reader: reader.c reads plain items, of which those without inner items are in
+ * reader_leaves.c; foreign.c adds the others, and scan.c is a builder for both that only checks. All use
+ * the tables of reader_tables.c. Nobody else includes this. */
 #ifndef ETCP_STORABLE_READER_PRIVATE_H
 #define ETCP_STORABLE_READER_PRIVATE_H
 
@@ -52,7 +53,7 @@ typedef struct etcp_storable_frame {
 
 /* In tag order, since both are given when an item begins. */
 typedef struct etcp_storable_blessing {
-    size_t tag;
+    size_t tag; /* must be first */
     uint32_t class_index; /* ETCP_STORABLE_NO_CLASS until a hook names its class */
     int is_hook;          /* its class makes the object */
     int is_replaced;      /* and put another in its place, which it may have used before */
@@ -60,7 +61,7 @@ typedef struct etcp_storable_blessing {
 
 /* What is special about the value of a tag, in tag order, too. */
 typedef struct etcp_storable_tie {
-    size_t tag;
+    size_t tag; /* must be first */
     enum {
         ETCP_TIE_REFERENCE, /* from a tied item to its object */
         ETCP_TIE_OPEN,      /* a tied array or hash whose object is being read */
@@ -121,6 +122,8 @@ enum {
     ETCP_STEP_ITEM = 0, /* r->item is complete: attach it */
     ETCP_STEP_MORE = 2  /* a container needs its next item */
 };
+
+/* ---- reader_tables.c ------------------------------------------------------------------------- */
 
 /* Records that. Returns ETCP_ENOMEM. */
 int etcp_storable_out_of_memory(etcp_storable_reader *r);
@@ -204,7 +207,15 @@ static inline int etcp_storable_take_text(etcp_storable_reader *r, int is_long,
 /* Reads a class name of len bytes and gives it the next class number. */
 int etcp_storable_take_class(etcp_storable_reader *r, uint32_t len);
 
+/* Builders may end the process when there is no memory, as Perl does: sizes that an image has chosen
+ * are tried before. 0 or ETCP_ENOMEM. */
+int etcp_storable_try_memory(etcp_storable_reader *r, size_t size);
+
+/* A hash of so many pairs begins. 0, or ETCP_EPOLICY: the structure becomes too large. */
+int etcp_storable_count_pairs(etcp_storable_reader *r, size_t count);
+
 /* Room for one more of each; for a frame, also the check of the depth. 0 or a failure. */
+int etcp_storable_reserve_weak(etcp_storable_reader *r);
 int etcp_storable_reserve_blessing(etcp_storable_reader *r);
 int etcp_storable_reserve_tie(etcp_storable_reader *r);
 int etcp_storable_reserve_referent(etcp_storable_reader *r);
@@ -216,8 +227,29 @@ int etcp_storable_builder_failed(etcp_storable_reader *r, int code);
 /* What a tag stands for, one more reference to it: a constant as the place wants it. NULL: no memory. */
 void *etcp_storable_referent(etcp_storable_reader *r, size_t tag);
 
+/* What stands for the constants in the table of tags, by etcp_storable_constant. A reference back to
+ * one is read as the constant itself would be in that place: as an element it is a value of its own. */
+extern char etcp_storable_constant_tags[3];
+
 /* Whether a tag is of a constant, which nothing owns. */
-int etcp_storable_is_constant(const void *value);
+static inline int etcp_storable_is_constant(const void *value)
+{
+    return value == &etcp_storable_constant_tags[ETCP_STORABLE_UNDEF] ||
+           value == &etcp_storable_constant_tags[ETCP_STORABLE_TRUE] ||
+           value == &etcp_storable_constant_tags[ETCP_STORABLE_FALSE];
+}
+
+/* Drops one reference to what each tag stands for. */
+void etcp_storable_release_tags(etcp_storable_reader *r);
+
+/* The tables are empty, as an image begins that may have so many items. */
+void etcp_storable_clear_tables(etcp_storable_reader *r, size_t tag_max);
+
+/* Frees the memory of tables that few images need. */
+void etcp_storable_drop_large_tables(etcp_storable_reader *r);
+
+/* Frees that of all. */
+void etcp_storable_free_tables(etcp_storable_reader *r);
 
 /* Makes a tag stand for undef. */
 void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag);
@@ -259,11 +291,10 @@ int etcp_storable_may_place_body(etcp_storable_reader *r);
 /* The class number of the item with a tag, or ETCP_STORABLE_NO_CLASS. */
 uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag);
 
+/* ---- reader.c -------------------------------------------------------------------------------- */
+
 /* An OVERLOAD item leads to the completed item: 0, or damage if that is no object. */
 int etcp_storable_overload(etcp_storable_reader *r);
-
-/* Reads a leaf that must be a string of some kind, given its opcode. Returns ETCP_STEP_ITEM or fails. */
-int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
 
 /* The top frame has all its items: pops it and makes its value the completed item. Returns
  * ETCP_STEP_ITEM. */
@@ -280,7 +311,24 @@ static inline int etcp_storable_leaf(etcp_storable_reader *r, void *value)
     return ETCP_STEP_ITEM;
 }
 
-/* foreign.c: all items. */
+/* ---- reader_leaves.c ------------------------------------------------------------------------- */
+
+/* Each reads an item whose opcode has been taken. Returns ETCP_STEP_ITEM or fails. */
+int etcp_storable_read_constant(etcp_storable_reader *r, unsigned op);
+int etcp_storable_read_boolean(etcp_storable_reader *r, etcp_storable_constant which);
+int etcp_storable_read_object(etcp_storable_reader *r);
+int etcp_storable_read_byte(etcp_storable_reader *r);
+int etcp_storable_read_netint(etcp_storable_reader *r);
+int etcp_storable_read_native(etcp_storable_reader *r, etcp_storable_op op);
+int etcp_storable_read_exact(etcp_storable_reader *r, etcp_storable_op op);
+int etcp_storable_read_vstring(etcp_storable_reader *r, int is_long);
+
+/* Reads a leaf that must be a string of some kind, given its opcode. Returns ETCP_STEP_ITEM or fails. */
+int etcp_storable_read_string(etcp_storable_reader *r, unsigned op);
+
+/* ---- foreign.c ------------------------------------------------------------------------------- */
+
+/* All items. */
 const etcp_storable_foreign *etcp_storable_foreign_items(void);
 
 /* Reads an image. foreign NULL: plain items only. */
