@@ -3,6 +3,7 @@
 
 #include "csrc/perl/arguments.h"
 #include "csrc/perl/async.h"
+#include "csrc/perl/callbacks.h"
 #include "csrc/perl/codecs.h"
 #include "csrc/perl/construct.h"
 #include "csrc/perl/dispatch.h"
@@ -95,7 +96,7 @@ PPCODE:
     etcp_arguments_hold(aTHX_ self, ax, items);
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
-        if (!etcp_dispatch_set_callback(aTHX_ self, ST(i), code)) {
+        if (!etcp_callbacks_set(aTHX_ self, ST(i), code)) {
             (void)etcp_object_failed(aTHX_ self);
             XSRETURN_IV(0);
         }
@@ -114,7 +115,7 @@ PPCODE:
     PUTBACK;
     if (idle)
         SvGETMAGIC(idle);
-    if (idle && !(SvROK(idle) && !SvOBJECT(SvRV(idle)) && SvTYPE(SvRV(idle)) == SVt_PVCV))
+    if (idle && !etcp_arguments_code(idle))
         idle = NULL;
     FIND_LOOP(self, loop);
     if (!etcp_dispatch_start(aTHX_ loop, idle ? sv_2mortal(newRV_inc(SvRV(idle))) : NULL))

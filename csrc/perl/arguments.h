@@ -25,4 +25,13 @@ static inline void etcp_arguments_hold(pTHX_ etcp_object *o, I32 ax, I32 items)
 /* The text of a value, read once: a mortal without magic, which nothing else changes. */
 SV *etcp_arguments_text(pTHX_ SV *value);
 
+/* The subroutine that a code reference without a class leads to, whose magic has been read; NULL: it is
+ * something else. */
+static inline CV *etcp_arguments_code(const SV *reference)
+{
+    SV *code = SvROK(reference) ? SvRV(reference) : NULL;
+
+    return code && !SvOBJECT(code) && SvTYPE(code) == SVt_PVCV ? (CV *)code : NULL;
+}
+
 #endif

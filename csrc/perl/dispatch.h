@@ -24,7 +24,4 @@ int etcp_dispatch_request(pTHX_ etcp_object *o, SV *data, SV *code, NV seconds);
 /* close() has closed an async client: tells its requests. */
 void etcp_dispatch_closed(pTHX_ etcp_object *o);
 
-/* setcallback() for one pair. Returns 1, or 0 with $@ set. */
-int etcp_dispatch_set_callback(pTHX_ etcp_object *server, SV *name, SV *code);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "arguments.h"
 #include "net/clock.h"
 #include "server_part.h"
 
@@ -176,7 +177,7 @@ static etcp_watching *add(pTHX_ etcp_object *host, etcp_object *o, etcp_watch *c
 
 static int is_code(pTHX_ SV *code, const char *method)
 {
-    if (SvROK(code) && !SvOBJECT(SvRV(code)) && SvTYPE(SvRV(code)) == SVt_PVCV)
+    if (etcp_arguments_code(code))
         return 1;
     etcp_fail(aTHX_ "%s() needs a code reference", method);
     return 0;
