@@ -46,7 +46,7 @@ my @net_order = qw(
     clock socket split local_socket traffic address_list address_count process deadline_list poller alarm
     output_queue claim tunnel spoken guesses loop watch listener
     conn conn_memory conn_output conn_tunnel conn_input conn_negotiate conn_close dial dialer
-    server_accept server_dial server_clients server_finish server server_loop
+    server_accept server_timed server_clients server_finish server server_loop
 );
 
 my %text = map { $_ => code_of($_) } glob 'csrc/*/*.[ch]';

@@ -125,7 +125,11 @@ void etcp_server_answer_late(etcp_server *s, etcp_conn *c);
 /* Negotiation is over. Returns 1, or 0: there are max_clients already, and it was closed. */
 int etcp_server_promote(etcp_server *s, etcp_conn *c);
 
-/* ---- dialing and watching (server_dial.c) ---------------------------------------------------- */
+/* Reads c's proxy header. Returns 1 when it is complete and its client may come in, or 0: not yet, or
+ * c is closed. */
+int etcp_server_take_header(etcp_server *s, etcp_conn *c);
+
+/* ---- dialing and watching (server_timed.c) --------------------------------------------------- */
 
 /* Drops the reference of a note. */
 void etcp_server_unref_entry(etcp_entry *e);
@@ -152,10 +156,6 @@ void etcp_server_revise_timed(etcp_server *s);
 
 /* A connection ended: its dialer, if it has one, hears of it. */
 void etcp_server_end_dialed(etcp_server *s, etcp_conn *c);
-
-/* Reads c's proxy header. Returns 1 when it is complete and its client may come in, or 0: not yet, or
- * c is closed. */
-int etcp_server_take_header(etcp_server *s, etcp_conn *c);
 
 /* ---- finishing (server_finish.c) ------------------------------------------------------------- */
 

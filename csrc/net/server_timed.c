@@ -1,4 +1,5 @@
-/* What a loop does for others than a server's clients: connections that it makes itself, and watches. */
+/* What a loop does for others than a server's clients: connections that it makes itself, and watches.
+ * Both have a moment when they are due. */
 #include "server_private.h"
 
 #include "clock.h"
