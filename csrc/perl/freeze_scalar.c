@@ -67,11 +67,15 @@ static SV *share_string(pTHX_ SV *sv)
     return NULL;
 }
 
-/* Perl shares the bytes of strings that fill their memory. */
+/* Perl shares the bytes of strings that fill their memory but for so many (SV_COW_WASTE_THRESHOLD in its
+ * sv.c). */
+enum { WASTE_MAX = 80 };
+
+/* Whether it is worth trying: perl decides, and a copy that it makes instead is for nothing. */
 static int may_share(const SV *sv)
 {
     return SvPOK(sv) && !SvMAGICAL(sv) && !SvOOK(sv) && SvLEN(sv) > SvCUR(sv) + 1 &&
-           (SvIsCOW(sv) || SvLEN(sv) - SvCUR(sv) < 80);
+           (SvIsCOW(sv) || SvLEN(sv) - SvCUR(sv) < WASTE_MAX);
 }
 
 /* Returns 1 if the string is lent, 0 if it is to be copied, or ETCP_ENOMEM. */
