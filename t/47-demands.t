@@ -8,14 +8,9 @@ use EasyTCPTest;
 use OldPeer;
 use Net::EasyTCP;
 
-sub connect_to {
-    my ($server, %o) = @_;
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, %o);
-}
-
 sub agrees {
     my ($name, $server, $cipher, %o) = @_;
-    my $client = connect_to($server, %o);
+    my $client = client_to($server, %o);
     ok($client, "$name: connects") or return diag $@;
     is($client->encryption, $cipher, "$name: the cipher");
     $client->send($name) or diag $@;
@@ -28,7 +23,7 @@ sub agrees {
 sub refuses {
     my ($name, $server, $text, %o) = @_;
     $@ = '';
-    my $client = connect_to($server, %o);
+    my $client = client_to($server, %o);
     ok(!defined $client, "$name: undef");
     like($@, qr/^Error negotiating with server: .*$text/, "$name: text");
     return;
@@ -77,7 +72,7 @@ my $CLOSED = 'Socket closed when attempted reading$';
         [ 'a reference to a name' => \'Crypt::TEA', 'SCALAR(0x' ],
         [ 'code' => sub { 1 }, 'CODE(0x' ]) {
         my ($name, $value, $text) = @$case;
-        is(connect_to($server, requireencryption => $value), undef, "$name is not understood");
+        is(client_to($server, requireencryption => $value), undef, "$name is not understood");
         like($@, qr/^Invalid requireencryption '\Q@{[ defined $text ? $text : $value ]}\E.*': must be 1 /,
             'and $@ says so');
         is(Net::EasyTCP->new(mode => 'server', port => '00', requireencryption => $value), undef,

@@ -10,11 +10,6 @@ use Net::EasyTCP;
 
 my @valid = qw(auto always never);
 
-sub client_of {
-    my ($server, @options) = @_;
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, @options);
-}
-
 my @messages = (
     'x' x 31, 'y' x 32, 'the same words again, ' x 20, "\0" x 300_000,
     (join '', map { "line $_: " . $_ * 7919 % 1000 . "\n" } 1 .. 20_000),
@@ -26,7 +21,7 @@ foreach my $ours (@valid, undef) {
     my @ours = defined $ours ? (compress => $ours) : ();
     my $server = spawn_server(@ours);
     foreach my $theirs (@valid) {
-        my $client = client_of($server, compress => $theirs);
+        my $client = client_to($server, compress => $theirs);
         my $name = (defined $ours ? $ours : 'no option') . " and $theirs";
         ok($client, "$name: connected") or diag $@;
         is($client->compression, 'Compress::Zlib', "$name: compression() tells what was agreed on");
@@ -39,12 +34,12 @@ foreach my $ours (@valid, undef) {
         is($wrong, 0, "$name: all messages come back");
         $client->close;
     }
-    my $lzf = client_of($server, donotcompresswith => 'Compress::Zlib', compress => 'always');
+    my $lzf = client_to($server, donotcompresswith => 'Compress::Zlib', compress => 'always');
     is($lzf->compression, 'Compress::LZF', 'another compressor');
     $lzf->send($messages[4]);
     ok($lzf->receive(60) eq $messages[4], 'comes back too');
     $lzf->close;
-    my $none = client_of($server, donotcompress => 1, compress => 'never');
+    my $none = client_to($server, donotcompress => 1, compress => 'never');
     is($none->compression, undef, 'never goes with donotcompress');
     $none->close;
     $server->kill;
@@ -52,11 +47,11 @@ foreach my $ours (@valid, undef) {
 
 my $server = spawn_server();
 foreach my $word ('', 'sometimes', 'Auto', 0, 1) {
-    is(client_of($server, compress => $word), undef, "compress => '$word' is refused");
+    is(client_to($server, compress => $word), undef, "compress => '$word' is refused");
     is($@, "Invalid compress '$word': must be 'auto', 'always' or 'never'", 'with this text');
 }
-ok(client_of($server, compress => undef), 'undef is none');
-is(client_of($server, compress => 'always', donotcompress => 1), undef, 'always and donotcompress');
+ok(client_to($server, compress => undef), 'undef is none');
+is(client_to($server, compress => 'always', donotcompress => 1), undef, 'always and donotcompress');
 is($@, q(compress 'always' and donotcompress contradict each other), 'contradict each other');
 is(Net::EasyTCP->new(mode => 'server', port => '00', compress => 'always', donotcompress => 1), undef,
     'for a server too');

@@ -26,12 +26,6 @@ sub listening {
     });
 }
 
-sub connect_to {
-    my ($port, @options) = @_;
-    $@ = '';
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options);
-}
-
 # Everything that a client has said to a relay that has ended.
 sub said {
     my $relay = shift;
@@ -50,7 +44,7 @@ sub is_harmless {
 # A refusal of an offer of TLS, or of what is no such offer: nothing at all was said.
 sub refuses_in_clear {
     my ($name, $text, $relay, @options) = @_;
-    ok(!connect_to($relay->{port}, password => 'sesame', @options), "$name: refused");
+    ok(!client_to($relay->{port}, password => 'sesame', @options), "$name: refused");
     like($@, qr/^Error negotiating with server: $text$/, "$name: text");
     # What a server of old asks before the salt is answered; the salt is not.
     my $all = join '', said($relay);
@@ -63,7 +57,7 @@ sub refuses_in_clear {
 # A refusal of a key: of TLS, only what comes before the client has seen it, and an alert.
 sub refuses_the_key {
     my ($name, $text, $relay, @options) = @_;
-    ok(!connect_to($relay->{port}, @options), "$name: refused");
+    ok(!client_to($relay->{port}, @options), "$name: refused");
     like($@, qr/^Error negotiating with server: $text$/, "$name: text");
     my ($answer, @records) = said($relay);
     like($answer, qr/\A\x01\x01.NO\0.*\0ETCP1\0[\d.]+\0\0\0\0\0[^\0]*T1\z/s,
@@ -121,7 +115,7 @@ refuses_in_clear('a marked salt in CS', $marked, listening($secret->{port}, sub 
 {
     my $away = 0;
     my $good = listening($secret->{port}, sub { s/T1\w*\z// if $away++ });
-    my $client = connect_to($good->{port}, password => 'sesame');
+    my $client = client_to($good->{port}, password => 'sesame');
     is($client && $client->trust, 'password', 'the first time nobody is in between') or diag $@;
     $client->close;
     said($good);
@@ -131,7 +125,7 @@ refuses_in_clear('a marked salt in CS', $marked, listening($secret->{port}, sub 
 
 # ---- keys of others ----------------------------------------------------------------------------------
 
-my $key = connect_to($secret->{port}, password => 'sesame')->peerfingerprint;
+my $key = client_to($secret->{port}, password => 'sesame')->peerfingerprint;
 my $unexpected = "The server's key is not the expected one: $key";
 my $unverified = "The server's certificate does not verify: .+";
 my $open_server = spawn_server(tlskey => "$folder/key.pem");
@@ -159,14 +153,14 @@ SKIP: {
     my $server = spawn_server(tlscert => "$folder/ca.pem", tlskey => "$folder/ca-key.pem");
     my @ca = (tlsca => "$folder/ca.pem");
     refuses_the_key('another name', $unverified, listening($server->{port}), @ca);
-    ok(connect_to($server->{port}, @ca, tlsname => 'somebody'), 'its own name') or diag $@;
+    ok(client_to($server->{port}, @ca, tlsname => 'somebody'), 'its own name') or diag $@;
     $server->kill;
 }
 
 # A server that is not right about the password gets a proof that is of no use to it, and no message.
 {
     my $relay = listening($secret->{port});
-    ok(!connect_to($relay->{port}, password => 'sesami'), 'another password: refused');
+    ok(!client_to($relay->{port}, password => 'sesami'), 'another password: refused');
     like($@, qr/: The server does not know the password$/, 'another password: text');
     my (undef, @records) = said($relay);
     is(scalar(grep { !is_harmless($_) } @records), 2, 'another password: Finished and HI alone have left');
@@ -215,21 +209,21 @@ SKIP: {
     skip 'no traditional crypt() here', 1 unless OldPeer->has_crypt;
     foreach my $version (qw(0.07 0.08 0.10 0.17 0.18)) {
         my $server = spawn_drawing($version, 'ZB', 'Zq', 'ZC', 'ZD', 'ZE');
-        my $client = connect_to($server->{port}, password => 'sesame');
+        my $client = client_to($server->{port}, password => 'sesame');
         ok($client, "$version draws a marked salt once: connected") or diag $@;
         $client->send('hello') if $client;
         is($client && $client->receive(60), 'hello', "$version draws a marked salt once: talks");
         is_deeply([ map { $server->line } 1, 2 ], [qw(FAILED CONNECTED)],
             "$version: by the second connection");
         $client->close if $client;
-        ok(!connect_to($server->{port}, password => 'sesame'), "$version draws one twice: refused");
+        ok(!client_to($server->{port}, password => 'sesame'), "$version draws one twice: refused");
         like($@, qr/: \Q$marked\E$/, "$version draws one twice: text");
         is_deeply([ map { $server->line } 1, 2 ], [qw(FAILED FAILED)], "$version: there was no third");
         $server->kill;
     }
 
     my $server = spawn_drawing('0.18', 'ZP', 'aa');
-    my $loop = connect_to($server->{port}, password => 'sesame', async => 1);
+    my $loop = client_to($server->{port}, password => 'sesame', async => 1);
     my ($got, $failed);
     $loop->setcallback(data => sub { $got = $_[0]->data }, error => sub { $failed = $_[1] });
     $loop->send('hello');
@@ -240,7 +234,7 @@ SKIP: {
     # Those that never draw such a salt are not asked again.
     foreach my $version (qw(0.19 0.26)) {
         $server = spawn_drawing($version, 'ZA', 'ZA');
-        ok(!connect_to($server->{port}, password => 'sesame'), "$version cannot have drawn it: refused");
+        ok(!client_to($server->{port}, password => 'sesame'), "$version cannot have drawn it: refused");
         like($@, qr/: \Q$marked\E$/, "$version cannot have drawn it: text");
         is($server->line, 'FAILED', "$version: one connection");
         ok(!defined $server->poll, "$version: and no other");

@@ -12,12 +12,6 @@ use Net::EasyTCP;
 
 plan skip_all => "TLS cannot be had: $@" if !tls_usable();
 
-sub connect_to {
-    my ($port, @options) = @_;
-    $@ = '';
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options);
-}
-
 sub talks {
     my ($client, $name) = @_;
     return fail("$name: $@") if !$client;
@@ -29,7 +23,7 @@ sub talks {
 
 sub refuses {
     my ($name, $port, $text, @options) = @_;
-    ok(!defined connect_to($port, @options), "$name: refused");
+    ok(!defined client_to($port, @options), "$name: refused");
     like($@, qr/^Error negotiating with server: $text/, "$name: text");
     return;
 }
@@ -40,17 +34,17 @@ my $folder = File::Temp::tempdir('tls-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
 {
     my $server = spawn_server();
-    my $client = connect_to($server->{port});
+    my $client = client_to($server->{port});
     talks($client, 'no option');
     is($client->encryption,  'TLS',            'no option: encryption');
     is($client->compression, 'Compress::Zlib', 'no option: compression');
     is($client->trust,       undef,            'no option: nothing was trusted');
     is($client->fingerprint, undef,            'no option: no key of its own');
     like($client->peerfingerprint, qr/\ASHA256:[0-9a-f]{64}\z/, 'no option: the key of the server');
-    is(connect_to($server->{port})->peerfingerprint, $client->peerfingerprint, 'no option: always the same');
+    is(client_to($server->{port})->peerfingerprint, $client->peerfingerprint, 'no option: always the same');
     $client->close;
     is($client->encryption, 'TLS', 'no option: encryption after the end');
-    $client = connect_to($server->{port});
+    $client = client_to($server->{port});
     $client->send([ 0.1 + 0.2 ]); # which an end that was not told about exact numbers gets as text
     cmp_ok($client->receive(60)->[0], '==', 0.1 + 0.2,
         'the very first message knows what the server can read');
@@ -58,12 +52,12 @@ my $folder = File::Temp::tempdir('tls-XXXXXX', TMPDIR => 1, CLEANUP => 1);
     foreach my $options ([ donotencrypt => 1 ], [ donotencryptwith => 'TLS' ],
         [ requireencryption => ['Crypt::Twofish'] ])
     {
-        $client = connect_to($server->{port}, @$options);
+        $client = client_to($server->{port}, @$options);
         talks($client, "@$options[0]");
         isnt($client->encryption, 'TLS', "$options->[0]: no TLS");
         is($client->peerfingerprint, undef, "$options->[0]: no key");
     }
-    $client = connect_to($server->{port}, requireencryption => [qw(TLS Crypt::Twofish)]);
+    $client = client_to($server->{port}, requireencryption => [qw(TLS Crypt::Twofish)]);
     is($client->encryption, 'TLS', 'requireencryption with TLS in the list');
     my $old = OldPeer->client(version => '0.26', port => $server->{port});
     $old->send('old');
@@ -79,7 +73,7 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
 
 {
     my $server = spawn_server(password => 'correct horse battery staple');
-    my $client = connect_to($server->{port}, password => 'correct horse battery staple');
+    my $client = client_to($server->{port}, password => 'correct horse battery staple');
     talks($client, 'password');
     is($client->trust, 'password', 'password: is what was trusted');
     refuses('another one', $server->{port}, 'The server does not know the password$',
@@ -90,7 +84,7 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     $server = spawn_server();
     refuses('a password nobody asks for', $server->{port},
         'A password is required, but the server asked for none$', password => 'x');
-    talks(connect_to($server->{port}, password => 'x', requirepassword => 0), 'unless that is allowed');
+    talks(client_to($server->{port}, password => 'x', requirepassword => 0), 'unless that is allowed');
     $server->kill;
 }
 
@@ -98,7 +92,7 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
 
 {
     my $server = spawn_server(requireencryption => 'TLS', password => 'sesame');
-    talks(connect_to($server->{port}, password => 'sesame'), 'nothing but TLS');
+    talks(client_to($server->{port}, password => 'sesame'), 'nothing but TLS');
     refuses('without TLS', $server->{port}, '.*regarding: TLS$', password => 'sesame',
         donotencryptwith => 'TLS');
     ok(!OldPeer->client(version => '0.26', port => $server->{port}, password => 'sesame'),
@@ -110,7 +104,7 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     refuses('the client names a key', $server->{port}, 'The server offers no TLS$',
         tlsfingerprint => 'SHA256:' . '00' x 32);
     $server->kill;
-    ok(!connect_to(1, requireencryption => 'TLS', donotencrypt => 1), 'required and forbidden');
+    ok(!client_to(1, requireencryption => 'TLS', donotencrypt => 1), 'required and forbidden');
     is($@, 'TLS is both required and forbidden', 'text');
 }
 
@@ -120,28 +114,28 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     my $key    = "$folder/key.pem";
     my $server = spawn_server(tlskey => $key);
     is((stat $key)[2] & 0777, 0600, 'the key is made, for its owner');
-    my $fingerprint = connect_to($server->{port})->peerfingerprint;
-    my $client = connect_to($server->{port}, tlsfingerprint => uc $fingerprint);
+    my $fingerprint = client_to($server->{port})->peerfingerprint;
+    my $client = client_to($server->{port}, tlsfingerprint => uc $fingerprint);
     talks($client, 'fingerprint in upper case');
-    $client = connect_to($server->{port}, tlsfingerprint => [ 'SHA256:' . '11' x 32, $fingerprint ]);
+    $client = client_to($server->{port}, tlsfingerprint => [ 'SHA256:' . '11' x 32, $fingerprint ]);
     talks($client, 'fingerprint');
     is($client->trust, 'fingerprint', 'fingerprint: is what was trusted');
     refuses('another fingerprint', $server->{port},
         "The server's key is not the expected one: $fingerprint\$", tlsfingerprint => 'SHA256:' . '11' x 32);
-    ok(!connect_to($server->{port}, tlsfingerprint => 'aa'), 'a malformed fingerprint');
+    ok(!client_to($server->{port}, tlsfingerprint => 'aa'), 'a malformed fingerprint');
     is($@, q{Invalid tlsfingerprint 'aa': must be SHA256: and 64 hexadecimal digits}, 'text');
 
     my $known = "$folder/known";
-    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'firstuse',
+    is(client_to($server->{port}, tlsknownhosts => $known)->trust, 'firstuse',
         'known hosts: the first time');
-    is(connect_to($server->{port}, tlsknownhosts => $known)->trust, 'knownhost',
+    is(client_to($server->{port}, tlsknownhosts => $known)->trust, 'knownhost',
         'known hosts: the second time');
     open my $in, '<', $known or die $!;
     is(join('', <$in>), "127.0.0.1:$server->{port} $fingerprint\n", 'known hosts: the file');
     $server->kill;
 
     $server = spawn_server(tlskey => $key);
-    is(connect_to($server->{port})->peerfingerprint, $fingerprint, 'the key is used again');
+    is(client_to($server->{port})->peerfingerprint, $fingerprint, 'the key is used again');
     $server->kill;
 
     $server = spawn_server();
@@ -159,12 +153,12 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
     undef $own;
     my $client_key = "$folder/client.pem";
     $server = spawn_server();
-    $client = connect_to($server->{port}, tlskey => $client_key);
+    $client = client_to($server->{port}, tlskey => $client_key);
     my $client_print = $client->fingerprint;
     like($client_print, qr/\ASHA256:/, 'a client with a key of its own');
     $server->kill;
     $server = spawn_server(tlsfingerprint => $client_print);
-    talks(connect_to($server->{port}, tlskey => $client_key), 'a client by its key');
+    talks(client_to($server->{port}, tlskey => $client_key), 'a client by its key');
     refuses('a client without it', $server->{port}, '(?:TLS|The peer ended TLS): ');
     $server->kill;
 
@@ -172,10 +166,10 @@ like($Net::EasyTCP::_ENCRYPT_AVAILABLE{T}{version}, qr/^\d+\.\d+\.\d+/, 'with th
         [ tlskey => "$folder/no/key" ],
         [ tlsknownhosts => "$folder/no/file" ])
     {
-        ok(!connect_to(1, @$case), "$case->[0] that cannot be used");
+        ok(!client_to(1, @$case), "$case->[0] that cannot be used");
         like($@, qr/^$case->[0]: \Q$case->[1]\E: ./, 'text');
     }
-    ok(!connect_to(1, tlsgroups => 'nothing'), 'tlsgroups that cannot be used');
+    ok(!client_to(1, tlsgroups => 'nothing'), 'tlsgroups that cannot be used');
     is($@, 'tlsgroups: nothing is not known', 'text');
     ok(!Net::EasyTCP->new(mode => 'server', port => '00', tlsgroups => 'nothing'), 'at a server neither');
 }
@@ -188,10 +182,10 @@ my $secret = spawn_server(password => 'sesame');
 # Who changes nothing but sees every byte alone.
 {
     my $relay = between($server->{port}, sub { $_[2] }, 1);
-    talks(connect_to($relay->{port}), 'byte by byte');
+    talks(client_to($relay->{port}), 'byte by byte');
     $relay->kill;
     $relay = between($secret->{port}, sub { $_[2] }, 1);
-    talks(connect_to($relay->{port}, password => 'sesame'), 'byte by byte, password');
+    talks(client_to($relay->{port}, password => 'sesame'), 'byte by byte, password');
     $relay->kill;
 }
 
@@ -199,7 +193,7 @@ my $secret = spawn_server(password => 'sesame');
 {
     my $strip = in_welcome(sub { s/T1\w*\z// });
     my $relay = between($server->{port}, $strip);
-    my $client = connect_to($relay->{port});
+    my $client = client_to($relay->{port});
     isnt($client && $client->encryption, 'TLS',
         'no password, no demand: nothing shows it, as the manual says');
     $client->close if $client; # the relay takes one connection at a time
@@ -229,12 +223,12 @@ my $secret = spawn_server(password => 'sesame');
         return $unit if !$away++;
         return repacked($unit, sub { s/T1\w*\z// });
     });
-    my $client = connect_to($relay->{port});
+    my $client = client_to($relay->{port});
     is($client && $client->encryption, 'TLS', 'the first time nobody is in between');
     $client->close if $client;
     refuses('the second time somebody is', $relay->{port},
         'The server spoke TLS before and offers none now: somebody may be in between$');
-    talks(connect_to($relay->{port}, donotencryptwith => 'TLS'), 'unless the user wants none');
+    talks(client_to($relay->{port}, donotencryptwith => 'TLS'), 'unless the user wants none');
     $relay->kill;
 }
 
@@ -252,7 +246,7 @@ foreach my $case (
 {
     my ($name, $change) = @$case;
     my $relay = between($secret->{port}, in_welcome($change));
-    ok(!connect_to($relay->{port}, password => 'sesame'), "$name: not connected");
+    ok(!client_to($relay->{port}, password => 'sesame'), "$name: not connected");
     $relay->kill;
 }
 {
@@ -260,7 +254,7 @@ foreach my $case (
         my ($who, $number, $unit) = @_;
         return $who eq 'client' && !$number ? repacked($unit, sub { s/understand/misunderstand/ }) : $unit;
     });
-    my $client = connect_to($relay->{port});
+    my $client = client_to($relay->{port});
     # Nothing is missing for the client to send; but the server refuses to listen.
     if ($client) {
         $client->send('x');
@@ -280,7 +274,7 @@ foreach my $case (
     $relay->kill;
     foreach my $extra ($hello, packet(5, 'injected'), "\x16\x03\x01\0\x01\0", 'x') {
         $relay = between($server->{port}, sub { $_[0] eq 'client' && !$_[1] ? "$_[2]$extra" : $_[2] });
-        ok(!connect_to($relay->{port}), length($extra) . ' bytes behind the answer: not connected');
+        ok(!client_to($relay->{port}), length($extra) . ' bytes behind the answer: not connected');
         $relay->kill;
     }
 }
@@ -301,7 +295,7 @@ foreach my $case (
                     my ($who, $count, $unit) = @_;
                     return $who eq $whose && $count == $number ? $attack{$name}->($unit) : $unit;
                 });
-                my $client = connect_to($relay->{port}, password => 'sesame', negotiationtimeout => 1);
+                my $client = client_to($relay->{port}, password => 'sesame', negotiationtimeout => 1);
                 my $got;
                 if ($client) {
                     $client->send('hello');
@@ -318,15 +312,15 @@ foreach my $case (
 # The end cut off.
 {
     my $relay = between($server->{port}, sub { $_[2] });
-    my $client = connect_to($relay->{port});
+    my $client = client_to($relay->{port});
     talks($client, 'before the cut');
     $relay->kill;
     is($client->receive(60), undef, 'cut off');
     like($@, qr/The connection was cut off$/, 'text');
 }
 
-talks(connect_to($server->{port}), 'after all of that the server');
-talks(connect_to($secret->{port}, password => 'sesame'), 'and the other one');
+talks(client_to($server->{port}), 'after all of that the server');
+talks(client_to($secret->{port}, password => 'sesame'), 'and the other one');
 $_->kill foreach $server, $secret;
 
 done_testing();

@@ -44,13 +44,6 @@ sub spawn_recorder {
     return $child;
 }
 
-sub records {
-    my $recorder = shift;
-    my @records;
-    while (defined(my $line = $recorder->poll)) { push @records, $line }
-    return @records;
-}
-
 # A server whose callback forks; first says who uses the connection first, later the other one tries.
 sub spawn_forking {
     my $first = shift;
@@ -96,7 +89,7 @@ foreach my $first (qw(child parent)) {
     is_deeply([ map { $client->receive(60) } 1 .. 20 ], [ map {"$prefix: $_"} 1 .. 20 ],
         "$first: the connection goes on with the first one, every record in its place");
     $client->close;
-    my @records = records($recorder);
+    my @records = $recorder->poll_all;
     my %seen;
     is(scalar(grep { $seen{$_}++ } @records), 0, "$first: no record came twice");
     cmp_ok(scalar @records, '<=', 22 + 2 + 4, "$first: and none that the client has not opened");

@@ -22,11 +22,6 @@ plan skip_all => "TLS cannot be had: $@" if !tls_usable();
 my @TLS  = (requireencryption => 'TLS');
 my $LOST = 'A TLS connection cannot be used in another thread';
 
-sub connect_to {
-    my ($port, @options) = @_;
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options);
-}
-
 # Hands on everything and reports each record that one end has sealed.
 sub recorder {
     my ($port, $whose) = @_;
@@ -37,23 +32,16 @@ sub recorder {
     });
 }
 
-sub records {
-    my $recorder = shift;
-    my @records;
-    while (defined(my $line = $recorder->poll)) { push @records, $line }
-    return @records;
-}
-
 # ---- who speaks TLS ----------------------------------------------------------------------------------
 
 my $echo = spawn_server(@TLS);
 {
     my $plain = spawn_server();
-    is(connect_to($plain->{port})->encryption, 'Crypt::Rijndael',
+    is(client_to($plain->{port})->encryption, 'Crypt::Rijndael',
         'where threads is loaded, TLS is not spoken unasked');
     $plain->kill;
-    ok(!connect_to($echo->{port}), 'so a server that wants nothing else refuses');
-    is(connect_to($echo->{port}, @TLS)->encryption, 'TLS', 'it is spoken where it is required');
+    ok(!client_to($echo->{port}), 'so a server that wants nothing else refuses');
+    is(client_to($echo->{port}, @TLS)->encryption, 'TLS', 'it is spoken where it is required');
 }
 
 # ---- a client's copies -------------------------------------------------------------------------------
@@ -79,7 +67,7 @@ my @REFUSED = (
 
 {
     my $recorder = recorder($echo->{port}, 'client');
-    my $client = connect_to($recorder->{port}, @TLS) or BAIL_OUT($@);
+    my $client = client_to($recorder->{port}, @TLS) or BAIL_OUT($@);
     $client->send('first');
     is($client->receive(60), 'first', 'a connection');
     is_deeply([ threads->create({ context => 'list' }, sub { try_all($client) })->join ], \@REFUSED,
@@ -119,13 +107,13 @@ my @REFUSED = (
 
     # Finished, HI, 53 messages, close_notify: nobody has sealed anything else.
     my %seen;
-    my @records = records($recorder);
+    my @records = $recorder->poll_all;
     while (@records < 56) {
         my $record = $recorder->line;
         last if !defined $record;
         push @records, $record;
     }
-    push @records, records($recorder);
+    push @records, $recorder->poll_all;
     is(scalar @records, 2 + 53 + 1, 'as many records as one end has sealed');
     is(scalar(grep { $seen{$_}++ } @records), 0, 'none twice');
     $recorder->kill;
@@ -144,7 +132,7 @@ my @REFUSED = (
     });
     my $peer = spawn(sub {
         my $me = shift;
-        my $client = connect_to($port, @TLS) or die $@;
+        my $client = client_to($port, @TLS) or die $@;
         foreach my $n (1 .. 3) {
             $client->send($n);
             my $got = $client->receive(60);
@@ -165,7 +153,7 @@ my @REFUSED = (
         $server->do_one_loop while !$served || $server->clients;
         return $server->fingerprint;
     });
-    my $client = connect_to($port, @TLS, tlsfingerprint => $key);
+    my $client = client_to($port, @TLS, tlsfingerprint => $key);
     ok($client, 'a copy of a server accepts') or diag $@;
     $client->send('hello');
     is($client->receive(60), 'thread hello', 'and answers');
@@ -176,11 +164,11 @@ my @REFUSED = (
 # ---- threads with their own --------------------------------------------------------------------------
 
 {
-    my $context = connect_to($echo->{port}, @TLS);    # its context is copied into every thread
+    my $context = client_to($echo->{port}, @TLS);    # its context is copied into every thread
     my @threads = map {
         my $n = $_;
         threads->create(sub {
-            my $own = connect_to($echo->{port}, @TLS) or return $@;
+            my $own = client_to($echo->{port}, @TLS) or return $@;
             my $right = 0;
             foreach my $i (1 .. 50) {
                 $own->send("thread $n message $i");
@@ -202,7 +190,7 @@ my @REFUSED = (
         $own->setcallback(data => sub { $done++; $_[0]->send(scalar $_[0]->data) });
         my $peer = spawn(sub {
             my $me = shift;
-            my $client = connect_to($port, @TLS, password => 'sesame') or die $@;
+            my $client = client_to($port, @TLS, password => 'sesame') or die $@;
             $client->send('hello');
             $me->report($client->receive(60));
         });

@@ -10,20 +10,6 @@ use IO::Socket::INET;
 use POSIX ();
 use Net::EasyTCP;
 
-# Rings once, soon; alarm() itself counts in whole seconds. That of perl 5.8.9's Time::HiRes may not ring.
-my $has_hires = eval { require Time::HiRes; Time::HiRes->VERSION('1.9719'); Time::HiRes::alarm(0); 1 };
-sub ring_soon { return $has_hires ? Time::HiRes::alarm(0.2) : alarm 1 }
-
-sub with_alarm {
-    my $code = shift;
-    local $SIG{ALRM} = sub { die "alarm rang\n" };
-    ring_soon();
-    my $ok = eval { $code->(); 1 };
-    my $why = $@;
-    alarm 0;
-    return $ok ? 'came back' : $why;
-}
-
 # ---- alarm and die -----------------------------------------------------------------------------
 
 {

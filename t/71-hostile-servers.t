@@ -53,12 +53,6 @@ sub villain {
     return $child;
 }
 
-sub client_of {
-    my ($villain, %o) = @_;
-    $@ = '';
-    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $villain->{port}, %o);
-}
-
 sub says {
     my $bytes = shift;
     return sub { write_to($_[0], $bytes) };
@@ -172,7 +166,7 @@ sub drip_feed {
     my $villain = villain(map { $_->[1] } @cases);
     foreach my $case (@cases) {
         my ($name, undef, $text, %o) = @$case;
-        my $client = client_of($villain, negotiationtimeout => 100, %o);
+        my $client = client_to($villain, negotiationtimeout => 100, %o);
         my $error = $@;
         is($client, undef, "$name: no client");
         like($error, ref $text ? qr/^\Q$FAIL\E.*$text/ : qr/^\Q$text\E/, "$name: why");
@@ -243,7 +237,7 @@ push @cases, [ 'a zlib bomb' => says(packet(0x15, $zlib_bomb)), qr/could not be 
     my $before = rss_kb();
     foreach my $case (@cases) {
         my ($name, undef, $text, undef, %o) = @$case;
-        my $client = client_of($villain, %o) or BAIL_OUT("$name: $@");
+        my $client = client_to($villain, %o) or BAIL_OUT("$name: $@");
         $@ = '';
         is($client->receive(100), undef, "$name, later: no message");
         like($@, $text, "$name, later: why");
@@ -264,7 +258,7 @@ push @cases, [ 'a zlib bomb' => says(packet(0x15, $zlib_bomb)), qr/could not be 
 foreach my $case ([ 'empty messages' => "\x05\x00" ], [ 'empty internal packets' => "\x01\x00" ]) {
     my ($name, $bytes) = @$case;
     my $villain = villain(lets_in(says($bytes x 300_000 . packet(5, 'the last'))));
-    my $client = client_of($villain) or BAIL_OUT($@);
+    my $client = client_to($villain) or BAIL_OUT($@);
     my $before = rss_kb();
     my $got;
     while (defined($got = $client->receive)) { last if $got ne '' }
@@ -278,7 +272,7 @@ foreach my $case ([ 'empty messages' => "\x05\x00" ], [ 'empty internal packets'
 # A server that reads nothing: send() waits, but not for ever.
 {
     my $villain = villain(lets_in(sub { $_[1]->hear }));
-    my $client = client_of($villain, sendtimeout => 1) or BAIL_OUT($@);
+    my $client = client_to($villain, sendtimeout => 1) or BAIL_OUT($@);
     my $sent = 0;
     $@ = '';
     $sent++ while $sent < 1000 && $client->send('x' x 1_000_000);
@@ -299,11 +293,11 @@ SKIP: {
         drain($peer->socket);
         $me->report('closed');
     }, version => '0.26', ciphers => ['4']);
-    my $client = client_of($villain) or BAIL_OUT($@);
+    my $client = client_to($villain) or BAIL_OUT($@);
     is($client->receive(100), 'in', 'a message in clear from an old server with a cipher is taken');
     $client->close;
     is($villain->line, 'closed', 'done');
-    $client = client_of($villain, requireencryption => 1) or BAIL_OUT($@);
+    $client = client_to($villain, requireencryption => 1) or BAIL_OUT($@);
     is($client->encryption, 'Crypt::Blowfish', 'requireencryption is content with its cipher');
     is($client->receive(100), undef, 'and refuses a message in clear');
     like($@, qr/An unencrypted message on an encrypted connection/, 'with a text');
@@ -329,7 +323,7 @@ SKIP: {
         $me->report('closed');
     }, version => '0.26', ciphers => ['4']);
     foreach (@garbage) {
-        $client = client_of($villain) or BAIL_OUT($@);
+        $client = client_to($villain) or BAIL_OUT($@);
         is($client->receive(100), undef, 'what does not open: no message');
         like($@, qr/could not be decoded: encryption/, 'why');
         $client->close;

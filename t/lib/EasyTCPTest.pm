@@ -15,9 +15,9 @@ use vars qw(@ISA @EXPORT $Pid $Watchdog $Deadline %Children);
 
 @ISA    = qw(Exporter);
 @EXPORT = qw(
-    spawn spawn_server spawn_peer spawn_original new_server free_port run_until loop_of
+    spawn spawn_server spawn_peer spawn_original new_server free_port run_until loop_of client_to
     raw_connect raw_negotiate write_to packet read_packet read_packets has_closed
-    manual_hash binary_2mb rss_kb cpu_seconds threads_usable tls_usable
+    manual_hash binary_2mb rss_kb cpu_seconds threads_usable tls_usable ring_soon with_alarm
 );
 
 # ---- the guard ---------------------------------------------------------------------------------
@@ -179,6 +179,14 @@ sub poll {
         return $text if defined $text;
     }
     return;
+}
+
+# All that are there.
+sub poll_all {
+    my $self = shift;
+    my @lines;
+    while (defined(my $text = $self->poll)) { push @lines, $text }
+    return @lines;
 }
 
 # All remaining lines, until the child ends.
@@ -348,6 +356,33 @@ sub spawn_original {
         open STDERR, '>&', $me->{out} or die "STDERR: $!";
         exec $^X, "-I$lib", 't/lib/original.pl', @arguments or die "exec: $!";
     });
+}
+
+# A client of a server at a port, or in a child. undef: $@ says why.
+sub client_to {
+    my ($server, @options) = @_;
+    my $port = ref $server ? $server->{port} : $server;
+    $@ = '';
+    return Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, @options);
+}
+
+# ---- signals -----------------------------------------------------------------------------------
+
+# Rings once, soon; alarm() itself counts in whole seconds. That of perl 5.8.9's Time::HiRes may not ring.
+sub ring_soon {
+    my $has_hires = eval { require Time::HiRes; Time::HiRes->VERSION('1.9719'); Time::HiRes::alarm(0); 1 };
+    return $has_hires ? Time::HiRes::alarm(0.2) : alarm 1;
+}
+
+# Runs code, out of which an alarm dies soon. Returns with what, or 'came back'.
+sub with_alarm {
+    my $code = shift;
+    local $SIG{ALRM} = sub { die "alarm rang\n" };
+    ring_soon();
+    my $ok = eval { $code->(); 1 };
+    my $why = $@;
+    alarm 0;
+    return $ok ? 'came back' : $why;
 }
 
 # ---- raw bytes ---------------------------------------------------------------------------------
