@@ -85,10 +85,8 @@ my %DEMANDS = (
     my $openssl = `openssl version 2>&1`;
     my $command = 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2'
         . " -subj /CN=somebody -keyout $folder/ca-key.pem -out $folder/ca.pem 2>/dev/null";
-    if (defined $openssl && $openssl =~ /^OpenSSL/ && !system $command) {
-        pass('an authority is there');
-    }
-    else {
+    if (!defined $openssl || $openssl !~ /^OpenSSL/ || system $command) {
+        note('no openssl program to make an authority with');
         delete $DEMANDS{tlsca};
     }
 }

@@ -116,7 +116,6 @@ sub inheriting {
         POSIX::dup2(22, 1);
         @ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 2, 'chat:admin');
         exec $^X, '-Mblib', '-MNet::EasyTCP', '-e', <<'PROGRAM' or die "exec: $!";
-            my @keep;
             sub port {
                 my $s = Net::EasyTCP->new(mode => 'server', inherit => shift);
                 push our(@keep), $s;
