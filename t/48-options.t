@@ -190,5 +190,17 @@ is_deeply([ sort @warned ], [ map {
 cipher_with(donotencryptwith => ['Crypt::IDEA']);
 is("@warned", '', 'once');
 
+# ---- texts that C would cut ----------------------------------------------------------------------
+
+my @server = (mode => 'server', port => '00');
+foreach my $case ([ %to, host => "127.0.0.1\0.example.com" ], [ %to, port => "$echo->{port}\0" ],
+    [ %to, tlsname => "localhost\0" ], [ @server, localaddr => "127.0.0.1\0.1" ],
+    [ @server, welcome => "Hello\0\0" ], [ @server, tls => "direct\0" ], [ @server, tlskey => "t/data\0" ],
+    [ mode => 'server', path => "t/data/socket\0" ]) {
+    my $name = $case->[-2];
+    is(Net::EasyTCP->new(@$case), undef, "$name with a NUL");
+    is($@, "Invalid $name", 'is refused');
+}
+
 $echo->kill('TERM');
 done_testing();

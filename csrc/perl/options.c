@@ -202,6 +202,18 @@ static int read_limit(pTHX_ etcp_options *options, const option *row, SV *value,
     return 1;
 }
 
+/* What is behind a NUL would be checked by the program, and then not be used. */
+static int read_text(pTHX_ etcp_options *options, const option *row, SV *value)
+{
+    value = etcp_arguments_text(aTHX_ value);
+    if (strlen(SvPV_nolen_const(value)) != SvCUR(value)) {
+        etcp_fail(aTHX_ "Invalid %s", row->name + (row->name[0] == '_'));
+        return 0;
+    }
+    *(SV **)((char *)options + row->field) = value;
+    return 1;
+}
+
 static int read_secret(pTHX_ etcp_options *options, const option *row, SV *value)
 {
     value = etcp_arguments_text(aTHX_ value);
@@ -471,7 +483,7 @@ static int read_option(pTHX_ etcp_options *options, const option *row, SV *value
         return 1;
     case SWITCH: store_number(options, row, SvTRUE(value)); return 1;
     case SECONDS_OR_DEFAULT: store_number(options, row, SvNV(value)); return 1;
-    case TEXT: *(SV **)((char *)options + row->field) = etcp_arguments_text(aTHX_ value); return 1;
+    case TEXT: return read_text(aTHX_ options, row, value);
     case SECRET: return read_secret(aTHX_ options, row, value);
     case CLASSES: return read_classes(aTHX_ options, row, value);
     case FINGERPRINTS: return read_fingerprints(aTHX_ options, row, value);
