@@ -65,16 +65,38 @@ my $lib = "$temp/installed/lib/perl5";
 ok(-e "$lib/$Config{archname}/Net/EasyTCP.pm", 'the module is there');
 ok(-e "$lib/$Config{archname}/auto/Net/EasyTCP/EasyTCP.$Config{dlext}", 'so is the shared object');
 
+check_documents();
 mkdir "$temp/away" or die "Cannot make $temp/away: $!";
 chdir "$temp/away" or die "Cannot enter $temp/away: $!";
 my $used = run_ok("$^X -I$lib -MNet::EasyTCP -e 'print \$INC{q(Net/EasyTCP.pm)}'", 'it is used from there');
 like($used, qr/^\Q$temp\E/, 'and from nowhere else');
 mkdir 'tools';
-mkdir 'examples';
 system "mkdir -p t/lib && cp $home/t/lib/OldPeer.pm t/lib/";
-system "cp $home/tools/demo.pl tools/ && cp $home/examples/*.pl examples/";
+system "cp $home/tools/demo.pl tools/ && cp -R $lib/$Config{archname}/Net/EasyTCP/examples .";
 run_ok("$^X -I$lib tools/demo.pl", 'the demonstration runs with it');
 done_testing();
+
+# What is installed is found, and copied as the cookbook says, by somebody who has unpacked nothing.
+sub check_documents {
+    my $archive  = "$lib/$Config{archname}";
+    my @packed   = split /\n/, content_of("$archive/auto/Net/EasyTCP/.packlist");
+    my @examples = map { "$archive/Net/EasyTCP/$_" } grep { m{\Aexamples/} } keys %{ maniread() };
+    my %packed   = map { $_ => 1 } @packed;
+    is_deeply([ grep { !-e } @packed ], [], 'all that is to be removed with it is there');
+    is_deeply([ grep { !$packed{$_} } @examples ], [], 'the examples among it');
+    my ($commands) = content_of("$archive/Net/EasyTCP/Cookbook.pod") =~ /\n\n((?: +(?:cp|chmod) [^\n]+\n)+)\n/;
+    ok($commands, 'the cookbook says how to copy them') or return;
+SKIP: {
+        my $said = `perldoc -V 2>&1`;
+        skip 'perldoc is not here', 2 if !defined $said || $said !~ /^Perldoc v/m;
+        mkdir "$temp/copy" or die "Cannot make $temp/copy: $!";
+        chmod 0755, $temp;    # perldoc is nobody where we are root
+        run_ok("cd $temp/copy && PERL5LIB=$lib sh -ec '$commands'", 'this copies them');
+        is_deeply([ grep { !-w "$temp/copy/$_" } qw(examples/chat.pl examples/systemd/easytcp.service) ], [],
+            'and they can be changed');
+    }
+    return;
+}
 
 sub check_files {
     ok(-s $_, "$_ is in it") for qw(README.md LICENSE Changes MANIFEST META.json META.yml SECURITY.md
