@@ -1499,9 +1499,9 @@ connecting.
 
     loop                         tests                                  1      64
     ---------------------------  ------------------------------------   ----   ----
-    EV 4.33                      all                                    0.9    1.0
-    Mojolicious 9.31             all                                    0.8    1.0
-    IO::Async 0.802              all (daemons: not on Loop::Epoll)      0.6    0.7
+    EV 4.33                      all                                    0.81   0.92
+    Mojolicious 9.31             all                                    0.75   0.92
+    IO::Async 0.802              all (daemons: not on Loop::Epoll)      0.60   0.84
     AnyEvent 7.17 on EV          all
     Event 1.28, Glib 1.329       all
     Tk 804.036                   all
@@ -1880,13 +1880,13 @@ C<proxyfrom>, L</addclientip> and L</deleteclientip> take addresses and networks
 
 What the options that begin with C<tls> name cannot be used, or OpenSSL does without TLS here.
 
-=item Wide character in I<option>
+=item Wide character in password
 
-A password, welcome text or address with characters beyond 255: encode it first.
+A password with characters beyond 255: encode it first.
 
-=item Invalid welcome
+=item Invalid I<option>
 
-It does not fit into the first packet, or holds a NUL.
+A text with a NUL in it, or a C<welcome> of more than 60000 bytes.
 
 =item Could not connect to I<host>:I<port>: I<reason>
 
@@ -2145,7 +2145,8 @@ The class breaks the rules of L<Storable>.
 
 =item Timed out waiting to receive data
 
-Nothing came for so long. The connection goes on: call C<receive> again.
+Nothing came for so long. The connection goes on: call C<receive> again. Once the program has closed it, this
+is said at once.
 
 =item Socket closed when attempted reading
 
