@@ -101,6 +101,25 @@ foreach my $case (
         'and the server learns of it');
     is_deeply($left, [], 'nobody has left');
 }
+# Over TLS a client sees first that its password is wrong, and leaves.
+SKIP: {
+    my ($server, $port, $left, $errors) = server_of(password => 'sesame', donotencrypt => 0);
+    skip 'no TLS here', 3 if !defined $server->fingerprint;
+    my $pid = fork;
+    die "fork: $!" if !defined $pid;
+    if (!$pid) {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, password => $_) && POSIX::_exit(1)
+            foreach 'wrong', '';
+        POSIX::_exit(0);
+    }
+    run_until($server, sub { @$errors > 1 });
+    waitpid $pid, 0;
+    is($?, 0, 'over TLS, a wrong password and none are refused');
+    is_deeply([ map { [ @$_[ 1 .. $#$_ ] ] } @$errors ],
+        [ ([ 'The client left without proving the password', 'password', '127.0.0.1' ]) x 2 ],
+        'and the server learns of it');
+    is($server->stats->{failed_password}, 2, 'and counts it');
+}
 {
     my ($server, $port, $left, $errors) = server_of();
     my $sock = raw_connect($port);

@@ -241,6 +241,11 @@ const etcp_error *etcp_conn_error(const etcp_conn *c)
     return c->error_lost ? &lost : &none;
 }
 
+int etcp_conn_is_unproven(const etcp_conn *c)
+{
+    return c->is_unproven;
+}
+
 int etcp_conn_end_input(etcp_conn *c, int code)
 {
     if (!c->end_code)

@@ -168,6 +168,10 @@ const etcp_error *etcp_conn_error(const etcp_conn *c);
 /* Whether the peer has sent anything at all: scanners of ports and tests of health do not. */
 int etcp_conn_has_heard(const etcp_conn *c);
 
+/* Whether a server's client left when the server had proved that it knows the password, without doing
+ * so itself: a client sees first that its password is a wrong one. */
+int etcp_conn_is_unproven(const etcp_conn *c);
+
 /* The peer's address as text (IPv4 dotted, also when mapped into IPv6), into text[0..size), and its
  * port. 64 bytes are enough. Stay valid after close. */
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size);

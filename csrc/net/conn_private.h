@@ -98,6 +98,7 @@ struct etcp_conn {
     unsigned waits_for_answer : 1; /* negotiates until the session is no longer early */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned has_guessed : 1;  /* the password, which was counted */
+    unsigned is_unproven : 1;  /* it left when it could tell from the answer that it was wrong */
     unsigned is_withheld : 1;  /* the answer to that waits; nothing is read meanwhile */
     unsigned is_counted : 1;   /* as one of the process's connections */
     unsigned owns_traffic : 1; /* traffic is freed with it */

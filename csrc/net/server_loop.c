@@ -132,6 +132,8 @@ static int tell_event(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     if (c->state == ETCP_CONN_NEGOTIATING) {
+        c->is_unproven =
+            c->has_guessed && !c->is_withheld && !etcp_session_is_authenticated(c->session);
         /* Its rejection was written as far as it reads; nobody waits for more. */
         etcp_output_drop(&c->out);
         etcp_conn_close(c);

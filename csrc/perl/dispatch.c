@@ -322,6 +322,8 @@ static SV *reason_of(pTHX_ const etcp_conn *conn, int was_open)
 {
     const etcp_error *e = etcp_conn_error(conn);
 
+    if (e->code == ETCP_ECLOSED && etcp_conn_is_unproven(conn))
+        return sv_2mortal(newSVpvs("The client left without proving the password"));
     if (e->code == ETCP_ECLOSED && !was_open)
         return sv_2mortal(newSVpvs("The client closed the connection during the negotiation"));
     if (e->code == ETCP_OK || e->code == ETCP_ECLOSED)
@@ -332,7 +334,9 @@ static SV *reason_of(pTHX_ const etcp_conn *conn, int was_open)
 /* Tells the server of an error of a connection; client is its object's reference, if it has one. */
 static void tell_error(pTHX_ etcp_object *server, const etcp_conn *conn, SV *client)
 {
-    const char *kind = kind_of(etcp_conn_error(conn)->code, client != NULL);
+    const char *kind = etcp_conn_is_unproven(conn)
+                           ? "password"
+                           : kind_of(etcp_conn_error(conn)->code, client != NULL);
     SV *arguments[6] = {NULL};
     char ip[64];
 

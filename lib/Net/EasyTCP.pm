@@ -1944,6 +1944,8 @@ A client finds these behind C<Error negotiating with server>; a server's C<error
 
 =item The client gave a wrong password
 
+=item The client left without proving the password
+
 =item The client is too old to know about passwords
 
 Passwords are not the same at both ends. Clients before 0.07 have none, and can only be let in by a server
