@@ -28,7 +28,7 @@ $server->setcallback(
     disconnect => \&on_disconnect,
 ) or die "Cannot set callbacks: $@\n";
 
-print 'Listening on port ', $server->{_sock}->sockport, "\n";
+print 'Listening on port ', $server->port, "\n";
 $server->start or die "The server failed: $@\n";
 print "Stopped\n";
 

@@ -45,7 +45,7 @@ sub side {
     return (
         $kind eq 'tls' ? (requireencryption => 'TLS') : (donotencryptwith => 'TLS'),
         defined $password ? (password => $password) : (),
-        _passimages => 1,
+        _passimages => 1,    # a structure stays the string that Storable made of it; for this program only
     );
 }
 

@@ -1033,8 +1033,8 @@ The fingerprint of the key that the other end showed over TLS, or C<undef>.
     while ($client->pending) { my $message = $client->receive; ... }    # [C][H]
 
 1 when a complete message is here already, so that L</receive> would return at once, and 0 when not, also
-after C<close>. Programs that
-C<select> on L</socket> ask this before they wait: several messages may have come in one piece.
+after C<close>. Programs that C<select> on L</socket> ask this before they wait: several messages may have
+come in one piece.
 
 =head2 pollfd
 
@@ -1150,7 +1150,8 @@ The names of the rooms that the client is in, sorted.
 
     $server->running    # [S][A]
 
-True while L</start> runs, 0 after it returned, C<undef> before.
+True while L</start> runs, 0 after it returned, C<undef> before. It stays true when an exception leaves
+C<start>.
 
 =head2 send
 
@@ -1298,8 +1299,8 @@ argument says why: a text, which is empty if the client closed.
 A client left because of an error, or never came. It is called with the server, a text, the kind of the error,
 and the address of the peer; behind these comes the hybrid object if C<connect> was called for it, and then
 C<disconnect> has been called already. Kinds are C<negotiation> (it could not be finished), C<password> (a
-wrong one, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes a
-limit), C<proxy> (a proxy's header is malformed) and C<timeout>. Who connects and sends nothing, as scanners
+wrong one, none, or a client too old to have any), C<decode> (what was sent is damaged), C<toobig> (it passes
+a limit), C<proxy> (a proxy's header is malformed) and C<timeout>. Who connects and sends nothing, as scanners
 of ports and tests of health do, is not told of.
 
 =item drain
@@ -1491,8 +1492,8 @@ POE::Kernel->has_forked >>. IO::Async::Loop::Epoll (0.22) forgets all its watche
 C<attach> are needed.
 
 What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages
-on one processor, as parts of what C<start> reaches (F<bench/loops>), with one message under way, and with 64.
-The tests are: echo, an exception in a callback and the rest of that read, C<close> from outside,
+on one processor, as fractions of what C<start> reaches (F<bench/loops>), with one message under way, and with
+64. The tests are: echo, an exception in a callback and the rest of that read, C<close> from outside,
 C<idletimeout> without a timer, a dropped object, daemons; and of clients: echo with this release and with
 0.19 and 0.26, a refused port, reconnecting, 10,000 messages with C<drain>, daemons before and after
 connecting.
@@ -1884,6 +1885,8 @@ What the options that begin with C<tls> name cannot be used, or OpenSSL does wit
 
 A password with characters beyond 255: encode it first.
 
+=item Invalid welcome
+
 =item Invalid I<option>
 
 A text with a NUL in it, or a C<welcome> of more than 60000 bytes.
@@ -2179,7 +2182,7 @@ C<allowclasses>. The connection goes on. C<class Regexp is not allowed> means a 
 
 The structure cannot be made, and its connection ends. The reason is of one of these forms:
 
-    items nest deeper than N levels                         maxdepth
+    items nest deeper than N levels                         maxdepth, of which N is the double
     Structure too large                                     maxmessage
     Regular expressions too large                           32 KiB in one structure
     ... at byte N of a Storable image of N                  damage
