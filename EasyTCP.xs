@@ -294,12 +294,18 @@ PREINIT:
 PPCODE:
     server = self->kind == ETCP_KIND_SERVERCLIENT ? self->server : self;
     if (strNE(etcp_object_mode(self), mode))
-        RETURN_FAILURE(self, "%s cannot use method %s()", etcp_object_mode(self), method);
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %s()", etcp_object_mode(self), method));
     if (!server)
         RETURN_SV(sv_2mortal(newRV_noinc((SV *)newHV())));
     if (!server->srv->rooms)
         server->srv->rooms = newHV();
     RETURN_SV(sv_2mortal(newRV_inc((SV *)server->srv->rooms)));
+
+void
+_raises(self)
+    etcp_object *self
+PPCODE:
+    RETURN_SV(boolSV(self->raises));
 
 void
 _is_listed(self)

@@ -168,6 +168,9 @@ sub dies {
     }, "Invalid maxdepth '0': must be .*");
     ok(eval { Net::EasyTCP->new(mode => 'client'); 1 }, 'not without the option');
     dies('a method of clients', sub { $server->send('x') }, 'server cannot use method send\(\)');
+    dies('joinroom()', sub { $server->joinroom('x') }, 'server cannot use method joinroom\(\)');
+    dies('detach()', sub { $server->detach }, 'Not attached');
+    dies('attach()', sub { $server->attach('A loop') }, 'Unknown event loop A loop');
     dies('setcallback()', sub { $server->setcallback(data => 5) }, 'Callback data 5 does not exist');
     is_deeply([ $server->clients ], [undef], 'clients() does not');
     is($server->do_one_loop, 1, 'success stays success');
@@ -180,6 +183,8 @@ sub dies {
     is($object->data, undef, 'data() does not');
     is($object->pending, 0, 'nor does pending()');
     $object->close;
+    dies('joinroom() after close()', sub { $object->joinroom('x') }, 'Client not connected');
+    dies('attach() of a hybrid', sub { $object->attach }, 'serverclient cannot use method attach\(\)');
     dies('send() after close()', sub { $object->send('x') },
         'Error sending data: Socket handle not supplied');
 }

@@ -282,7 +282,7 @@ sub detach {
 
 sub request_p {
     my ($self, $data, @options) = @_;
-    return _fail('Mojo::Promise is not installed') if !_is_there('Mojo/Promise.pm');
+    return _failed($self, 'Mojo::Promise is not installed') if !_is_there('Mojo/Promise.pm');
     my $promise = Mojo::Promise->new;
     my $done = sub { defined $_[1] ? $promise->reject($_[1]) : $promise->resolve($_[0]) };
     my $sent = request($self, $data, $done, @options);
@@ -292,7 +292,7 @@ sub request_p {
 
 sub request_f {
     my ($self, $data, @options) = @_;
-    return _fail('Future is not installed') if !_is_there('Future.pm');
+    return _failed($self, 'Future is not installed') if !_is_there('Future.pm');
     my $future = _new_future($self);
     my $sent = request($self, $data, sub {
         return if $future->is_ready;    # cancelled
@@ -308,9 +308,13 @@ sub _is_there {
     return eval { require $file; 1 };
 }
 
-sub _fail {
-    $@ = shift;
-    return undef;
+# How a method that is written in Perl ends when it failed, with the reason in $@, or given.
+sub _failed {
+    my ($object, $text) = @_;
+    $@ = $text if defined $text;
+    return undef if !_raises($object);
+    require Carp;
+    Carp::croak($@);
 }
 
 # One that can wait, if the client is attached to a loop that makes such.
@@ -2269,7 +2273,7 @@ The peer breaks the protocol, or somebody in between changes what it says.
 
 =item I<kind> cannot use method stats()
 
-The method is for another kind of L<object|/OBJECTS>.
+The method is for another kind of L<object|/OBJECTS>; C<serverclient> is a hybrid one.
 
 =item Net::EasyTCP::I<method>(): not a Net::EasyTCP object
 

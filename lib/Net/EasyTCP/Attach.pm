@@ -9,6 +9,8 @@ use warnings;
 use Net::EasyTCP ();
 use Scalar::Util ();
 
+our @CARP_NOT = ('Net::EasyTCP');    # errors are told of the line that called its methods
+
 # Seconds between two looks where the system has no descriptor to watch.
 my $TICK = 0.01;
 
@@ -185,12 +187,6 @@ sub _kept {
     };
 }
 
-sub _fail {
-    my ($text) = @_;
-    $@ = $text;
-    return undef;
-}
-
 # The row of the table and the object to hand to it; nothing, and $@, if there is none.
 sub _find_loop {
     my ($loop) = @_;
@@ -229,14 +225,14 @@ sub _load {
 sub attach {
     my $object  = $_[0];    # before the second is read, which may run code
     my $wanted  = $_[1];
-    my $self    = Net::EasyTCP::_loop($object) or return undef;
+    my $self    = Net::EasyTCP::_loop($object) or return Net::EasyTCP::_failed($object);
     my $present = Net::EasyTCP::_attachment($self, 'attach');
-    return undef if !defined $present;
-    return _fail('Already attached') if $present;
-    my ($row, $loop) = _find_loop($wanted) or return undef;
+    return Net::EasyTCP::_failed($object) if !defined $present;
+    return Net::EasyTCP::_failed($object, 'Already attached') if $present;
+    my ($row, $loop) = _find_loop($wanted) or return Net::EasyTCP::_failed($object);
     if (!$loop) {
         ($loop, my $why) = _load($row);
-        return _fail("$row->{module} cannot be loaded: $why") if $why ne '';
+        return Net::EasyTCP::_failed($object, "$row->{module} cannot be loaded: $why") if $why ne '';
     }
     # Only the object itself keeps itself alive; dropping it ends everything.
     Scalar::Util::weaken(my $weak = $self);
@@ -250,10 +246,10 @@ sub attach {
 
 sub detach {
     my ($object) = @_;
-    my $self    = Net::EasyTCP::_loop($object) or return undef;
+    my $self    = Net::EasyTCP::_loop($object) or return Net::EasyTCP::_failed($object);
     my $present = Net::EasyTCP::_attachment($self, 'detach');
-    return undef if !defined $present;
-    return _fail('Not attached') if !$present;
+    return Net::EasyTCP::_failed($object) if !defined $present;
+    return Net::EasyTCP::_failed($object, 'Not attached') if !$present;
     Net::EasyTCP::_attachment($self, 'detach', undef);
     return 1;
 }

@@ -13,13 +13,14 @@ use warnings;
 use Net::EasyTCP ();
 use Scalar::Util ();
 
+our @CARP_NOT = ('Net::EasyTCP');    # errors are told of the line that called its methods
+
 # The server calls left() for every client that goes.
 
-# What is known of the server of a client, or of a server; undef, with a text in $@, if the method is not
-# for this object.
+# What is known of the server of a client, or of a server; a failure if the method is not for this object.
 sub _of {
     my ($object, $method, $mode) = @_;
-    return Net::EasyTCP::_rooms($object, $method, $mode);
+    return Net::EasyTCP::_rooms($object, $method, $mode) || Net::EasyTCP::_failed($object);
 }
 
 sub join_rooms {
@@ -27,10 +28,7 @@ sub join_rooms {
     my $known  = _of($client, 'joinroom', 'serverclient') or return undef;
     my $serial = Net::EasyTCP::serial($client);
     my @names  = map { defined $_ ? "$_" : '' } @_;
-    if (!Net::EasyTCP::_is_listed($client)) {
-        $@ = 'Client not connected';
-        return undef;
-    }
+    return Net::EasyTCP::_failed($client, 'Client not connected') if !Net::EasyTCP::_is_listed($client);
     foreach my $name (@names) {
         Scalar::Util::weaken($known->{in}{$name}{$serial} = $client);
         $known->{of}{$serial}{$name} = 1;
