@@ -4,8 +4,8 @@
 
 const MGVTBL *etcp_object_vtbl = NULL;
 
-/* What $@ refers to gives way to a text, but only when the statement ends: its destructor may drop what our
- * caller still uses. */
+/* What $@ refers to gives way to a text, but only when the statement ends: its destructor may drop what
+ * our caller still uses. */
 static void spare_error(pTHX)
 {
     if (SvROK(ERRSV))

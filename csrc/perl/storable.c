@@ -172,8 +172,8 @@ void etcp_perl_storable_boot(pTHX)
     probe_native(aTHX_ s);
 }
 
-/* Storable is not called: until its own CLONE has run, which may be after ours, it works in the buffers of
- * the thread that makes this one, and would leave memory of ours in them. */
+/* Storable is not called: until its own CLONE has run, which may be after ours, it works in the buffers
+ * of the thread that makes this one, and would leave memory of ours in them. */
 void etcp_perl_storable_clone(pTHX)
 {
     dMY_CXT;

@@ -33,8 +33,8 @@ enum {
 /* Makes this interpreter's caches and asks the installed Storable for its dialect. Call it at boot. */
 void etcp_perl_storable_boot(pTHX);
 
-/* The same for a new thread, from CLONE, with the dialect of the thread that makes it: however often perl
- * calls that, it is done once. */
+/* The same for a new thread, from CLONE, with the dialect of the thread that makes it: however often
+ * perl calls that, it is done once. */
 void etcp_perl_storable_clone(pTHX);
 
 /* The minor number of the images that Storable, and so etcp_perl_freeze, writes. */

@@ -20,8 +20,8 @@ enum { ETCP_STORABLE_ITEM_SIZE = 64 };
 enum { ETCP_STORABLE_CLASS_MAX = 255, ETCP_STORABLE_CLASS_PARTS = 16 };
 
 /* How long the regular expressions of an image may be together, and what each counts for beside its
- * pattern: compiling some takes Perl a second for each hundred kilobytes, and more than twice as long for
- * twice as many. */
+ * pattern: compiling some takes Perl a second for each hundred kilobytes, and more than twice as long
+ * for twice as many. */
 enum { ETCP_STORABLE_PATTERNS_MAX = 32768, ETCP_STORABLE_PATTERN_SIZE = 32 };
 
 /* What etcp_storable_read returns for a sound beginning that etcp_storable_read_all must go on with. */

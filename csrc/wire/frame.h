@@ -77,7 +77,9 @@ static inline size_t etcp_frame_encode(uint8_t out[ETCP_FRAME_HEADER_MAX], unsig
 static inline size_t etcp_frame_encode_uneven(uint8_t out[ETCP_FRAME_HEADER_MAX], unsigned flags,
                                               size_t len)
 {
-    return len > 255 ? etcp_frame_encode_uneven_any(out, flags, len) : etcp_frame_encode(out, flags, len);
+    if (len > 255)
+        return etcp_frame_encode_uneven_any(out, flags, len);
+    return etcp_frame_encode(out, flags, len);
 }
 
 #endif
