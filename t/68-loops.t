@@ -148,7 +148,7 @@ sub dies {
 our $gone;
 sub Gone::DESTROY { $gone++ }
 
-sub closed_from_outside {
+sub closed_by_timer {
     my ($name) = @_;
     my $alive = 0;
     $gone = 0;
@@ -160,8 +160,12 @@ sub closed_from_outside {
         $me->report(defined $client->receive ? 'got' : 'closed');
     });
     run_loop($name, sub { $alive }) or return 'no client';
-    (sub { my ($client) = $server->clients; $client->{mine} = bless [], 'Gone'; $client->close })->();
-    run_loop($name, sub { $gone }) or return 'its object still exists';
+    my $forgotten = run_loop($name, sub {    # which a timer of the loop asks
+        my ($client) = $server->clientlist;
+        if ($client) { $client->{mine} = bless [], 'Gone'; $client->close }
+        return $gone;
+    });
+    return 'its object still exists' if !$forgotten;
     my $line = $child->line;
     return $line eq 'closed' ? '' : "client: $line";
 }
@@ -191,30 +195,41 @@ sub dropped {
     return '';
 }
 
-# Attached and run by a parent, then served by its child, as programs that become daemons do.
+# Attached by a parent, whose loop has run or not, then served by its child, as programs that become daemons
+# do.
 sub daemon {
     my ($name) = @_;
-    my $rounds = 0;
-    my ($server, $port) = new_server();
-    $server->setcallback(data => sub { $_[0]->send("$$ " . $_[0]->data) });
-    $server->attach($name);
-    run_loop($name, sub { ++$rounds > 3 });
-    my $daemon = spawn(sub {
-        my $me = shift;
-        EV::default_loop()->loop_fork if $INC{'EV.pm'};
-        POE::Kernel->has_forked if $INC{'POE/Kernel.pm'};
-        my $gone = 0;
-        $server->setcallback(disconnect => sub { $gone++ });
-        run_loop($name, sub { $gone });
-        $me->report("$$ served");
-    });
-    my $child = spawn_client($port, sub {
-        my ($me, $client) = @_;
-        $client->send('who');
-        $me->report($client->receive);
-    });
-    my ($told, $served) = ($child->line, $daemon->line);
-    return $served eq $daemon->pid . ' served' && $told eq $daemon->pid . ' who' ? '' : "$told, $served";
+    foreach my $when (qw(before after)) {
+        my $rounds = 0;
+        my ($server, $port) = new_server();
+        $server->setcallback(data => sub { $_[0]->send("$$ " . $_[0]->data) });
+        $server->attach($name);
+        run_loop($name, sub { ++$rounds > 3 }) if $when eq 'after';
+        my $daemon = spawn(sub {
+            my $me = shift;
+            follow_fork();
+            my $gone = 0;
+            $server->setcallback(disconnect => sub { $gone++ });
+            run_loop($name, sub { $gone });
+            $me->report("$$ served");
+        });
+        my $child = spawn_client($port, sub {
+            my ($me, $client) = @_;
+            $client->send('who');
+            $me->report($client->receive);
+        });
+        my ($told, $served) = ($child->line, $daemon->line);
+        my $pid = $daemon->pid;
+        return "$when: $told, $served" if $told ne "$pid who" || $served ne "$pid served";
+    }
+    return '';
+}
+
+# What some loops need in a child themselves.
+sub follow_fork {
+    EV::default_loop()->loop_fork if $INC{'EV.pm'};
+    POE::Kernel->has_forked if $INC{'POE/Kernel.pm'};
+    return;
 }
 
 # ---- clients -----------------------------------------------------------------------------------
@@ -352,8 +367,7 @@ sub client_daemon {
         my $daemon = spawn(sub {
             my $me = shift;
             my $answer;
-            EV::default_loop()->loop_fork if $INC{'EV.pm'};
-            POE::Kernel->has_forked if $INC{'POE/Kernel.pm'};
+            follow_fork();
             $client->setcallback(data => sub { $answer = $_[0]->data });
             $client->send('from a daemon');
             run_loop($name, sub { defined $answer });
@@ -366,7 +380,7 @@ sub client_daemon {
 }
 
 my @tests = (
-    [ echo => \&echo ], [ die => \&dies ], [ 'close from outside' => \&closed_from_outside ],
+    [ echo => \&echo ], [ die => \&dies ], [ 'close from a timer' => \&closed_by_timer ],
     [ idletimeout => \&idles ], [ drop => \&dropped ], [ daemon => \&daemon ],
     [ client => \&clients ], [ 'old servers' => \&clients_of_old_servers ], [ refused => \&refused ],
     [ reconnect => \&reconnects ], [ drain => \&drains ], [ 'daemon with a client' => \&client_daemon ],

@@ -956,7 +956,7 @@ C<compress>; two peers from 1.10 on may use another one for some of them.
 
 Takes the oldest message that has arrived: a string, or a reference to a structure. C<undef> when there is
 none, or when C<allowclasses> refuses it, with a text in C<$@>. Meant for the C<data> callback. In list
-context a second value follows, which is true for every message.
+context a second value follows, which is true for every message: C<< print scalar $client->data >>.
 
 =head2 deleteclientip
 
@@ -1444,7 +1444,7 @@ descriptor is readable exactly while L</process> has something to do. In short, 
 
 Or by hand, for these and for others:
 
-    my $w = EV::io($server->pollfd, EV::READ, sub { $server->process });
+    my $w = EV::io($server->pollhandle, EV::READ, sub { $server->process });
 
     my $w = AnyEvent->io(fh => $server->pollhandle, poll => 'r', cb => sub { $server->process });
 
@@ -1460,6 +1460,10 @@ Or by hand, for these and for others:
 
     my $select = IO::Select->new($server->pollhandle);
     $server->process while $select->can_read;
+
+Several servers and clients have a descriptor each; clients with the option C<loop> share one. Whole programs
+are F<examples/select-loop.pl>, F<examples/async-clients.pl>, F<examples/mojo-requests.pl> and
+F<examples/io-async-requests.pl>.
 
 Callbacks must not block, as everything else in the loop waits for them. What may block: C<receive>, a
 server's C<send> to a client that does not read (unless C<whenfull> says otherwise), the names that C<new>
@@ -1496,17 +1500,17 @@ POE::Kernel->has_forked >>. IO::Async::Loop::Epoll (0.22) forgets all its watche
 C<attach> are needed.
 
 What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages
-on one processor, as fractions of what C<start> reaches (F<bench/loops>), with one message under way, and with
-64. The tests are: echo, an exception in a callback and the rest of that read, C<close> from outside,
-C<idletimeout> without a timer, a dropped object, daemons; and of clients: echo with this release and with
-0.19 and 0.26, a refused port, reconnecting, 10,000 messages with C<drain>, daemons before and after
-connecting.
+on one processor, as fractions of what C<start> reaches (F<bench/loops>), with one message under way, and
+with 64. The tests are: echo, an exception in a callback and the rest of that read, C<close> from a timer of the loop,
+C<idletimeout> without a timer, a dropped object, daemons before and after the loop has run; and of clients:
+echo with this release and with 0.19 and 0.26, a refused port, reconnecting, 10,000 messages with C<drain>,
+daemons before and after connecting.
 
     loop                         tests                                  1      64
     ---------------------------  ------------------------------------   ----   ----
-    EV 4.33                      all                                    0.81   0.92
-    Mojolicious 9.31             all                                    0.75   0.92
-    IO::Async 0.802              all (daemons: not on Loop::Epoll)      0.60   0.84
+    EV 4.33                      all                                    0.9    1.0
+    Mojolicious 9.31             all                                    0.8    0.9
+    IO::Async 0.802              all (daemons: not on Loop::Epoll)      0.6    0.8
     AnyEvent 7.17 on EV          all
     Event 1.28, Glib 1.329       all
     Tk 804.036                   all
