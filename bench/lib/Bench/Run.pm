@@ -15,7 +15,7 @@ use POSIX ();
 use Time::HiRes qw(sleep time);
 
 our @ISA       = qw(Exporter);
-our @EXPORT_OK = qw(compile measure on_cpu start_server end_process with_descriptors);
+our @EXPORT_OK = qw(compile cpu_of measure on_cpu start_server end_process with_descriptors);
 
 my $PATIENCE = 20;    # seconds for anything that should take one or two
 
@@ -47,6 +47,13 @@ sub on_cpu {
     my $affinity = `taskset -cp $$ 2>/dev/null`;
     ($cpu) = $affinity =~ /(\d+)\s*\z/ if !defined $cpu && defined $affinity;
     return defined $cpu ? ('taskset', '-c', $cpu) : ();
+}
+
+# Seconds of CPU that a process has taken so far, from /proc.
+sub cpu_of {
+    my $pid = shift;
+    open my $file, '<', "/proc/$pid/schedstat" or die "Cannot read /proc/$pid/schedstat: $!\n";
+    return (split ' ', scalar <$file>)[0] / 1e9;
 }
 
 # A thousand connections need more descriptors than some systems allow at first.
