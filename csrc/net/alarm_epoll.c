@@ -138,13 +138,13 @@ void etcp_alarm_set(etcp_alarm *a, uint64_t at_ms)
     start_timer(a->timer, at_ms > now_us / 1000u ? at_ms * 1000u - now_us : 0);
 }
 
-/* Whether it has gone off is asked of the timer itself: comparing milliseconds would call it silent
- * for the rest of the one in which it went off, and a foreign loop would spin for so long. */
+/* By this clock, which is the timer's own, it never goes off before its moment: until then a call is
+ * saved. Afterwards only the timer itself knows whether it has. */
 void etcp_alarm_take(etcp_alarm *a)
 {
     uint64_t times;
 
-    if (a->at_ms == ETCP_ALARM_NEVER || a->is_foreign)
+    if (a->at_ms == ETCP_ALARM_NEVER || a->is_foreign || a->at_ms > etcp_clock_ms())
         return;
     if (read(a->timer, &times, sizeof times) > 0)
         a->at_ms = ETCP_ALARM_NEVER;

@@ -194,6 +194,8 @@ static int timeout_until(uint64_t at)
 
     if (at == UINT64_MAX)
         return -1;
+    if (at == 0) /* the clock need not be asked */
+        return 0;
     now = etcp_clock_ms();
     return at > now ? etcp_clock_as_timeout(at - now) : 0;
 }

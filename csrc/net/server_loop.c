@@ -510,9 +510,17 @@ static int note_work(etcp_server *s, uint64_t until)
     return rc;
 }
 
+/* 0: what is ready now, whatever the time is. */
+static uint64_t until_when(int timeout_ms)
+{
+    if (timeout_ms < 0)
+        return UINT64_MAX;
+    return timeout_ms ? etcp_clock_ms() + (uint64_t)timeout_ms : 0;
+}
+
 int etcp_server_poll(etcp_server *s, int timeout_ms)
 {
-    uint64_t until = timeout_ms < 0 ? UINT64_MAX : etcp_clock_ms() + (uint64_t)timeout_ms;
+    uint64_t until = until_when(timeout_ms);
     int rc;
 
     etcp_loop_begin(s->loop);

@@ -68,6 +68,9 @@ static void test_only_earlier(void)
     etcp_alarm_set(a, now + 1);
     tap_ok(readable(a->fd, PATIENCE_MS), "an earlier one counts");
     etcp_alarm_take(a);
+    tap_ok(a->at_ms == now + 1, "before its moment by the clock, the timer is not asked");
+    still_us += 1000;
+    etcp_alarm_take(a);
     tap_ok(a->at_ms == ETCP_ALARM_NEVER, "and is forgotten when it is over");
     etcp_clock_replace(NULL);
     etcp_alarm_free(a);
