@@ -9,7 +9,9 @@
 
 #include "net/clock.h"
 #include "net/dial.h"
+#include "net/poller.h"
 #include "net/server_private.h"
+#include "tap.h"
 
 etcp_syscalls world_calls;
 etcp_error world_error;
@@ -283,4 +285,33 @@ int world_connect_raw(world *w)
         bail_out("connect");
     etcp_socket_no_delay(fd); /* what is written arrives, whatever was written before */
     return fd;
+}
+
+int world_sees_end(int fd)
+{
+    char byte;
+    ssize_t n;
+
+    do {
+        n = recv(fd, &byte, 1, MSG_DONTWAIT);
+    } while (n > 0);
+    return n == 0 || errno == ECONNRESET;
+}
+
+void world_echo(world *w, etcp_server_event *event)
+{
+    (void)w;
+    if (event->type == ETCP_SERVER_MESSAGE)
+        (void)etcp_conn_send(event->conn, 0, event->message.data, event->message.len, NULL, NULL);
+}
+
+void world_with_each_poller(void (*run)(void))
+{
+    size_t i;
+
+    for (i = 0; etcp_pollers[i]; i++) {
+        tap_note("%s", etcp_pollers[i]->name);
+        (void)etcp_poller_choose(etcp_pollers[i]->name);
+        run();
+    }
 }

@@ -70,6 +70,15 @@ const char *world_receive(etcp_conn *c);
 /* A plain TCP connection to the server, for peers without manners. */
 int world_connect_raw(world *w);
 
+/* Whether the peer at fd sees the end of the stream, or a reset. */
+int world_sees_end(int fd);
+
+/* An on_event: each message goes back to its sender. */
+void world_echo(world *w, etcp_server_event *event);
+
+/* Runs tests with one kind of poller after the other. */
+void world_with_each_poller(void (*run)(void));
+
 /* Moves the clock. */
 void world_pass(unsigned ms);
 

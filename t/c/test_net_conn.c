@@ -19,13 +19,6 @@ static const uint8_t *bytes(const char *text)
     return (const uint8_t *)text;
 }
 
-static void echo(world *w, etcp_server_event *e)
-{
-    (void)w;
-    if (e->type == ETCP_SERVER_MESSAGE)
-        (void)etcp_conn_send(e->conn, 0, e->message.data, e->message.len, NULL, NULL);
-}
-
 /* ---- dialling -------------------------------------------------------------------------------- */
 
 static etcp_dial_phase phase;
@@ -334,7 +327,7 @@ static void test_signals(void)
     int i;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     usual = world_calls.poll;
     world_calls.poll = poll_interrupted;
@@ -367,7 +360,7 @@ static void test_timeouts(void)
     world w;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     world_calls.poll = never_ready;
     tap_is_int(etcp_conn_receive(c, 0, &since, &event), ETCP_ETIMEOUT, "0 does not wait");
@@ -400,7 +393,7 @@ static void test_cuts(void)
         int n;
 
         world_start(&w, NULL);
-        w.on_event = echo;
+        w.on_event = world_echo;
         world_calls.recv = short_recv;
         read_max = sizes[i];
         c = world_dial(&w);
@@ -615,7 +608,7 @@ static void test_short_writes(void)
     long cut;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     world_pump(&w);
     world_calls.sendmsg = scripted_sendmsg;
@@ -817,7 +810,7 @@ static void test_clone_keeps_connection(void)
     world w;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     copy = etcp_conn_clone(c);
     tap_is_int(world_send(copy, "x"), 0, "a copy can send");
@@ -901,7 +894,7 @@ static void test_hand_over(void)
     world w;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     handle = etcp_conn_fd(c);
     etcp_conn_hand_over_fd(c, close_handle, &closed);
@@ -940,7 +933,7 @@ static void test_abandon(void)
     world w;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     world_pump(&w);
     other = etcp_socket_dup(etcp_conn_fd(c));
@@ -976,7 +969,7 @@ static int live_once(long n)
 
     alloc_fail_at(0);
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     before = alloc_live();
     alloc_fail_at(n);
     c = world_dial(&w);

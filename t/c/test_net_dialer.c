@@ -113,20 +113,13 @@ static void stop(world *w, etcp_dialer *d)
     world_stop(w);
 }
 
-static void echo(world *w, etcp_server_event *e)
-{
-    (void)w;
-    if (e->type == ETCP_SERVER_MESSAGE)
-        (void)etcp_conn_send(e->conn, 0, e->message.data, e->message.len, NULL, NULL);
-}
-
 static void test_conversation(void)
 {
     etcp_dialer *d;
     world w;
 
     start(&w);
-    w.on_event = echo;
+    w.on_event = world_echo;
     d = dialer_for(&w, w.port, 0);
     tap_ok(etcp_dialer_has_future(d), "there will be a connection");
     etcp_server_dial(loop, d);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "alloc.h"
-#include "net/poller.h"
 #include "net_world.h"
 #include "tap.h"
 
@@ -42,17 +41,6 @@ static int is_silent(int fd)
     char byte;
 
     return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
-}
-
-static int sees_end(int fd)
-{
-    char byte;
-    ssize_t n;
-
-    do {
-        n = recv(fd, &byte, 1, MSG_DONTWAIT);
-    } while (n > 0);
-    return n == 0 || errno == ECONNRESET;
 }
 
 /* ---- a client that negotiates by hand -------------------------------------------------------- */
@@ -140,7 +128,7 @@ static void test_malformed(void)
     fd[0] = world_connect_raw(&w);
     say(fd[0], "PROXY nonsense\r\n", 16);
     world_pump(&w);
-    tap_ok(sees_end(fd[0]), "what is no header ends the connection");
+    tap_ok(world_sees_end(fd[0]), "what is no header ends the connection");
     tap_is_str(seen_error, "malformed PROXY header", "and is told");
     seen_error[0] = '\0';
     fd[1] = world_connect_raw(&w);
@@ -195,11 +183,11 @@ static void test_lists(void)
         world_pump(&w);
     }
     tap_ok(!is_silent(fd[0]), "a client on the list");
-    tap_ok(sees_end(fd[1]), "the second of its address");
+    tap_ok(world_sees_end(fd[1]), "the second of its address");
     fd[2] = world_connect_raw(&w);
     say(fd[2], "PROXY TCP4 198.51.100.1 127.0.0.1 1 2\r\n", 39);
     world_pump(&w);
-    tap_ok(sees_end(fd[2]), "one that is not on it");
+    tap_ok(world_sees_end(fd[2]), "one that is not on it");
     (void)close(fd[0]);
     world_pump(&w);
     fd[0] = world_connect_raw(&w);
@@ -256,12 +244,6 @@ static void run(void)
 
 int main(void)
 {
-    size_t i;
-
-    for (i = 0; etcp_pollers[i]; i++) {
-        tap_note("%s", etcp_pollers[i]->name);
-        (void)etcp_poller_choose(etcp_pollers[i]->name);
-        run();
-    }
+    world_with_each_poller(run);
     return tap_done();
 }

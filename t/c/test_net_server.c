@@ -8,16 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net/poller.h"
 #include "net_world.h"
 #include "tap.h"
-
-static void echo(world *w, etcp_server_event *e)
-{
-    (void)w;
-    if (e->type == ETCP_SERVER_MESSAGE)
-        (void)etcp_conn_send(e->conn, 0, e->message.data, e->message.len, NULL, NULL);
-}
 
 static void test_life(void)
 {
@@ -26,7 +18,7 @@ static void test_life(void)
     world w;
 
     world_start(&w, NULL);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     tap_ok(c != NULL, "a client connects: %s", world_error.text);
     tap_is_str(etcp_conn_remote_ip(c, ip, sizeof ip), "127.0.0.1", "to this address");
@@ -60,7 +52,7 @@ static void test_pipeline(int coalesce)
 
     o.coalesce = coalesce;
     world_start(&w, &o);
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     world_pump(&w);
     world_forget(&w);
@@ -551,12 +543,6 @@ static void run(void)
 
 int main(void)
 {
-    size_t i;
-
-    for (i = 0; etcp_pollers[i]; i++) {
-        tap_note("%s", etcp_pollers[i]->name);
-        (void)etcp_poller_choose(etcp_pollers[i]->name);
-        run();
-    }
+    world_with_each_poller(run);
     return tap_done();
 }

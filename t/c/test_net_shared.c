@@ -11,22 +11,10 @@
 
 #include "net/dial.h"
 #include "net/local_socket.h"
-#include "net/poller.h"
 #include "net_world.h"
 #include "tap.h"
 
 enum { MANY = 40 };
-
-static int sees_end(int fd)
-{
-    char byte;
-    ssize_t n;
-
-    do {
-        n = recv(fd, &byte, 1, MSG_DONTWAIT);
-    } while (n > 0);
-    return n == 0 || errno == ECONNRESET;
-}
 
 /* How many events of a kind were logged. */
 static int logged(const world *w, char kind)
@@ -327,7 +315,7 @@ static void test_finish(void)
     tap_is_int((long long)etcp_server_client_count(w.server), 0, "all are closed in time");
     tap_is_int(logged(&w, 'E'), 1, "that is told");
     for (i = 0; i < 4; i++) {
-        tap_ok(sees_end(etcp_conn_fd(c[i])), "each sees the end");
+        tap_ok(world_sees_end(etcp_conn_fd(c[i])), "each sees the end");
         etcp_conn_unref(c[i]);
     }
     tap_is_int(logged(&w, 'D'), 0, "none of them left by itself");
@@ -412,13 +400,7 @@ static void run(void)
 
 int main(void)
 {
-    size_t i;
-
     (void)snprintf(path, sizeof path, "t/c/test-%ld.sock", (long)getpid());
-    for (i = 0; etcp_pollers[i]; i++) {
-        tap_note("%s", etcp_pollers[i]->name);
-        (void)etcp_poller_choose(etcp_pollers[i]->name);
-        run();
-    }
+    world_with_each_poller(run);
     return tap_done();
 }

@@ -29,13 +29,6 @@ static etcp_tls *make_tls(unsigned flags)
     return tls;
 }
 
-static void echo(world *w, etcp_server_event *e)
-{
-    (void)w;
-    if (e->type == ETCP_SERVER_MESSAGE)
-        (void)etcp_conn_send(e->conn, 0, e->message.data, e->message.len, NULL, NULL);
-}
-
 static void set_password(etcp_config *config, const char *password)
 {
     if (password &&
@@ -50,7 +43,7 @@ static void start(world *w, const char *server_password, const char *client_pass
     options.tls = server_tls;
     world_start(w, &options);
     w->client_tls = client_tls;
-    w->on_event = echo;
+    w->on_event = world_echo;
     w->server_config->flags |= ETCP_ALLOW_TLS;
     w->client_config->flags |= ETCP_ALLOW_TLS;
     set_password(w->server_config, server_password);
@@ -210,7 +203,7 @@ static void test_closing(void)
     etcp_conn_unref(c);
     world_pump(&w);
     tap_is_int(end_code, ETCP_ECLOSED, "the client's regular end");
-    w.on_event = echo;
+    w.on_event = world_echo;
     c = world_dial(&w);
     (void)passes(c, 10); /* a close that leaves input unread is a reset */
     w.on_event = note_end;
