@@ -11,7 +11,8 @@ sub text { my ($length, $what) = @_; return substr "$what " x (1 + $length / (1 
 
 my @plain = (donotencrypt => 1, donotcompress => 1);
 my @tls   = (donotcompress => 1);
-my @zlib  = (donotencrypt => 1, compress => 'always');
+my @zlib  = (donotencrypt => 1, compress => 'always', donotcompresswith => 'Compress::LZF');
+my @lzf   = (donotencrypt => 1, compress => 'always', donotcompresswith => 'Compress::Zlib');
 
 # Resident memory now and at most, in MB.
 sub memory {
@@ -64,6 +65,7 @@ SKIP: {
         [ 'TLS, pages',     $pages,   @tls ],
         [ 'TLS, records',   $records, @tls ],
         [ 'zlib, strings',  $strings, @zlib ],
+        [ 'LZF, strings',   $strings, @lzf ],
     );
     skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
     skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;

@@ -7,8 +7,8 @@
 static const etcp_compressor rows[] = {
     {'1', "Compress::Zlib", "2.106", etcp_zlib_compress, etcp_zlib_compress_pieces,
      etcp_zlib_decompress, etcp_zlib_decompress_step, etcp_zlib_end_steps, etcp_zlib_free_state},
-    {'2', "Compress::LZF", "3.7", etcp_lzf_compress, NULL, etcp_lzf_decompress,
-     etcp_lzf_decompress_step, etcp_lzf_end_steps, etcp_lzf_free_state},
+    {'2', "Compress::LZF", "3.7", etcp_lzf_compress, etcp_lzf_compress_pieces,
+     etcp_lzf_decompress, etcp_lzf_decompress_step, etcp_lzf_end_steps, etcp_lzf_free_state},
 };
 
 const etcp_compressor *etcp_compressors(size_t *count)

@@ -43,8 +43,7 @@ typedef struct etcp_compressor {
     int (*compress)(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                     etcp_buf *out);
 
-    /* The same for what lies in pieces, len bytes in all, which are left alone. NULL: this compressor
-     * looks back further than a piece, and must have them in one place. */
+    /* The same for what lies in pieces, len bytes in all, which are left alone. */
     int (*compress_pieces)(etcp_compressor_state **state, int level, const etcp_piece *pieces,
                            size_t count, size_t len, etcp_buf *out);
 

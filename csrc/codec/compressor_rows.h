@@ -17,6 +17,8 @@ void etcp_zlib_free_state(etcp_compressor_state *state);
 
 int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                       etcp_buf *out);
+int etcp_lzf_compress_pieces(etcp_compressor_state **state, int level, const etcp_piece *pieces,
+                             size_t count, size_t len, etcp_buf *out);
 int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, size_t len, size_t max,
                         etcp_buf *out);
 int etcp_lzf_decompress_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len);

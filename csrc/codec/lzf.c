@@ -129,19 +129,6 @@ static size_t write_length(uint8_t *out, size_t len)
     return more + 1;
 }
 
-/* Writes the compressed container to out[0..room). Returns its size; 0: does not fit or pay. */
-static size_t write_container(uint8_t *out, size_t room, const uint8_t *bytes, size_t len,
-                              uint32_t *table, unsigned bits)
-{
-    stream s = {NULL, 0, 0, 0};
-    const size_t header = write_length(out, len);
-
-    s.out = out + header;
-    s.room = room - header;
-    write_stream(&s, bytes, len, table, bits);
-    return s.full ? 0 : header + s.at;
-}
-
 static unsigned table_bits(size_t len)
 {
     unsigned bits = TABLE_BITS_MIN;
@@ -151,8 +138,36 @@ static unsigned table_bits(size_t len)
     return bits;
 }
 
-int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
-                      etcp_buf *out)
+/* Writes the compressed container of len bytes in pieces to out[0..room). No match begins in one piece
+ * and ends in another. Returns its size; 0: does not fit or pay. */
+static size_t write_container(uint8_t *out, size_t room, const etcp_piece *pieces, size_t count,
+                              size_t len, uint32_t *table)
+{
+    stream s = {NULL, 0, 0, 0};
+    const size_t header = write_length(out, len);
+
+    s.out = out + header;
+    s.room = room - header;
+    for (size_t i = 0; i < count; i++) {
+        const unsigned bits = table_bits(pieces[i].len);
+
+        memset(table, 0, sizeof *table << bits);
+        write_stream(&s, pieces[i].bytes, pieces[i].len, table, bits);
+    }
+    return s.full ? 0 : header + s.at;
+}
+
+static void write_plain(uint8_t *out, const etcp_piece *pieces, size_t count)
+{
+    *out++ = 0;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(out, pieces[i].bytes, pieces[i].len);
+        out += pieces[i].len;
+    }
+}
+
+int etcp_lzf_compress_pieces(etcp_compressor_state **state, int level, const etcp_piece *pieces,
+                             size_t count, size_t len, etcp_buf *out)
 {
     size_t packed = 0;
 
@@ -165,23 +180,27 @@ int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *b
     if (etcp_buf_reserve_exact(out, len + HEADER_MAX) != 0)
         return ETCP_ENOMEM;
     if (len >= PLAIN_BELOW && len <= 0x7fffffff) {
-        const unsigned bits = table_bits(len);
-        uint32_t *table = etcp_zalloc(sizeof *table << bits);
+        uint32_t *table = etcp_malloc(sizeof *table << table_bits(len));
 
         if (!table)
             return ETCP_ENOMEM;
-        packed = write_container(etcp_buf_tail(out), len, bytes, len, table, bits);
+        packed = write_container(etcp_buf_tail(out), len, pieces, count, len, table);
         etcp_free(table);
     }
     if (!packed) {
-        uint8_t *tail = etcp_buf_tail(out);
-
-        tail[0] = 0;
-        memcpy(tail + 1, bytes, len);
+        write_plain(etcp_buf_tail(out), pieces, count);
         packed = len + 1;
     }
     etcp_buf_commit(out, packed);
     return 0;
+}
+
+int etcp_lzf_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
+                      etcp_buf *out)
+{
+    const etcp_piece whole = {bytes, len, NULL, NULL, 0};
+
+    return etcp_lzf_compress_pieces(state, level, &whole, 1, len, out);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

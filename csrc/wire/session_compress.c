@@ -205,8 +205,6 @@ int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size
 
     if (codec <= ETCP_CODEC_NONE)
         return codec;
-    if (count > 1 && !etcp_compressor_by_key(codecs[codec].key)->compress_pieces)
-        return ETCP_IN_ONE_PLACE;
     return pack_measured(s, codec, content, &m, out);
 }
 

@@ -153,7 +153,7 @@ int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const etcp_piece
         return ETCP_IN_ONE_PLACE;
     etcp_buf_clear(&s->encoded);
     rc = etcp_session_compress_pieces(s, pieces, count, len, &s->encoded);
-    if (rc < 0 || rc == ETCP_IN_ONE_PLACE)
+    if (rc < 0)
         return rc;
     if (rc == 0)
         etcp_buf_deinit(&s->encoded); /* not shorter, and maybe as large */

@@ -116,8 +116,7 @@ static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_
  * 1 if out is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out);
 
-/* The same for a payload in pieces. Also ETCP_IN_ONE_PLACE: whoever asks is to put them together, and
- * to ask again. */
+/* The same for a payload in pieces. */
 int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size_t count,
                                  size_t len, etcp_buf *out);
 
