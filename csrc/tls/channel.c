@@ -29,11 +29,10 @@ static int flooded(etcp_channel *ch)
     return etcp_channel_fail(ch, ETCP_EPROTO, "The peer renews its keys too often");
 }
 
-/* An SSL_ call failed for good: says why, unless our own verdict is why. The oldest entry of the
- * queue is the cause; later ones, which some releases add, say where it was noticed. */
-static int fail_ssl(etcp_channel *ch, int code)
+/* An SSL_ call failed for good: says why by an entry of OpenSSL's queue, unless our own verdict is why.
+ * The oldest entry is the cause; later ones, which some releases add, say where it was noticed. */
+static int fail_ssl(etcp_channel *ch, int code, unsigned long entry)
 {
-    unsigned long entry = ERR_peek_error();
     int reason = ERR_GET_REASON(entry);
     const char *text = ERR_reason_error_string(entry);
 
@@ -202,7 +201,7 @@ static int shake(etcp_channel *ch)
     if (result == 1)
         return finish_handshake(ch);
     if (SSL_get_error(ch->ssl, result) != SSL_ERROR_WANT_READ)
-        return fail_ssl(ch, ETCP_EPROTO);
+        return fail_ssl(ch, ETCP_EPROTO, ERR_peek_error());
     if (ch->shaken > ETCP_CHANNEL_SHAKING_MAX)
         return etcp_channel_fail(ch, ETCP_ETOOBIG, "The TLS handshake does not end");
     return ch->cut ? cut_off(ch) : 0;
@@ -210,26 +209,20 @@ static int shake(etcp_channel *ch)
 
 /* ---- input ----------------------------------------------------------------------------------- */
 
-/* Emptying the queue of errors, which mostly is empty, takes a sixth of a small record's time. */
-static void clear_errors(void)
-{
-    if (ERR_peek_error())
-        ERR_clear_error();
-}
-
 static void lend(etcp_channel *ch, const uint8_t *in, const uint8_t *end, etcp_buf *out)
 {
     ch->in = in;
     ch->in_end = end;
     ch->out = out;
-    clear_errors(); /* a foreign entry would be taken for the result of our next call */
 }
 
-static void take_back(etcp_channel *ch)
+/* Even looking at the queue of errors takes a fiftieth of a small record's time. */
+static void take_back(etcp_channel *ch, int may_have_failed)
 {
     ch->in = ch->in_end = NULL;
     ch->out = NULL;
-    clear_errors();
+    if (may_have_failed)
+        ERR_clear_error();
 }
 
 /* Why SSL_read gave nothing. Returns 0 (it wants more input) or an error. */
@@ -242,7 +235,7 @@ static int after_read(etcp_channel *ch, int result)
     if (error == SSL_ERROR_WANT_READ)
         return ch->cut ? cut_off(ch) : 0;
     if (error != SSL_ERROR_ZERO_RETURN)
-        return fail_ssl(ch, ETCP_EPROTO);
+        return fail_ssl(ch, ETCP_EPROTO, ERR_peek_error());
     ch->end_code = ETCP_ECLOSED;
     return ETCP_ECLOSED;
 }
@@ -306,6 +299,7 @@ static ptrdiff_t open_some(etcp_channel *ch, uint8_t *out, size_t room)
 ptrdiff_t etcp_channel_open(etcp_channel *ch, const uint8_t **input, const uint8_t *end,
                             uint8_t *out, size_t room, etcp_buf *output)
 {
+    int was_established = ch->established;
     ptrdiff_t got;
 
     ch->more = 0;
@@ -314,9 +308,11 @@ ptrdiff_t etcp_channel_open(etcp_channel *ch, const uint8_t **input, const uint8
         return ch->code ? ch->code : ch->end_code;
     }
     lend(ch, *input, end, output);
+    if (ERR_peek_error())
+        ERR_clear_error(); /* SSL_get_error would take a foreign entry for the result of our call */
     got = open_some(ch, out, room);
     *input = got < 0 ? end : ch->in;
-    take_back(ch);
+    take_back(ch, !was_established || ch->code || ch->end_code);
     return got;
 }
 
@@ -332,13 +328,19 @@ void etcp_channel_end_of_input(etcp_channel *ch)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/* The queue was not looked at before, and may begin with somebody else's entry. */
+static int fail_write(etcp_channel *ch)
+{
+    return fail_ssl(ch, ETCP_ECRYPT, ERR_peek_last_error());
+}
+
 /* OpenSSL renews keys only when it is told to. */
 static int renew_when_due(etcp_channel *ch)
 {
     if (ch->sealed_bytes < ch->tls->renew_bytes && ch->sealed_records < ch->tls->renew_records)
         return 0;
     ch->sealed_bytes = ch->sealed_records = 0;
-    return SSL_key_update(ch->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) ? 0 : fail_ssl(ch, ETCP_ECRYPT);
+    return SSL_key_update(ch->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) ? 0 : fail_write(ch);
 }
 
 static int write_records(etcp_channel *ch, const uint8_t *bytes, size_t len)
@@ -352,7 +354,7 @@ static int write_records(etcp_channel *ch, const uint8_t *bytes, size_t len)
             return rc;
         wrote = SSL_write(ch->ssl, bytes, (int)part);
         if (wrote <= 0)
-            return fail_ssl(ch, ETCP_ECRYPT);
+            return fail_write(ch);
         ch->sealed_bytes += (uint64_t)wrote;
         ch->sealed_records++;
         bytes += wrote;
@@ -394,7 +396,7 @@ int etcp_channel_seal(etcp_channel *ch, const uint8_t *head, size_t head_len, co
         return rc;
     lend(ch, NULL, NULL, output);
     rc = seal_all(ch, head, head_len, body, len);
-    take_back(ch);
+    take_back(ch, rc < 0);
     return rc;
 }
 
@@ -405,7 +407,7 @@ int etcp_channel_close(etcp_channel *ch, etcp_buf *output)
     ch->closed = 1;
     lend(ch, NULL, NULL, output);
     (void)SSL_shutdown(ch->ssl);
-    take_back(ch);
+    take_back(ch, 1);
     return ch->no_memory ? ETCP_ENOMEM : 0;
 }
 

@@ -308,6 +308,13 @@ static void test_error_queue(void)
     (void)BIO_new_file("no such file", "r"); /* leaves an entry */
     tap_ok(passes(&p.client, &p.server, 0, 1000, 10), "nor messages");
     tap_ok(ERR_peek_error() == 0, "and is gone");
+    (void)BIO_new_file("no such file", "r");
+    big[0] ^= 1; /* no record, then */
+    tap_is_int(tls_feed(&p.server, big, 100, 100), ETCP_EPROTO, "what is no record is refused");
+    big[0] ^= 1;
+    tap_ok(!strstr(etcp_channel_error(p.server.ch)->text, "file"), "for a reason of TLS: %s",
+           etcp_channel_error(p.server.ch)->text);
+    tap_ok(ERR_peek_error() == 0, "which is not left to others");
     pair_deinit(&p);
 }
 
