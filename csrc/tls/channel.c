@@ -163,6 +163,8 @@ void etcp_channel_free(etcp_channel *ch)
 {
     if (!ch)
         return;
+    if (ch->tls->last == ch)
+        ch->tls->last = NULL;
     SSL_free(ch->ssl);
     etcp_tls_unref(ch->tls);
     etcp_free(ch->host);
@@ -255,6 +257,25 @@ static int is_used_up(const etcp_channel *ch)
     return ch->in == ch->in_end && !SSL_has_pending(ch->ssl);
 }
 
+/* OpenSSL's buffers, 34 KiB, are kept by the channel that is read from twice in a row, until another
+ * one is: allocating and freeing them for each record takes a twelfth of a small one's time. Within a
+ * record some releases free them although they are in use (CVE-2024-4741): OpenSSL does it later. */
+static void keep_buffers(etcp_channel *ch)
+{
+    etcp_channel *last = ch->tls->last;
+
+    if (ch == last && !ch->keeps_buffers) {
+        ch->keeps_buffers = 1;
+        (void)SSL_clear_mode(ch->ssl, SSL_MODE_RELEASE_BUFFERS);
+    } else if (ch != last && last && last->keeps_buffers) {
+        last->keeps_buffers = 0;
+        (void)SSL_set_mode(last->ssl, SSL_MODE_RELEASE_BUFFERS);
+        if (last->between_records)
+            (void)SSL_free_buffers(last->ssl);
+    }
+    ch->tls->last = ch;
+}
+
 /* Fills out. An error behind clear text waits for the next call. */
 static ptrdiff_t read_clear(etcp_channel *ch, uint8_t *out, size_t room)
 {
@@ -265,13 +286,14 @@ static ptrdiff_t read_clear(etcp_channel *ch, uint8_t *out, size_t room)
         size_t part = room - done < RENEWALS_SPAN ? room - done : RENEWALS_SPAN;
         int got = SSL_read(ch->ssl, out + done, (int)part);
 
+        ch->between_records = got > 0 && is_used_up(ch);
         if (got <= 0) {
             rc = after_read(ch, got);
             break;
         }
         count_opened(ch, (size_t)got);
         done += (size_t)got;
-        if (is_used_up(ch))
+        if (ch->between_records)
             break;
     }
     ch->more = done == room;
@@ -290,6 +312,7 @@ static ptrdiff_t open_some(etcp_channel *ch, uint8_t *out, size_t room)
             return rc;
         before = etcp_buf_len(ch->out); /* our own certificates are not the peer's doing */
     }
+    keep_buffers(ch);
     got = read_clear(ch, out, room);
     if (etcp_buf_len(ch->out) - before > ETCP_CHANNEL_ANSWER_MAX)
         return flooded(ch);

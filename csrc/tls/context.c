@@ -292,6 +292,7 @@ etcp_tls *etcp_tls_clone(const etcp_tls *tls)
     copy->references = 1;
     copy->known_hosts = NULL;
     copy->fingerprints = NULL;
+    copy->last = NULL;
     copy->method = etcp_channel_bio_method();
     (void)SSL_CTX_up_ref(copy->ctx);
     if (copy->method && copy_known_hosts(copy, tls->known_hosts) == 0 &&

@@ -22,6 +22,7 @@ struct etcp_tls {
     uint64_t renew_bytes;
     uint64_t renew_records;
     char fingerprint[ETCP_FINGERPRINT_TEXT]; /* our own */
+    etcp_channel *last; /* that was read from, or NULL: see keep_buffers */
 };
 
 struct etcp_channel {
@@ -53,6 +54,8 @@ struct etcp_channel {
     unsigned cut : 1;       /* the input ended */
     unsigned closed : 1;    /* close_notify is said */
     unsigned no_memory : 1; /* our side of the BIO had none */
+    unsigned keeps_buffers : 1;
+    unsigned between_records : 1; /* nothing of one waits inside OpenSSL */
 };
 
 /* Records the first error: code, and a printf-style text. Returns the code now in effect
