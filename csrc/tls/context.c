@@ -14,8 +14,6 @@
 #include "cert.h"
 #include "known_hosts.h"
 
-enum { READ_BUFFER = 65536 };
-
 /* Well below what one key of AES-GCM may seal: 2^24.5 full records (RFC 8446, 5.5). */
 #define RENEW_BYTES (UINT64_C(1) << 35)
 #define RENEW_RECORDS (UINT64_C(1) << 23)
@@ -184,7 +182,6 @@ static void set_options(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(ctx, READ_BUFFER);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
 }
 
