@@ -1499,12 +1499,12 @@ Mojo and AnyEvent when they use it, needs C<< EV::default_loop->loop_fork >>. PO
 POE::Kernel->has_forked >>. IO::Async::Loop::Epoll (0.22) forgets all its watches, so that C<detach> and
 C<attach> are needed.
 
-What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short messages
-on one processor, as fractions of what C<start> reaches (F<bench/loops>), with one message under way, and
-with 64. The tests are: echo, an exception in a callback and the rest of that read, C<close> from a timer of the loop,
-C<idletimeout> without a timer, a dropped object, daemons before and after the loop has run; and of clients:
-echo with this release and with 0.19 and 0.26, a refused port, reconnecting, 10,000 messages with C<drain>,
-daemons before and after connecting.
+What was tried with each (F<t/68-loops.t>; versions of Debian 12), and what it costs: echoes of short
+messages on one processor, as fractions of what C<start> reaches (F<bench/loops>), with one message under
+way, and with 64. The tests are: echo, an exception in a callback and the rest of that read, C<close> from a
+timer of the loop, C<idletimeout> without a timer, a dropped object, daemons before and after the loop has
+run; and of clients: echo with this release and with 0.19 and 0.26, a refused port, reconnecting, 10,000
+messages with C<drain>, daemons before and after connecting.
 
     loop                         tests                                  1      64
     ---------------------------  ------------------------------------   ----   ----
