@@ -374,6 +374,17 @@ void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],
     etcp_crypt3(s->config->password, s->config->password_len, salt, hash);
 }
 
+int etcp_negotiation_reject_password(etcp_session *s)
+{
+    etcp_command c;
+    int rc;
+
+    etcp_command_begin(&c, "PF");
+    rc = etcp_command_send(s, &c);
+    return rc < 0 ? rc
+                  : etcp_error_set(&s->error, ETCP_EREJECTED, "The client gave a wrong password");
+}
+
 int etcp_negotiation_check(etcp_session *s)
 {
     const unsigned flags = etcp_session_flags(s);

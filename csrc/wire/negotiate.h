@@ -163,6 +163,10 @@ int etcp_negotiation_salt_is_marked(const uint8_t salt[2]);
  * or the hash would go to whoever stands before the server. */
 int etcp_negotiation_check_mark(etcp_session *s, const uint8_t salt[2]);
 
+/* A server's answer to a wrong password: one attempt for each connection. PF is what tells an original
+ * client why. Returns ETCP_EREJECTED, recorded, or another failure of sending. */
+int etcp_negotiation_reject_password(etcp_session *s);
+
 /* Computes into hash what CP says for this salt (not munged) and the configuration's password, an
  * undefined one counting as "". */
 void etcp_negotiation_hash(const etcp_session *s, const uint8_t salt[2],

@@ -118,18 +118,6 @@ static void begin_end(etcp_session *s, etcp_command *c)
     etcp_capability_tell_inside(s, c);
 }
 
-/* One attempt for each connection. */
-static int reject(etcp_session *s)
-{
-    etcp_command c;
-    int rc;
-
-    etcp_command_begin(&c, "PF");
-    rc = etcp_command_send(s, &c);
-    return rc < 0 ? rc
-                  : etcp_error_set(&s->error, ETCP_EREJECTED, "The client gave a wrong password");
-}
-
 /* Before anything else: whether the client saw the packets in clear as we sent and got them. */
 static int check_prologue(etcp_session *s, const etcp_field *field)
 {
@@ -162,7 +150,7 @@ static int take_hello(etcp_session *s, const etcp_fields *f)
     etcp_capability_use_compressor(s, row);
     if (has_password(s)) {
         if (f->at[HI_SHARE].len == 0)
-            return reject(s);
+            return etcp_negotiation_reject_password(s);
         rc = take_bytes(s, &f->at[HI_SHARE], inside->share, sizeof inside->share);
         inside->state = ETCP_INSIDE_WITHHELD;
         return rc;
@@ -205,7 +193,7 @@ static int take_proof(etcp_session *s, const etcp_fields *f)
     if (rc < 0)
         return rc;
     if (CRYPTO_memcmp(proof, inside->proof, sizeof proof) != 0)
-        return reject(s);
+        return etcp_negotiation_reject_password(s);
     s->authenticated = 1;
     return etcp_negotiation_finish(s);
 }

@@ -331,18 +331,6 @@ static int ask_password(etcp_session *s)
     return etcp_command_send(s, &c);
 }
 
-/* One attempt per connection. PF is what tells an original client why. */
-static int reject_password(etcp_session *s)
-{
-    etcp_command c;
-    int rc;
-
-    etcp_command_begin(&c, "PF");
-    rc = etcp_command_send(s, &c);
-    return rc < 0 ? rc
-                  : etcp_error_set(&s->error, ETCP_EREJECTED, "The client gave a wrong password");
-}
-
 /* Keeps what is to be said about this hash: etcp_server_judge says it. */
 static int withhold(etcp_session *s, const uint8_t *hash, size_t len)
 {
@@ -488,7 +476,7 @@ int etcp_server_take(etcp_session *s, const etcp_fields *f)
     /* Nobody goes on before the answer, least of all with a second guess: whatever the first was
      * worth, this tells nothing. */
     if (s->negotiation->verdict != ETCP_VERDICT_NONE)
-        return reject_password(s);
+        return etcp_negotiation_reject_password(s);
     if (s->negotiation->inside)
         return etcp_inside_server_take(s, f);
     if (etcp_fields_have_no_tag(f))
@@ -509,7 +497,7 @@ int etcp_server_judge(etcp_session *s)
 
     n->verdict = ETCP_VERDICT_NONE;
     if (verdict == ETCP_VERDICT_WRONG)
-        return reject_password(s);
+        return etcp_negotiation_reject_password(s);
     s->authenticated = 1;
     return ask_from(s, n->step + 1);
 }
