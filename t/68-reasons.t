@@ -108,8 +108,7 @@ SKIP: {
     my $pid = fork;
     die "fork: $!" if !defined $pid;
     if (!$pid) {
-        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, password => $_) && POSIX::_exit(1)
-            foreach 'wrong', '';
+        client_to($port, password => $_) && POSIX::_exit(1) foreach 'wrong', '';
         POSIX::_exit(0);
     }
     run_until($server, sub { @$errors > 1 });
