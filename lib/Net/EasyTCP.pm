@@ -1134,8 +1134,9 @@ C<reconnect>, requests whose message has not left wait for the next connection.
 
 C<request_p> returns a promise of L<Mojo::Promise>, which must be installed, and C<request_f> a L<Future>,
 which is one of the loop's own if the client is attached to a loop of IO::Async. Both take C<timeout> as well,
-and are for C<await>, too. They fail with the text. When the object is dropped, or the one whose loop it is
-in, nobody is called, and promises stay as they are.
+and are for C<await>, too. They fail with the text. Structures that cannot be frozen are exceptions here, too,
+and with C<raiseerror> so is every message that cannot be sent. When the object is dropped, or the one whose
+loop it is in, nobody is called, and promises stay as they are.
 
 =head2 room
 
