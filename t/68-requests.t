@@ -100,6 +100,13 @@ foreach my $case ([ undef, 'nothing' ], [ 'text', 'a text' ], [ {}, 'a hash' ],
     $client->request('silence', note_reply('second'));
     $client->close;
     is_deeply(\@got, [ map { "$_ - Connection closed" } qw(first second) ], 'close() fails all');
+    {
+        local $_ = 'mine';
+        my $busy = async();
+        $busy->request('silence', sub { $_ = 'theirs' }) for 1 .. 3;
+        my @values = (1, 2, map({ $_ * 3 } 1 .. 3), $busy->close, $_);
+        is("@values", '1 2 3 6 9 1 mine', 'the values around close(), and $_, stay');
+    }
     my $kept = async();
     @got = ();
     $kept->request('kept', note_reply('kept'));

@@ -674,8 +674,12 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
 
 void etcp_dispatch_closed(pTHX_ etcp_object *o)
 {
+    etcp_object_protect(aTHX_ o);
     begin_failing(aTHX_ o, sv_2mortal(newSVpvs("")));
+    enter_callbacks(aTHX_ o->server ? o->server : o);
+    localize_topic(aTHX_ o->srv);
     fail_requests(aTHX_ o);
+    leave_callbacks(aTHX);
 }
 
 int etcp_dispatch_request(pTHX_ etcp_object *o, SV *data, SV *code, NV seconds)
