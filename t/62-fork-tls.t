@@ -164,4 +164,20 @@ for my $how ('closes', 'is dropped') {
     $server->kill;
 }
 
+# Nor does it wait for a peer that does not read: here that is the program itself.
+{
+    my ($server, $port) = new_server(donotcompress => 1);
+    my ($peer, $length);
+    $server->setcallback(connect => sub { $peer = $_[0] });
+    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1,
+        donotcompress => 1, loop => $server) or BAIL_OUT($@);
+    $client->setcallback(data => sub { $length = length $_[0]->data });
+    $server->process(0.1) until $peer;
+    $peer->send('x' x 20_000_000);
+    ok($peer->queued, 'much waits until a client reads');
+    foreach my $n (1, 2) { is(system('true'), 0, "system() does not: $n") }
+    $server->process(0.1) until $length;
+    is($length, 20_000_000, 'all of it arrives');
+}
+
 done_testing();

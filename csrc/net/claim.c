@@ -1,6 +1,7 @@
 #include "claim.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -211,7 +212,7 @@ void etcp_claim_init(etcp_claim *c, int (*is_idle)(etcp_claim *c))
 {
     unsigned sharing = etcp_process_sharing();
 
-    c->hook.listed = 0;
+    memset(&c->hook, 0, sizeof c->hook);
     c->is_idle = is_idle;
     c->generation = etcp_process_generation();
     etcp_process_lock();

@@ -11,6 +11,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static etcp_fork_hook *hooks; /* guarded by lock */
 static etcp_heir *heirs;      /* guarded by lock */
 static unsigned sharing = 1;  /* guarded by lock */
+static unsigned rounds;       /* guarded by lock: how often hooks were run */
 static size_t connected;      /* guarded by lock: connections that have a descriptor */
 
 unsigned etcp_process_generation_now = 1; /* changes only in a new child, which has one thread */
@@ -41,16 +42,19 @@ static void unlink_hook(etcp_fork_hook *h)
     h->listed = 0;
 }
 
-static etcp_fork_hook *take_own_hook(void)
+/* One of this thread that was not yet run in this round. */
+static etcp_fork_hook *take_own_hook(unsigned round)
 {
     unsigned long self = this_thread();
     etcp_fork_hook *h;
 
     (void)pthread_mutex_lock(&lock);
-    for (h = hooks; h && h->thread != self; h = h->next)
+    for (h = hooks; h && (h->thread != self || h->ran == round); h = h->next)
         ;
-    if (h)
+    if (h) {
         unlink_hook(h);
+        h->ran = round;
+    }
     (void)pthread_mutex_unlock(&lock);
     return h;
 }
@@ -60,8 +64,12 @@ static etcp_fork_hook *take_own_hook(void)
 static void before_fork(void)
 {
     etcp_fork_hook *h;
+    unsigned round;
 
-    while ((h = take_own_hook()) != NULL)
+    (void)pthread_mutex_lock(&lock);
+    round = ++rounds;
+    (void)pthread_mutex_unlock(&lock);
+    while ((h = take_own_hook(round)) != NULL)
         h->run(h);
     (void)pthread_mutex_lock(&lock);
     if (connected)

@@ -42,10 +42,12 @@ struct etcp_fork_hook {
     etcp_fork_hook *prev, *next;
     void (*run)(etcp_fork_hook *h); /* writes gathered output; h is no longer listed then */
     unsigned long thread;           /* only forks of this thread run it */
+    unsigned ran;                   /* in which round of them it was run */
     int listed;
 };
 
-/* Lists h: when this thread forks, h->run is called first, in the parent, once. */
+/* Lists h: when this thread forks, h->run is called first, in the parent, once. Listed again meanwhile,
+ * it waits for the next fork. */
 void etcp_process_hook(etcp_fork_hook *h);
 
 /* Takes h out of the list, if it is in it. */
