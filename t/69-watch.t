@@ -356,6 +356,16 @@ foreach my $poller ('', 'poll') {
     $client->process(0.01) for 1 .. 3;
     is_deeply(\@seen, [], 'until it is closed');
 
+    {
+        my $host = Net::EasyTCP->new(%to) or die $@;
+        my $guest = Net::EasyTCP->new(%to, loop => $host) or die $@;
+        $guest->watch($r, sub { push @seen, take($r) });
+        $host->close;
+        ok(rounds_until($guest, sub { @seen }), 'the close of another client in whose loop it is ends nothing');
+        @seen = ();
+        syswrite $w, 'x';
+    }
+
     my $server = server();
     my $guest = Net::EasyTCP->new(%to, loop => $server) or die $@;
     ok($guest->watch($r, sub { push @seen, $_[0] == $guest, take($r) }), 'as a guest');

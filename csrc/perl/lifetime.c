@@ -50,7 +50,7 @@ static void finish_close(pTHX_ void *object)
 
     if (o->async) {
         etcp_async_stop(aTHX_ o);
-        etcp_watches_remove_all(aTHX_ o);
+        etcp_watches_remove_own(aTHX_ o);
     }
     if (o->conn)
         etcp_conn_close(o->conn);

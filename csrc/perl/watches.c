@@ -126,12 +126,17 @@ void etcp_watches_remove(pTHX_ etcp_object *host, SV *handle, int fd)
     remove_those(aTHX_ host, is_of_handle, &id);
 }
 
+void etcp_watches_remove_own(pTHX_ etcp_object *o)
+{
+    if (o->server && o->server->srv->watches)
+        remove_those(aTHX_ o->server, is_of_owner, o);
+}
+
 void etcp_watches_remove_all(pTHX_ etcp_object *o)
 {
     if (o->srv->watches)
         remove_those(aTHX_ o, is_any, NULL);
-    if (o->server && o->server != o && o->server->srv->watches)
-        remove_those(aTHX_ o->server, is_of_owner, o);
+    etcp_watches_remove_own(aTHX_ o);
 }
 
 int etcp_watches_fileno(pTHX_ SV *handle)
