@@ -197,6 +197,25 @@ for my $kind (qw(server client)) {
     }
 }
 
+# Nor is the object told in whose loop it was, when what it was told to send cannot arrive.
+{
+    my ($server) = new_server();
+    my $far = spawn_server(callbacks => { data => sub { $_[0]->send('y'); sleep 100 } });
+    my (@errors, $got);
+    $server->setcallback(error => sub { push @errors, $_[1] });
+    my $client = async(port => $far->{port}, loop => $server, donotcompress => 1);
+    $client->setcallback(data => sub { $got = $_[0]->data });
+    $client->send('x');
+    process_until($server, sub { $got });
+    $client->send('x' x 50_000_000);
+    ok($client->queued, 'much waits');
+    undef $client;
+    $far->kill;
+    $server->process(0.01) for 1 .. 10;
+    is_deeply(\@errors, [], 'what a dropped client loses is no error of the server');
+    is($server->stats->{failed_negotiation}, 0, 'and is not counted as one');
+}
+
 # A server that speaks first: what it sends may come in one read with the end of the negotiation.
 {
     my @policies = (

@@ -505,6 +505,11 @@ int etcp_conn_has_heard(const etcp_conn *c)
     return c->heard;
 }
 
+int etcp_conn_is_dialed(const etcp_conn *c)
+{
+    return c->is_dialed;
+}
+
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size)
 {
     return etcp_address_text(&c->peer, text, size);

@@ -172,6 +172,9 @@ int etcp_conn_has_heard(const etcp_conn *c);
  * so itself: a client sees first that its password is a wrong one. */
 int etcp_conn_is_unproven(const etcp_conn *c);
 
+/* Whether a dialer of its server made it: it is no client of the server, then. */
+int etcp_conn_is_dialed(const etcp_conn *c);
+
 /* The peer's address as text (IPv4 dotted, also when mapped into IPv6), into text[0..size), and its
  * port. 64 bytes are enough. Stay valid after close. */
 const char *etcp_conn_remote_ip(const etcp_conn *c, char *text, size_t size);

@@ -86,6 +86,7 @@ struct etcp_conn {
     int write_errno;           /* why, if a write failed: it need not be the first error */
     unsigned error_lost : 1;   /* it could not be allocated */
     unsigned heard : 1;        /* the peer has sent something */
+    unsigned is_dialed : 1;    /* a client's in the loop of a server */
     unsigned outlives : 1;     /* goes on alone when its server is freed */
     unsigned announced : 1;    /* DISCONNECT was taken */
     unsigned blocked : 1;      /* the kernel took no more output when last asked */

@@ -37,6 +37,7 @@ static void take_in(etcp_server *s, etcp_dialer *d, etcp_conn *c)
 {
     c->entry.loop = s->loop;
     c->origin = &d->entry;
+    c->is_dialed = 1;
     etcp_loop_await(&c->entry, ETCP_LIST_DIALED, etcp_clock_ms());
     etcp_conn_watch(c);
     etcp_server_start_turn(s, c, ETCP_READ_BUDGET);

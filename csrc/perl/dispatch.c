@@ -412,7 +412,8 @@ static void client_forgotten(pTHX_ etcp_object *server, etcp_conn *conn)
         leave_rooms(aTHX_ server, o);
         etcp_handle_close(aTHX_ o);
         etcp_server_part_forget(aTHX_ o);
-    } else if (etcp_conn_has_heard(conn)) { /* unlike scanners of ports, which send nothing */
+    } else if (etcp_conn_has_heard(conn) && !etcp_conn_is_dialed(conn)) {
+        /* Scanners of ports send nothing; of a client in this loop that was dropped nobody is told. */
         tell_error(aTHX_ server, conn, NULL);
     }
 }
