@@ -361,7 +361,7 @@ foreach my $poller ('', 'poll') {
         my $guest = Net::EasyTCP->new(%to, loop => $host) or die $@;
         $guest->watch($r, sub { push @seen, take($r) });
         $host->close;
-        ok(rounds_until($guest, sub { @seen }), 'the close of another client in whose loop it is ends nothing');
+        ok(rounds_until($guest, sub { @seen }), 'the close of its host ends nothing');
         @seen = ();
         syswrite $w, 'x';
     }

@@ -6,7 +6,7 @@
 #     EASYTCP_RANDOM_SECONDS=20 prove -bv xt/random-calls.t     20 seconds
 #     EASYTCP_RANDOM_SECONDS=600 prove -bv xt/random-calls.t    ten minutes
 #     EASYTCP_RANDOM_SEED=N prove -bv xt/random-calls.t         begins with the round that N tells
-#     EASYTCP_RANDOM_TRACE=FILE prove -bv xt/random-calls.t     writes every call into that file
+#     EASYTCP_RANDOM_TRACE=FILE prove -bv xt/random-calls.t     writes every call of the last round there
 #
 # A run with a seed is not repeated exactly: what happens depends on the time and on the order of hashes, too.
 # What one process cannot do with both ends of a connection is left out: that a child closes or drops a client

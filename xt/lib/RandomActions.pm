@@ -11,17 +11,20 @@ use RandomCallbacks;
 use RandomChildren;
 use RandomFacts;
 use RandomMake;
+use RandomWatches;
 use RandomWorld;
+use Time::HiRes qw(setitimer ITIMER_REAL);
 
 my @ACTIONS = (
     [ 26,  \&turn ],              [ 22,  \&send_one ],    [ 12,  \&receive_one ],
     [ 8,   \&RandomFacts::look ],
-    [ 2.2, \&new_client ],        [ 3,   \&new_async ],   [ 0.3, \&new_server ],  [ 1.6, \&close_one ],
+    [ 2.2, \&new_client ],        [ 3,   \&new_async ],   [ 0.5, \&new_server ],  [ 1.6, \&close_one ],
     [ 1.4, \&drop_one ],          [ 0.7, \&RandomChildren::fork_one ], [ 2, \&broadcast ], [ 2, \&rooms ],
-    [ 3,   \&request ],           [ 0.8, \&callbacks ],   [ 1,   \&attach ],
+    [ 3,   \&request ],           [ 0.8, \&callbacks ],   [ 2,   \&attach ],
     [ 0.8, \&RandomMake::wrong ],
-    [ 1,   \&RandomFacts::wrong_kind ], [ 0.05, \&finish ], [ 0.5, \&addresses ], [ 1,  \&unsendable ],
+    [ 1,   \&RandomFacts::wrong_kind ], [ 0.2, \&finish ], [ 0.5, \&addresses ], [ 1,  \&unsendable ],
     [ 0.6, \&interrupted ],       [ 0.5, \&stop ],        [ 0.5, \&hold_or_not ],
+    [ 2,   \&RandomWatches::one ],
 );
 my $ALL = 0;
 $ALL += $_->[0] for @ACTIONS;
@@ -81,7 +84,10 @@ sub start {
     my $thing = shift;
     my $left = 1 + int rand 3;
     local $thing->{starting} = 1;
-    my $idle = sub { RandomWorld::call($thing, 'stop') if --$left <= 0 || !$thing->{object} };
+    my $idle = sub {
+        return $_[0]->stop if !$thing->{object};    # a callback has dropped it, and the loop goes on
+        RandomWorld::call($thing, 'stop') if --$left <= 0;
+    };
     my ($done, $text) = RandomWorld::call($thing, 'start', $idle);
     world()->{model}->fault("start failed: $text")
         if !$done && $text ne 'died' && $text !~ /attached|loop of this client/;
@@ -97,7 +103,7 @@ sub attach {
     my $thing = looping() or return;
     my $owner = owner($thing);
     return if !$owner->{object};
-    if ($owner->{attached} && rand() < 0.5) {
+    if ($owner->{attached} && rand() < 0.7) {
         my ($done, $text) = RandomWorld::call($owner, 'detach');
         $done ? $owner->{attached} = 0 : world()->{model}->fault("detach failed: $text");
         return;
@@ -143,11 +149,18 @@ sub interrupted {
     return if @{ $peer->{queue} };    # or it might be received when the handler runs, and lost by this test
     local world()->{ticking} = 1;
     local $end->{busy} = 1;
-    local $SIG{ALRM} = sub { RandomWorld::mark('die', $end); $model->throw };
-    Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0.002);
-    my $done = eval { RandomWorld::receive($end, 0.01); 1 };
+    my $waits = 0;
+    local $SIG{ALRM} = sub { RandomWorld::mark('die', $end); $model->throw if $waits };
+    my $done = eval {
+        $waits = 1;
+        setitimer(ITIMER_REAL, 0.002);
+        RandomWorld::receive($end, 0.01);
+        $waits = 0;
+        1;
+    };
     my $text = $@;
-    eval { Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0); 1 } or $model->caught($@);
+    $waits = 0;
+    setitimer(ITIMER_REAL, 0);
     $model->fault("an exception out of receive: $text") if !$done && !$model->caught($text);
     return;
 }
@@ -251,9 +264,11 @@ sub close_end {
 # Whether nothing of it would have to be waited for.
 sub is_calm {
     my $end = shift;
-    return 0 if $end->{kind} =~ /hybrid|async/ && $end->{object}->queued > 40_000;
-    return 1 if $end->{told_end} || $end->{gone} || $end->{closed} && $end->{kind} ne 'hybrid';
-    return 1 if $end->{kind} eq 'async' && !$end->{up};
+    my $peer = RandomWorld::peer($end);
+    return 1 if $end->{told_end} || $end->{gone} || $end->{kind} eq 'async' && !$end->{up};
+    return 1 if $end->{kind} =~ /client|orphan/ && $end->{closed};
+    return 0 if $end->{kind} =~ /hybrid|async/ && $end->{object}->queued;
+    return 1 if $peer && ($peer->{closed} || $peer->{told_end});
     return world()->{model}->outstanding($end) < 40_000;
 }
 
@@ -314,12 +329,7 @@ sub hold_or_not {
 
 sub finish {
     my $server = RandomWorld::any_server() or return;
-    return if $server->{finishing}++;
-    @$server{qw(unknown where)} = (1, undef);
-    for my $end (grep { $_->{kind} eq 'hybrid' && $_->{server} == $server } RandomWorld::ends()) {
-        my $peer = RandomWorld::peer($end);
-        world()->{model}->doom($peer) if $peer;
-    }
+    @$server{qw(finishing unknown where)} = (1, 1, undef);
     return RandomWorld::call($server, 'finish', pick(0, 0.05));
 }
 

@@ -28,20 +28,29 @@ sub server_connect {
     my %more = map { $_ => $server->{$_} } qw(raises highwater whenfull forbids);
     my $end = $world->{model}->new_end('hybrid', %more, server => $server, up => 1,
         clear => !$object->encryption);
-    $end->{held} = rand() < 0.3;
+    $end->{held} = rand() < 0.3 && !$world->{settling};
     RandomWorld::hold($end, $object, $end->{held});
     $world->{model}->note("    end $end->{id} has come to server $server->{id}");
     RandomWorld::send_from($end) if rand() < 0.8;
     return and_more($end);
 }
 
+# The end of a client, unless it was dropped, or the object in whose loop it is: in that loop it lives until
+# the loop returns.
+sub _living_end {
+    my $end = RandomWorld::end_of(shift);
+    return $end && $end->{object} && !$end->{gone} ? $end : undef;
+}
+
 sub data {
     my $object = shift;
     my $end = RandomWorld::end_of($object) or return world()->{model}->fault('data before connect');
     my $model = world()->{model};
+    return $object->data if !$end->{object};
+    return RandomWorld::fetch($end) if $end->{gone};
     $model->fault("data after the end, at end $end->{id}") if $end->{told_end};
-    $model->fault("data for end $end->{id}, which has requests")
-        if @{ $end->{requests} || [] } && !$end->{unfetched};
+    # Right only where the connection is lost, but that is not told yet: the requests wait for the next one.
+    $end->{unclaimed} = 1 if @{ $end->{requests} || [] } && !$end->{unfetched};
     if (rand() < 0.95 || world()->{settling}) { RandomWorld::fetch($end) }
     else { $end->{unfetched} = 1; $model->note("    end $end->{id} leaves a message") }
     $end->{unfetched} = 0 if world()->{settling};
@@ -94,7 +103,7 @@ sub for_server {
 
 sub async_connect {
     my $object = shift;
-    my $end = RandomWorld::end_of($object) or return;
+    my $end = _living_end($object) or return;
     my $model = world()->{model};
     $model->note("    end $end->{id} is connected");
     $model->fault("a second connect, at end $end->{id}") if $end->{up};
@@ -107,21 +116,21 @@ sub async_connect {
 
 sub async_disconnect {
     my ($object, $text) = @_;
-    my $end = RandomWorld::end_of($object) or return;
+    my $end = _living_end($object) or return;
     my $model = world()->{model};
     $model->note("    end $end->{id} is told of the end: $text");
     $model->fault("disconnect without connect, at end $end->{id}") if !$end->{up};
     $model->fault("disconnect for end $end->{id}, which the program has closed") if $end->{closed};
     take_all($end);
     RandomWorld::told_end($end, $text);
-    $end->{up} = 0;
+    @$end{qw(up unclaimed)} = (0, 0);
     $model->ended($end);
     return and_more($end);
 }
 
 sub async_error {
     my ($object, $text, $kind) = @_;
-    my $end = RandomWorld::end_of($object) or return;
+    my $end = _living_end($object) or return;
     my $model = world()->{model};
     $model->note("    end $end->{id} is told of an error: $kind, $text");
     $model->fault("an undocumented error: $text") if !$RandomWorld::Texts->knows($text);
@@ -139,7 +148,7 @@ sub for_async {
         data       => sub { data($_[0]) },
         disconnect => sub { async_disconnect(@_) },
         error      => sub { async_error(@_) },
-        drain      => sub { and_more(RandomWorld::end_of($_[0])) },
+        drain      => sub { and_more(_living_end($_[0]) || return) },
     );
 }
 
@@ -157,6 +166,8 @@ sub for_request {
             if ($first || 0) != $number;
         $model->note("    request $number of end $end->{id}: " . (defined $text ? "failed, $text"
             : 'a reply'));
+        $model->fault("the message before that was not taken for a reply")
+            if $end->{unclaimed} && (!defined $text || $text =~ /^Received data refused/);
         if (!defined $text) { RandomWorld::_arrived($end, $reply, 1, '') }
         elsif ($text =~ /^Received data refused/) { RandomWorld::_arrived($end, undef, 1, $text) }
         elsif (!$RandomWorld::Texts->knows($text)) { $model->fault("undocumented, for a request: $text") }

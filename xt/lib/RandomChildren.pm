@@ -21,13 +21,14 @@ sub _in_child {
         $SIG{ALRM} = 'IGNORE';
         world()->{settling} = 1;
         my $right = eval { $code->() };
-        print STDERR "# a child that $what: $@" if !$right && length $@;
-        POSIX::_exit($right ? 0 : 1);
+        my @wrong = (length $@ ? $@ : (), @{ $model->{faults} });
+        print STDERR map { "# a child that $what: $_\n" } @wrong;
+        POSIX::_exit(@wrong ? 2 : $right ? 0 : 1);
     }
     local ($?, $!);
     1 while waitpid($pid, 0) < 0 && $!{EINTR};
     RandomWorld::mark('fork', RandomWorld::ends());
-    $model->fault("a child that $what ended with status $?") if $? & 127 || $? != 0 && $? != 256;
+    $model->fault("a child that $what ended with status $?") if $? != 0 && $? != 256;
     return $? == 0;
 }
 
@@ -37,7 +38,7 @@ sub _ready { return grep { $_->{clear} && $_->{up} || $_->{kind} eq 'hybrid' } R
 
 sub _close_all {
     my @objects = map { $_->{object} } _ready();
-    foreach my $object (grep { $_ } @objects) { eval { $object->close } }
+    $_->close for @objects;
     return 1;
 }
 
@@ -59,9 +60,9 @@ sub fork_one {
 
 sub child_that {
     my ($what, $code) = @_;
-    my @ends = RandomWorld::ends();
-    _in_child($what, $code) or return world()->{model}->fault("a child that $what: an exception");
-    world()->{model}{pairs}{'fork/close'} += @ends;
+    my @ends = _ready();
+    _in_child($what, $code);
+    world()->{model}{pairs}{'fork/close'} += @ends if $what eq 'closes';
     return;
 }
 
@@ -74,7 +75,7 @@ sub child_that_sends {
     my $end = RandomWorld::pick(@ends) or return;
     my $data = $model->message($end, 5000);
     my $item = $model->expect($end, $data);
-    my $sent = _in_child("sends from end $end->{id}", sub { $end->{object}->send($data) });
+    my $sent = _in_child("sends from end $end->{id}", sub { (RandomWorld::call($end, 'send', $data))[0] });
     $model->{pairs}{'fork/send'}++;
     $model->retract($end, $item) if !$sent;
     my $peer = RandomWorld::peer($end);

@@ -45,6 +45,7 @@ sub _stays_noted {
 sub _socket {
     my $end = shift;
     my $peer = RandomWorld::peer($end);
+    return $any if $end->{gone};
     return sub { !defined $_[0] } if $end->{closed};
     return $any if $end->{server}{finishing};
     return $any if $end->{kind} eq 'async' || $end->{told_end};

@@ -13,12 +13,18 @@ package RandomModel;
 use strict;
 use warnings;
 
+use IO::Handle;
 use Scalar::Util qw(blessed reftype);
+use Time::HiRes qw(time);
 
 sub new {
     my $class = shift;
+    my $all;
+    open $all, '>:utf8', $ENV{EASYTCP_RANDOM_TRACE} or die "$ENV{EASYTCP_RANDOM_TRACE}: $!"
+        if $ENV{EASYTCP_RANDOM_TRACE};
+    $all->autoflush if $all;
     return bless { ends => {}, next => 0, faults => [], trace => [], calls => {}, pairs => {}, total => 0,
-        thrown => {}, messages => 0 }, $class;
+        thrown => {}, messages => 0, all => $all }, $class;
 }
 
 sub fault {
@@ -28,17 +34,10 @@ sub fault {
     return;
 }
 
-use IO::Handle;
-
 # What was done: the last of it goes with a fault, all of it into a file.
-my $all;
-open $all, '>:utf8', $ENV{EASYTCP_RANDOM_TRACE} or die "$ENV{EASYTCP_RANDOM_TRACE}: $!"
-    if $ENV{EASYTCP_RANDOM_TRACE};
-$all->autoflush if $all;
-
 sub note {
     my ($self, $what) = @_;
-    print $all "$what\n" if $all;
+    printf { $self->{all} } "%.3f %s\n", time, $what if $self->{all};
     push @{ $self->{trace} }, $what;
     shift @{ $self->{trace} } if @{ $self->{trace} } > 60;
     return;
@@ -139,14 +138,22 @@ sub _arrive {
     my $from = $self->{ends}{$known} or return $self->fault("end $to->{id} got a message of nobody: $sketch");
     return $self->fault("end $known is on two connections: with $from->{peer} and $to->{id}")
         if $from->{peer} && $from->{peer} != $to->{id};
+    return $self->fault("end $to->{id} got a message of end $id, but is bound to $from->{id}")
+        if defined $id && $id != $from->{id};
     $self->bind($from, $to) if !$to->{from};
+    return $self->_take_early($from, $to);
+}
+
+# What came before it was known of whom.
+sub _take_early {
+    my ($self, $from, $to) = @_;
+    my @early = splice @{ $to->{early} } or return;
     my $queue = $from->{queue};
     if (!$to->{met}++) {    # what an earlier connection has lost does not come
         shift @$queue
-            while @$queue && ($queue->[0]{lost} || $queue->[0]{maybe}) && !_begins_with($queue, $to->{early});
+            while @$queue && ($queue->[0]{lost} || $queue->[0]{maybe}) && !_begins_with($queue, \@early);
     }
-    my @early = splice @{ $to->{early} };
-    $self->_take($from, $to, $_, $id) for @early;
+    $self->_take($from, $to, $_) for @early;
     return;
 }
 
@@ -161,6 +168,9 @@ sub bind {
     $to->{from}   = $from->{id};
     $from->{peer} = $to->{id};
     $to->{peer}   = $from->{id};
+    $self->doom($to)   if $from->{closed};
+    $self->doom($from) if $to->{closed};
+    $self->_take_early($to, $from);
     return;
 }
 
@@ -176,9 +186,7 @@ sub _begins_with {
 }
 
 sub _take {
-    my ($self, $from, $to, $sketch, $id) = @_;
-    return $self->fault("end $to->{id} got a message of end $id, but is bound to $from->{id}")
-        if defined $id && $id != $from->{id};
+    my ($self, $from, $to, $sketch) = @_;
     my $queue = $from->{queue};
     shift @$queue while @$queue && $queue->[0]{maybe} && !_is($queue->[0], $sketch);
     return shift @$queue if @$queue && _is($queue->[0], $sketch);

@@ -43,6 +43,7 @@ sub _is_unsure {
     my $end = shift;
     my $peer = RandomWorld::peer($end);
     return 1 if $end->{fragile} || $peer && $peer->{fragile};
+    return 1 if $peer && $peer->{kind} =~ /hybrid|orphan/ && $peer->{server}{finishing};
     return 0 if $peer;
     return 1 if $end->{kind} eq 'async' && !$end->{up};
     return $end->{server}{unknown} || $end->{server}{refusing};
@@ -55,6 +56,7 @@ sub _missing {
 
 # Lets all loops run once, and takes what is there. Returns true.
 sub _round {
+    local $RandomWorld::World->{waiting} = 1;
     RandomWorld::call($_, 'process') for _owners();
     for my $end (RandomWorld::ends()) {
         next if !$end->{object};
@@ -77,16 +79,18 @@ sub settle {
     my @missing;
     while (!@{ $model->{faults} }) {
         _round();
-        @missing = _missing($model) or last;
+        @missing = _missing($model);
+        last if !@missing && !RandomWatches::waiting();
         last if time > $until;
     }
     for my $end (@missing) {
         my ($first) = $model->missing($end);
         $model->fault(scalar($model->missing($end))
-            . " messages of end $end->{id}, $end->{kind}, are missing: "
-            . substr $first->{sketch}, 0, 40);
+            . " messages of end $end->{id} are missing: " . substr($first->{sketch}, 0, 40)
+            . join '', map { "\n    " . RandomWorld::facts($_) } $end, RandomWorld::peer($end) || ());
     }
-    return !@missing;
+    $model->fault($_) for RandomWatches::waiting();
+    return !@{ $model->{faults} };
 }
 
 # ---- everything ends -----------------------------------------------------------------------------------

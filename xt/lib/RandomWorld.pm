@@ -47,7 +47,8 @@ sub pick { return $_[ rand @_ ] }
 
 # ---- calls ---------------------------------------------------------------------------------------------
 
-my %FAILS_UNDEF = map { $_ => 1 } qw(send receive process do_one_loop start broadcast request joinroom adopt);
+my %FAILS_UNDEF = map { $_ => 1 } qw(send receive process do_one_loop start broadcast request joinroom adopt
+    watch);
 
 sub _short {
     return join ', ', map { !defined() ? 'undef' : ref() ? ref() : 
@@ -57,6 +58,7 @@ sub _short {
 sub _count {
     my ($end, $method) = @_;
     my $model = $World->{model};
+    return if $World->{waiting};
     $model->{calls}{$method}++;
     $model->{total}++;
     for my $mark (keys %{ $end->{after} || {} }) {
@@ -79,7 +81,8 @@ sub call {
     my $model = $World->{model};
     my $object = $thing->{object} or return (undef, 'no object');
     _count($thing, $method);
-    $model->note("$World->{depth} $thing->{kind} $thing->{id}->$method(" . _short(@arguments) . ')');
+    $model->note("$World->{depth} $thing->{kind} $thing->{id}->$method(" . _short(@arguments) . ')')
+        if !$World->{waiting};
     my ($result, $text);
     my $ok = eval {
         $@ = '';
@@ -89,7 +92,7 @@ sub call {
         1;
     };
     return _died($thing, $method, $@) if !$ok;
-    $model->note("    failed: $text") if !defined $result && length $text;
+    $model->note("    failed: $text") if !defined $result && length $text && !$World->{waiting};
     $model->fault("undocumented after $method: $text") if !$result && length $text && !$Texts->knows($text);
     $model->fault("no text after $method") if !defined $result && !length $text && $FAILS_UNDEF{$method};
     return ($result, $text);
@@ -99,7 +102,7 @@ sub _died {
     my ($thing, $method, $text) = @_;
     my $model = $World->{model};
     chomp(my $line = $text);
-    $model->note("    died: $line");
+    $model->note("    died: $line") if !$World->{waiting};
     return (undef, 'died') if $model->caught($text);
     my $may = $thing->{raises} || $method =~ /^(?:send|broadcast|request)/ && $text =~ /^Can't store/;
     $model->fault("an exception out of $method: $text") if !$may || !$Texts->knows($text);
@@ -133,13 +136,15 @@ sub may_wait { return !$World->{ticking} && $World->{depth} < 2 }
 
 # ---- ends ----------------------------------------------------------------------------------------------
 
-sub ends { return grep { $_->{object} } values %{ $World->{model}{ends} } }
+sub ends {
+    my @all = grep { $_->{object} } values %{ $World->{model}{ends} };
+    return @all = sort { $a->{id} <=> $b->{id} } @all;
+}
 
 sub any_end {
     my @kinds = @_;
     my @ends = grep { !$_->{busy} } ends();
     @ends = grep { my $kind = $_->{kind}; grep { $kind eq $_ } @kinds } @ends if @kinds;
-    @ends = sort { $a->{id} <=> $b->{id} } @ends;
     return @ends ? $ends[ rand @ends ] : undef;
 }
 
@@ -166,6 +171,17 @@ sub hold {
 
 sub peer { my $end = shift; return $World->{model}{ends}{ $end->{peer} || 0 } }
 
+# What the model knows of an end, for who looks for a fault.
+sub facts {
+    my $end = shift;
+    my $server = $end->{server} || {};
+    return join ' ', "$end->{kind} $end->{id}:", ($end->{object} ? () : 'dropped'),
+        map({ "$_=$end->{$_}" }
+            grep { $end->{$_} && !ref $end->{$_} && !/^(?:id|kind|was_)/ } sort keys %$end),
+        "server $server->{id}:", ($server->{object} ? () : 'dropped'),
+        grep { $server->{$_} } qw(unknown refusing finishing);
+}
+
 # The program ends a connection at this end: what the other one sends may be lost.
 sub let_go {
     my $end = shift;
@@ -175,6 +191,7 @@ sub let_go {
     $end->{server}{unknown} = 1 if !$peer && $end->{server};
     $model->doom($end) if $end->{kind} eq 'async' && !$end->{up};
     $end->{closed} = 1;
+    RandomWatches::end_all($end);
     mark('close', $end, $peer);
     return;
 }
