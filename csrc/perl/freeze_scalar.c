@@ -241,7 +241,7 @@ static int freeze_decimal(etcp_freezer *z, NV nv)
  * point is a point; our caller may be under "use locale". */
 static int freeze_by_perl(pTHX_ etcp_freezer *z, SV *number)
 {
-    char text[64];
+    char text[ETCP_SX_SHORT_MAX + 1]; /* of 64 bytes, gcc 12 and 16 fear for those of longer strings */
     STRLEN len;
     STRLEN used = 0;
     const char *from = SvPV_const(number, len);

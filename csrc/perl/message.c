@@ -16,13 +16,16 @@ enum { LEAST_STRUCTURE = 65536 /* may come however much is buffered */ };
 
 /* ---- large payloads in scalars --------------------------------------------------------------- */
 
-/* Perl ends the program when there is no memory. Sizes that a peer has chosen are tried before. */
+/* Perl ends the program when there is no memory. Sizes that a peer has chosen are tried before.
+ * Volatile, because compilers leave out what is allocated only to be freed, and take it for a success
+ * (gcc 16). */
 static int is_to_be_had(size_t size)
 {
-    void *block = etcp_malloc(size);
+    void *volatile block = etcp_malloc(size);
+    const int is_had = block != NULL;
 
     etcp_free(block);
-    return block != NULL;
+    return is_had;
 }
 
 static void *payload_create(void *arg, size_t cap, uint8_t **data)
