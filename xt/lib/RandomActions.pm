@@ -13,18 +13,18 @@ use RandomFacts;
 use RandomMake;
 use RandomWatches;
 use RandomWorld;
-use Time::HiRes qw(setitimer ITIMER_REAL);
+use Time::HiRes qw(setitimer time ITIMER_REAL);
 
 my @ACTIONS = (
     [ 26,  \&turn ],              [ 22,  \&send_one ],    [ 12,  \&receive_one ],
     [ 8,   \&RandomFacts::look ],
-    [ 2.2, \&new_client ],        [ 3,   \&new_async ],   [ 0.5, \&new_server ],  [ 1.6, \&close_one ],
+    [ 2.2, \&new_client ],        [ 3,   \&new_async ],   [ 0.6, \&new_server ],  [ 1.6, \&close_one ],
     [ 1.4, \&drop_one ],          [ 0.7, \&RandomChildren::fork_one ], [ 2, \&broadcast ], [ 2, \&rooms ],
     [ 3,   \&request ],           [ 0.8, \&callbacks ],   [ 2,   \&attach ],
     [ 0.8, \&RandomMake::wrong ],
-    [ 1,   \&RandomFacts::wrong_kind ], [ 0.2, \&finish ], [ 0.5, \&addresses ], [ 1,  \&unsendable ],
+    [ 1,   \&RandomFacts::wrong_kind ], [ 0.3, \&finish ], [ 0.5, \&addresses ], [ 1,  \&unsendable ],
     [ 0.6, \&interrupted ],       [ 0.5, \&stop ],        [ 0.5, \&hold_or_not ],
-    [ 2,   \&RandomWatches::one ],
+    [ 3,   \&RandomWatches::one ],
 );
 my $ALL = 0;
 $ALL += $_->[0] for @ACTIONS;
@@ -269,6 +269,7 @@ sub is_calm {
     return 1 if $end->{kind} =~ /client|orphan/ && $end->{closed};
     return 0 if $end->{kind} =~ /hybrid|async/ && $end->{object}->queued;
     return 1 if $peer && ($peer->{closed} || $peer->{told_end});
+    return 1 if $end->{closed} && world()->{settling} && time > $end->{closed} + 1;    # the others read
     return world()->{model}->outstanding($end) < 40_000;
 }
 

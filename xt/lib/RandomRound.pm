@@ -11,7 +11,7 @@ use RandomStandIns;
 use RandomWorld;
 use Time::HiRes qw(time);
 
-my $PATIENCE = 8;     # seconds until what must arrive is missing
+my $PATIENCE = 20;    # seconds until what must arrive is missing
 
 # A stretch of random actions, with a new model. Returns the model.
 sub run {
@@ -115,6 +115,7 @@ sub end_all {
     }
     $model->fault("end $_->{id} cannot be dropped") for @ends;
     my @servers = grep { $_->{object} } @{ $world->{servers} };
+    $until = time + $PATIENCE;    # the last that was dropped may have waited long
     for my $server (@servers) {
         1 while RandomActions::listed($server) && time < $until && _round();
         my @left = RandomActions::listed($server);

@@ -190,7 +190,7 @@ sub let_go {
     $model->doom($peer) if $peer;
     $end->{server}{unknown} = 1 if !$peer && $end->{server};
     $model->doom($end) if $end->{kind} eq 'async' && !$end->{up};
-    $end->{closed} = 1;
+    $end->{closed} = time;
     RandomWatches::end_all($end);
     mark('close', $end, $peer);
     return;
