@@ -250,8 +250,8 @@ END
     foreach my $name (sort keys %message) {
         my $peer = compressing_peer(undef, $port);
         my $writer = spawn(sub { local $SIG{PIPE} = 'IGNORE'; eval { $peer->raw_send($message{$name}) } });
-        my $line = <$from>;
-        like($line, qr/^(?:negotiation|decode): /,
+        my $answer = eval { $peer->receive }; # a server that had the memory says no line
+        like(defined $answer ? "answered $answer" : scalar <$from>, qr/^(?:negotiation|decode): /,
             "$name, for which there is no memory: its connection ends");
         $peer->close;
     }

@@ -52,6 +52,17 @@ void *etcp_memdup(const void *bytes, size_t len)
     return copy;
 }
 
+/* Volatile, because compilers leave out what is allocated only to be freed, and take it for a success
+ * (gcc 16 with link-time optimisation). */
+int etcp_is_to_be_had(size_t size)
+{
+    void *volatile block = etcp_malloc(size);
+    const int is_had = block != NULL;
+
+    etcp_free(block);
+    return is_had;
+}
+
 void etcp_free(void *block)
 {
     if (block)

@@ -30,6 +30,10 @@ void *etcp_realloc(void *block, size_t size);
 /* Returns a copy of bytes[0..len) with a NUL behind it, or NULL. The caller frees it. */
 void *etcp_memdup(const void *bytes, size_t len);
 
+/* Whether etcp_malloc would give size bytes now. For those whose own way to allocate ends the process
+ * when there is no memory, as Perl's does: sizes that a peer has chosen are tried before. */
+int etcp_is_to_be_had(size_t size);
+
 /* Frees a block of this module; NULL does nothing. */
 void etcp_free(void *block);
 

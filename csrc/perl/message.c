@@ -16,25 +16,13 @@ enum { LEAST_STRUCTURE = 65536 /* may come however much is buffered */ };
 
 /* ---- large payloads in scalars --------------------------------------------------------------- */
 
-/* Perl ends the program when there is no memory. Sizes that a peer has chosen are tried before.
- * Volatile, because compilers leave out what is allocated only to be freed, and take it for a success
- * (gcc 16). */
-static int is_to_be_had(size_t size)
-{
-    void *volatile block = etcp_malloc(size);
-    const int is_had = block != NULL;
-
-    etcp_free(block);
-    return is_had;
-}
-
 static void *payload_create(void *arg, size_t cap, uint8_t **data)
 {
     dTHX;
     SV *sv;
 
     PERL_UNUSED_ARG(arg);
-    if (!is_to_be_had(cap + 2))
+    if (!etcp_is_to_be_had(cap + 2))
         return NULL;
     /* Two bytes more than the content: Perl's NUL, and the count that copy-on-write keeps behind. */
     sv = newSV(cap + 2);
@@ -47,7 +35,7 @@ static uint8_t *payload_grow(void *arg, void *handle, size_t cap)
     dTHX;
 
     PERL_UNUSED_ARG(arg);
-    if (!is_to_be_had(cap + 2))
+    if (!etcp_is_to_be_had(cap + 2))
         return NULL;
     return (uint8_t *)SvGROW((SV *)handle, cap + 2);
 }
@@ -74,7 +62,7 @@ static inline SV *bytes_of_event(pTHX_ const etcp_event *event)
 {
     SV *sv = (SV *)event->payload;
 
-    if (!sv && event->len >= ETCP_LARGE_MESSAGE && !is_to_be_had(event->len + 2))
+    if (!sv && event->len >= ETCP_LARGE_MESSAGE && !etcp_is_to_be_had(event->len + 2))
         return NULL;
     if (!sv)
         return newSVpvn((const char *)event->data, event->len);

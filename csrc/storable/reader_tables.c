@@ -58,10 +58,7 @@ static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
 
 int etcp_storable_try_memory(etcp_storable_reader *r, size_t size)
 {
-    void *block = etcp_malloc(size);
-
-    etcp_free(block);
-    return block ? 0 : etcp_storable_out_of_memory(r);
+    return etcp_is_to_be_had(size) ? 0 : etcp_storable_out_of_memory(r);
 }
 
 static int too_large(etcp_storable_reader *r)

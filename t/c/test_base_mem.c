@@ -56,6 +56,16 @@ static void test_failure(void)
     alloc_reset();
 }
 
+static void test_trying(void)
+{
+    alloc_fail_at(0);
+    tap_ok(etcp_is_to_be_had(1000), "memory that is to be had");
+    tap_is_int(alloc_live(), 0, "none of it is kept");
+    alloc_fail_at(1);
+    tap_ok(!etcp_is_to_be_had(1), "memory that is not");
+    alloc_reset();
+}
+
 static void test_forget(void)
 {
     const size_t size = 1 << 20;
@@ -94,6 +104,7 @@ int main(void)
 {
     test_blocks();
     test_failure();
+    test_trying();
     test_forget();
     test_wipe();
     return tap_done();
