@@ -208,7 +208,9 @@ sub request {
     my $end = some_end('async') or return;
     return if $end->{forbids} && rand() < 0.9;
     my $model  = world()->{model};
-    my $data   = $model->message($end);
+    my $most   = RandomWorld::most_from($end);
+    return if defined $most && $most < 1000;
+    my $data   = $model->message($end, $most);
     my $number = ++$requests;
     my $code   = RandomCallbacks::for_request($end, $number);
     my $method = pick(qw(request request request_p request_f));
@@ -261,16 +263,27 @@ sub close_end {
     return;
 }
 
-# Whether nothing of it would have to be waited for.
+# Whether nothing of it would have to be waited for: who should read it cannot, while this process waits. What
+# is not connected yet may be so before the loop that it is dropped in returns, and be sent then.
 sub is_calm {
     my $end = shift;
+    my $kept = RandomWorld::KEPT();
+    my $looped = $end->{kind} =~ /hybrid|async/ && $end->{object} && !$end->{gone};
+    my $queued = $looped ? $end->{object}->queued : 0;
+    return $queued < $kept if $end->{kind} eq 'async' && !$end->{up} && !$end->{closed};
+    return 1 if $end->{gone} || $end->{told_end} && !$end->{reconnect};
+    return 0 if $queued;
     my $peer = RandomWorld::peer($end);
-    return 1 if $end->{told_end} || $end->{gone} || $end->{kind} eq 'async' && !$end->{up};
-    return 1 if $end->{kind} =~ /client|orphan/ && $end->{closed};
-    return 0 if $end->{kind} =~ /hybrid|async/ && $end->{object}->queued;
-    return 1 if $peer && ($peer->{closed} || $peer->{told_end});
-    return 1 if $end->{closed} && world()->{settling} && time > $end->{closed} + 1;    # the others read
-    return world()->{model}->outstanding($end) < 40_000;
+    return 1 if $peer && $peer->{told_end} || grep { $_ && _is_over($_) } $end, $peer;
+    return world()->{model}->outstanding($end) < $kept;
+}
+
+# Whether its close() has done all: in a loop that may take some rounds, in which the others read, too.
+sub _is_over {
+    my $end = shift;
+    return 0 if !$end->{closed};
+    return 1 if $end->{kind} =~ /client|orphan/;
+    return world()->{settling} && time > $end->{closed} + 1;
 }
 
 sub drop_one {
@@ -279,13 +292,19 @@ sub drop_one {
     return drop_end($end);
 }
 
+# Who is or was in the loop of this one: what they have sent goes on in it even when they were dropped.
+sub _guests {
+    my $host = shift;
+    return grep { $_->{host} && $_->{host} == $host } values %{ world()->{model}{ends} };
+}
+
 sub drop_end {
     my $end = shift;
     return 0 if !is_calm($end) && !$end->{host};
-    my @guests = grep { $_->{host} && $_->{host} == $end } RandomWorld::ends();
+    my @guests = _guests($end);
     return 0 if grep { !is_calm($_) } @guests;
     RandomWorld::let_go($end);
-    lose_loop($_) for @guests;
+    lose_loop($_) for grep { $_->{object} } @guests;
     world()->{model}->note("drops $end->{kind} $end->{id}");
     $end->{requests} = [];
     $end->{object} = undef;
@@ -305,7 +324,7 @@ sub drop_server {
     my $server = shift || RandomWorld::any_server() or return 0;
     my @hybrids = grep { $_->{kind} eq 'hybrid' && $_->{server} == $server }
         values %{ world()->{model}{ends} };
-    my @guests = grep { $_->{host} && $_->{host} == $server } RandomWorld::ends();
+    my @guests = grep { $_->{object} } _guests($server);
     my ($stats) = RandomWorld::call($server, 'stats');
     return 0 if $stats->{queued} || $stats->{closing} || 
         grep { $_->{object} && !is_calm($_) } @hybrids, @guests;

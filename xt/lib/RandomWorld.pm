@@ -52,7 +52,7 @@ my %FAILS_UNDEF = map { $_ => 1 } qw(send receive process do_one_loop start broa
 
 sub _short {
     return join ', ', map { !defined() ? 'undef' : ref() ? ref() : 
-        length() > 20 ? substr($_, 0, 12) . '...' : $_ } @_;
+        length() > 20 ? substr($_, 0, 12) . '...' . length : $_ } @_;
 }
 
 sub _count {
@@ -208,13 +208,22 @@ sub break_off {
 
 # ---- messages ------------------------------------------------------------------------------------------
 
+use constant KEPT => 40_000;    # bytes that the system takes at once, for who reads later
+
+# How many bytes an end may send; undef: any number, as a loop goes on with them. Where the loop's object was
+# dropped, that waits for them when the loop returns, and who should read them waits, too.
+sub most_from {
+    my $end = shift;
+    my %goes_on = (async => !$end->{gone}, hybrid => $end->{server}{object});
+    return $goes_on{ $end->{kind} } ? undef : KEPT - $World->{model}->outstanding($end);
+}
+
 # Sends what is given, or something new.
 sub send_from {
     my ($end, $data) = @_;
     my $model = $World->{model};
-    my $waits = $end->{kind} eq 'client' || $end->{kind} eq 'orphan';
-    my $most  = $waits ? 40_000 - $model->outstanding($end) : undef;
-    return if $waits && $most < 1000;
+    my $most  = most_from($end);
+    return if defined $most && $most < 1000;
     $data = $model->message($end, $most) if !defined $data;
     my $item = $model->expect($end, $data);
     my ($sent, $text) = call($end, 'send', $data);
@@ -276,6 +285,8 @@ sub told_end {
     my ($end, $text) = @_;
     my $model = $World->{model};
     return if $end->{told_end}++;
+    # In a loop inside its loop, a client that broadcast() has closed is still listed, until it is told.
+    break_off($end) if _is_full_and_closed($end, $text);
     my $peer   = peer($end);
     my $server = $end->{server};
     my $known  = $end->{closed} || $end->{fragile} || !$server->{object} || $server->{finishing};
