@@ -173,15 +173,21 @@ int etcp_provider_random(uint8_t *out, size_t len)
     return RAND_bytes(out, (int)len) == 1 ? 0 : ETCP_ECRYPT;
 }
 
+BN_CTX *etcp_provider_work(void)
+{
+    ensure_looked_up();
+#ifdef HAS_CONTEXTS
+    return BN_CTX_secure_new_ex(uses_own_random ? own : NULL);
+#else
+    return BN_CTX_secure_new();
+#endif
+}
+
 int etcp_provider_prime(BIGNUM *p, int bits)
 {
 #ifdef HAS_CONTEXTS
-    BN_CTX *context;
-    int ok;
-
-    ensure_looked_up();
-    context = BN_CTX_new_ex(uses_own_random ? own : NULL);
-    ok = context && BN_generate_prime_ex2(p, bits, 0, NULL, NULL, NULL, context);
+    BN_CTX *context = etcp_provider_work();
+    int ok = context && BN_generate_prime_ex2(p, bits, 0, NULL, NULL, NULL, context);
     BN_CTX_free(context);
     return ok ? 0 : ETCP_ECRYPT;
 #else

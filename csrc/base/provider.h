@@ -49,6 +49,10 @@ int etcp_provider_sha256(const void *bytes, size_t len, uint8_t out[ETCP_SHA256]
  * more. */
 int etcp_provider_random(uint8_t *out, size_t len);
 
+/* What arithmetic with secrets works with: OpenSSL draws from its generator to hide them. NULL: no
+ * memory. Free with BN_CTX_free. */
+BN_CTX *etcp_provider_work(void);
+
 /* Makes *p a random prime of so many bits. Returns 0 or ETCP_ECRYPT. */
 int etcp_provider_prime(BIGNUM *p, int bits);
 

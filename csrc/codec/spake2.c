@@ -104,29 +104,41 @@ static int is_scalar(const EC_GROUP *group, const BIGNUM *number)
     return !BN_is_zero(number) && BN_cmp(number, EC_GROUP_get0_order(group)) < 0;
 }
 
-/* Fills in *mask = w * point, and *minus its negative. */
+/* The code of what was done with points since ERR_set_mark(), and takes the mark away. Besides
+ * memory that needs random numbers wherever OpenSSL has no P-256 of its own for the processor: it
+ * hides secrets by them. */
+static int points_code(int went_well)
+{
+    uint8_t byte;
+    int rc = 0;
+
+    if (!went_well)
+        rc = etcp_provider_random(&byte, 1) < 0 ? ETCP_ECRYPT : ETCP_ENOMEM;
+    ERR_pop_to_mark();
+    return rc;
+}
+
+/* Fills in *mask = w * point, and *minus its negative. Returns whether that went well. */
 static int make_mask(const EC_GROUP *group, const BIGNUM *w, const uint8_t point[33],
                      EC_POINT **mask, EC_POINT **minus, BN_CTX *work)
 {
     *mask = EC_POINT_new(group);
     if (!*mask || !EC_POINT_oct2point(group, *mask, point, 33, work) ||
         !EC_POINT_mul(group, *mask, NULL, *mask, w, work))
-        return ETCP_ENOMEM;
+        return 0;
     *minus = EC_POINT_dup(*mask, group);
-    return *minus && EC_POINT_invert(group, *minus, work) ? 0 : ETCP_ENOMEM;
+    return *minus && EC_POINT_invert(group, *minus, work);
 }
 
 static int fill_secret(etcp_spake2_secret *secret, const BIGNUM *w, BN_CTX *work)
 {
-    int rc;
-
     if (!is_scalar(secret->group, w))
         return ETCP_EINVAL;
-    rc = make_mask(secret->group, w, point_m, &secret->mask[ETCP_SPAKE2_A],
-                   &secret->minus_mask[ETCP_SPAKE2_A], work);
-    return rc < 0 ? rc
-                  : make_mask(secret->group, w, point_n, &secret->mask[ETCP_SPAKE2_B],
-                              &secret->minus_mask[ETCP_SPAKE2_B], work);
+    ERR_set_mark();
+    return points_code(make_mask(secret->group, w, point_m, &secret->mask[ETCP_SPAKE2_A],
+                                 &secret->minus_mask[ETCP_SPAKE2_A], work) &&
+                       make_mask(secret->group, w, point_n, &secret->mask[ETCP_SPAKE2_B],
+                                 &secret->minus_mask[ETCP_SPAKE2_B], work));
 }
 
 int etcp_spake2_secret_new(const uint8_t w[ETCP_SPAKE2_SCALAR], etcp_spake2_secret **out)
@@ -138,7 +150,7 @@ int etcp_spake2_secret_new(const uint8_t w[ETCP_SPAKE2_SCALAR], etcp_spake2_secr
 
     if (!secret)
         return ETCP_ENOMEM;
-    work = BN_CTX_secure_new();
+    work = etcp_provider_work();
     number = secret_number(w);
     secret->group = new_group();
     if (work && number && secret->group)
@@ -193,16 +205,19 @@ static int draw_scalar(const EC_GROUP *group, etcp_random_fn random, void *rando
 
 static int make_share(const etcp_spake2_secret *secret, etcp_spake2 *run)
 {
-    BN_CTX *work = BN_CTX_secure_new();
+    BN_CTX *work = etcp_provider_work();
     EC_POINT *point = EC_POINT_new(secret->group);
-    int ok = work && point && EC_POINT_mul(secret->group, point, run->scalar, NULL, NULL, work) &&
-             EC_POINT_add(secret->group, point, point, secret->mask[run->side], work) &&
-             EC_POINT_point2oct(secret->group, point, POINT_CONVERSION_UNCOMPRESSED, run->share,
-                                sizeof run->share, work) == sizeof run->share;
+    int ok;
+
+    ERR_set_mark();
+    ok = work && point && EC_POINT_mul(secret->group, point, run->scalar, NULL, NULL, work) &&
+         EC_POINT_add(secret->group, point, point, secret->mask[run->side], work) &&
+         EC_POINT_point2oct(secret->group, point, POINT_CONVERSION_UNCOMPRESSED, run->share,
+                            sizeof run->share, work) == sizeof run->share;
 
     EC_POINT_clear_free(point);
     BN_CTX_free(work);
-    return ok ? 0 : ETCP_ENOMEM;
+    return points_code(ok);
 }
 
 int etcp_spake2_new(const etcp_spake2_secret *secret, etcp_spake2_side side, etcp_random_fn random,
@@ -237,32 +252,37 @@ void etcp_spake2_free(etcp_spake2 *run)
 
 /* ---- the key --------------------------------------------------------------------------------- */
 
-/* K = x*(pB - w*N), or y*(pA - w*M). The group has no small subgroup, so a point of the curve that
- * is not infinity has the whole order. */
+/* Makes point of the peer's share, less its mask. Returns whether it has the whole
+ * order: the group has no small subgroup, so all points do but infinity. */
+static int unmask(const etcp_spake2 *run, const etcp_spake2_secret *secret,
+                  const uint8_t *peer_share, EC_POINT *point, BN_CTX *work)
+{
+    const EC_GROUP *group = secret->group;
+
+    return peer_share[0] == POINT_UNCOMPRESSED &&
+           EC_POINT_oct2point(group, point, peer_share, ETCP_SPAKE2_SHARE, work) &&
+           !EC_POINT_is_at_infinity(group, point) &&
+           EC_POINT_add(group, point, point, secret->minus_mask[!run->side], work) &&
+           !EC_POINT_is_at_infinity(group, point);
+}
+
+/* K = x*(pB - w*N), or y*(pA - w*M). */
 static int make_key(const etcp_spake2 *run, const etcp_spake2_secret *secret,
                     const uint8_t *peer_share, uint8_t key[ETCP_SPAKE2_SHARE])
 {
     const EC_GROUP *group = secret->group;
-    BN_CTX *work = BN_CTX_secure_new();
+    BN_CTX *work = etcp_provider_work();
     EC_POINT *point = EC_POINT_new(group);
-    int rc = ETCP_ENOMEM;
+    int rc = ETCP_EPROTO;
 
-    if (!work || !point)
-        goto done;
-    rc = ETCP_EPROTO;
-    if (peer_share[0] != POINT_UNCOMPRESSED ||
-        !EC_POINT_oct2point(group, point, peer_share, ETCP_SPAKE2_SHARE, work) ||
-        EC_POINT_is_at_infinity(group, point) ||
-        !EC_POINT_add(group, point, point, secret->minus_mask[!run->side], work) ||
-        EC_POINT_is_at_infinity(group, point))
-        goto done;
-    if (!EC_POINT_mul(group, point, NULL, point, run->scalar, work) ||
-        EC_POINT_is_at_infinity(group, point) ||
-        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, key, ETCP_SPAKE2_SHARE,
-                           work) != ETCP_SPAKE2_SHARE)
-        goto done;
-    rc = 0;
-done:
+    ERR_set_mark();
+    if (!work || !point || unmask(run, secret, peer_share, point, work))
+        rc = points_code(work && point &&
+                         EC_POINT_mul(group, point, NULL, point, run->scalar, work) &&
+                         EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, key,
+                                            ETCP_SPAKE2_SHARE, work) == ETCP_SPAKE2_SHARE);
+    else
+        ERR_pop_to_mark();
     EC_POINT_clear_free(point);
     BN_CTX_free(work);
     return rc;

@@ -45,14 +45,16 @@ typedef struct etcp_spake2 etcp_spake2;
  * digest) or ETCP_ENOMEM. Protocol.pod, "The password". */
 int etcp_spake2_scalar(const uint8_t *password, size_t len, uint8_t w[ETCP_SPAKE2_SCALAR]);
 
-/* Makes the secret of w. Returns 0, ETCP_EINVAL (w is 0 or not below the order) or ETCP_ENOMEM. */
+/* Makes the secret of w. Returns 0, ETCP_EINVAL (w is 0 or not below the order),
+ * ETCP_ECRYPT (OpenSSL's policy refuses the random numbers that it hides secrets with) or
+ * ETCP_ENOMEM. */
 int etcp_spake2_secret_new(const uint8_t w[ETCP_SPAKE2_SCALAR], etcp_spake2_secret **out);
 
 /* Wipes and frees. NULL does nothing. */
 void etcp_spake2_secret_free(etcp_spake2_secret *secret);
 
 /* Draws this end's scalar from random and makes share, which is for the peer. Returns 0,
- * ETCP_ENOMEM or random's error. Free with etcp_spake2_free. */
+ * ETCP_ENOMEM, ETCP_ECRYPT as above, or random's error. Free with etcp_spake2_free. */
 int etcp_spake2_new(const etcp_spake2_secret *secret, etcp_spake2_side side, etcp_random_fn random,
                     void *random_arg, etcp_spake2 **out, uint8_t share[ETCP_SPAKE2_SHARE]);
 

@@ -100,13 +100,18 @@ static void test_digests(void)
     etcp_inside_facts facts;
     etcp_spake2 *run = NULL;
     uint8_t next = 1;
+    int rc;
 
     tap_is_int(etcp_spake2_scalar((const uint8_t *)"secret", 6, w), ETCP_ECRYPT, "a password");
     w[31] = 7;
-    if (etcp_spake2_secret_new(w, &secret) < 0 ||
-        etcp_spake2_new(secret, ETCP_SPAKE2_A, count_up, &next, &run, share) < 0)
+    rc = etcp_spake2_secret_new(w, &secret);
+    if (rc == ETCP_ECRYPT)
+        tap_skip(1, "OpenSSL has no P-256 for this processor that needs no random numbers");
+    else if (rc < 0 || etcp_spake2_new(secret, ETCP_SPAKE2_A, count_up, &next, &run, share) < 0)
         abort();
-    tap_is_int(etcp_spake2_finish(run, secret, &context, share, &proofs), ETCP_ECRYPT, "a proof");
+    else
+        tap_is_int(etcp_spake2_finish(run, secret, &context, share, &proofs), ETCP_ECRYPT,
+                   "a proof");
     tap_is_int(etcp_session_direct(&facts), ETCP_ECRYPT, "what was said before TLS");
     tap_is_int((long long)ERR_peek_error(), 0, "OpenSSL's own list of errors is as it was");
     etcp_spake2_free(run);
