@@ -79,12 +79,15 @@ sub server_disconnect {
 }
 
 sub server_error {
-    my ($server, $object, $text, $kind) = @_;
+    my ($server, undef, $text, $kind, undef, $object) = @_;
     my $model = world()->{model};
     $model->note("    server $server->{id} is told of an error: $kind, $text");
     $model->fault("an undocumented error: $text") if !$RandomWorld::Texts->knows($text);
+    my $end  = $object && RandomWorld::end_of($object);
+    my $peer = $end && RandomWorld::peer($end);
     $model->fault("an error of kind $kind: $text")
-        if !$server->{unknown} && $kind !~ /^(?:password|negotiation)$/ && $text !~ /too much output/;
+        if !$server->{unknown} && $kind !~ /^(?:password|negotiation)$/ && $text !~ /too much output/
+        && !grep { $_ && $_->{fragile} } $end, $peer;
     return;
 }
 

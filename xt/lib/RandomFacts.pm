@@ -41,11 +41,11 @@ sub _stays_noted {
 }
 
 # Open ends have one; but who has not been told yet that the other one has closed may have none any more, and
-# a server that finishes closes its own.
+# a server that finishes closes its own. One that is dropped in its own loop still has what it delivers.
 sub _socket {
     my $end = shift;
     my $peer = RandomWorld::peer($end);
-    return $any if $end->{gone};
+    return $any if $end->{gone} || $end->{server} && !$end->{server}{object};
     return sub { !defined $_[0] } if $end->{closed};
     return $any if $end->{server}{finishing};
     return $any if $end->{kind} eq 'async' || $end->{told_end};

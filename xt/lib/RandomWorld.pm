@@ -182,7 +182,8 @@ sub facts {
         grep { $server->{$_} } qw(unknown refusing finishing);
 }
 
-# The program ends a connection at this end: what the other one sends may be lost.
+# The program ends a connection at this end: what the other one sends may be lost. Where a child has it,
+# too, it is only let go: the system breaks it off when the child ends, if anything is unread.
 sub let_go {
     my $end = shift;
     my $model = $World->{model};
@@ -190,6 +191,7 @@ sub let_go {
     $model->doom($peer) if $peer;
     $end->{server}{unknown} = 1 if !$peer && $end->{server};
     $model->doom($end) if $end->{kind} eq 'async' && !$end->{up};
+    break_off($end) if @{ $World->{children} };
     $end->{closed} = time;
     RandomWatches::end_all($end);
     mark('close', $end, $peer);
