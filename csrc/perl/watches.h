@@ -21,8 +21,8 @@ int etcp_watches_add_moment(pTHX_ etcp_object *host, etcp_object *o, NV seconds,
 /* unwatch(): forgets a handle, which may be closed by now: fd is -1 then. */
 void etcp_watches_remove(pTHX_ etcp_object *host, SV *handle, int fd);
 
-/* Forgets all that was asked for on o. Runs code when the last references to subroutines and handles
- * go. */
+/* Forgets all that was asked for on o. Runs no code: subroutines and handles go when the statement
+ * ends. */
 void etcp_watches_remove_own(pTHX_ etcp_object *o);
 
 /* The same, and all that is watched in its loop, by whomever. */

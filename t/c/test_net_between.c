@@ -11,6 +11,7 @@
 #include "between.h"
 #include "policy.h"
 #include "tap.h"
+#include "tls_make.h"
 #include "wire/frame.h"
 #include "wire/session.h"
 
@@ -61,22 +62,6 @@ static void set_password(etcp_config *config, const char *password)
     if (password &&
         etcp_config_set_password(config, (const uint8_t *)password, strlen(password)) < 0)
         abort();
-}
-
-static etcp_tls *make_tls(unsigned flags, const uint8_t (*fingerprint)[ETCP_FINGERPRINT])
-{
-    etcp_tls_options o;
-    etcp_error error;
-    etcp_tls *tls = NULL;
-
-    memset(&o, 0, sizeof o);
-    memset(&error, 0, sizeof error);
-    o.flags = flags;
-    o.fingerprints = fingerprint;
-    o.fingerprint_count = fingerprint != NULL;
-    if (etcp_tls_new(&o, &tls, &error) < 0)
-        abort();
-    return tls;
 }
 
 static void start(attack *a, etcp_tls *server, etcp_tls *client, const char *password)
@@ -727,7 +712,7 @@ static void test_relay(const struct relay_case *c)
     fate f;
 
     (void)etcp_fingerprint_parse(etcp_tls_fingerprint(server_tls), 71, print);
-    pinned = make_tls(0, (const uint8_t(*)[ETCP_FINGERPRINT])print);
+    pinned = tls_make(0, (const uint8_t(*)[ETCP_FINGERPRINT])print);
     start(&a, server_tls, c->is_pinned ? pinned : client_tls, c->password);
     between_start(&a.b, &a.w, between_to_client(c->client_max, c->client_alpn),
                   between_to_server(c->server_max, c->server_alpn));
@@ -984,10 +969,10 @@ int main(void)
 {
     if (!policy_leaves_sha256())
         return tap_done();
-    server_tls = make_tls(ETCP_TLS_SERVER, NULL);
-    client_tls = make_tls(0, NULL);
-    direct_server_tls = make_tls(ETCP_TLS_SERVER | ETCP_TLS_DIRECT, NULL);
-    direct_client_tls = make_tls(ETCP_TLS_DIRECT, NULL);
+    server_tls = tls_make(ETCP_TLS_SERVER, NULL);
+    client_tls = tls_make(0, NULL);
+    direct_server_tls = tls_make(ETCP_TLS_SERVER | ETCP_TLS_DIRECT, NULL);
+    direct_client_tls = tls_make(ETCP_TLS_DIRECT, NULL);
     test_flips("secret");
     test_flips(NULL);
     test_cuts();

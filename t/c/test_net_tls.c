@@ -12,22 +12,10 @@
 #include "net_world.h"
 #include "policy.h"
 #include "tap.h"
+#include "tls_make.h"
 #include "wire/session.h"
 
 static etcp_tls *server_tls, *client_tls;
-
-static etcp_tls *make_tls(unsigned flags)
-{
-    etcp_tls_options o;
-    etcp_error error;
-    etcp_tls *tls = NULL;
-
-    memset(&o, 0, sizeof o);
-    memset(&error, 0, sizeof error);
-    o.flags = flags;
-    (void)etcp_tls_new(&o, &tls, &error);
-    return tls;
-}
 
 static void set_password(etcp_config *config, const char *password)
 {
@@ -506,8 +494,8 @@ int main(void)
 {
     if (!policy_leaves_sha256())
         return tap_done();
-    server_tls = make_tls(ETCP_TLS_SERVER);
-    client_tls = make_tls(0);
+    server_tls = tls_make(ETCP_TLS_SERVER, NULL);
+    client_tls = tls_make(0, NULL);
     test_messages();
     test_pipelining();
     test_looking();
@@ -522,8 +510,8 @@ int main(void)
     etcp_tls_unref(server_tls);
     etcp_tls_unref(client_tls);
     alloc_fail_at(0);
-    server_tls = make_tls(ETCP_TLS_SERVER);
-    client_tls = make_tls(0);
+    server_tls = tls_make(ETCP_TLS_SERVER, NULL);
+    client_tls = tls_make(0, NULL);
     test_out_of_memory();
     etcp_tls_unref(server_tls);
     etcp_tls_unref(client_tls);

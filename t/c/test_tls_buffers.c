@@ -5,6 +5,7 @@
 
 #include "policy.h"
 #include "tap.h"
+#include "tls_make.h"
 
 enum { BUFFER = 16384, HEAD = 16 };
 
@@ -63,19 +64,6 @@ static void count_is(int got, int want, const char *name)
         tap_is_int(got, want, "%s", name);
 }
 
-static etcp_tls *make(unsigned flags)
-{
-    etcp_tls_options o;
-    etcp_error error;
-    etcp_tls *tls = NULL;
-
-    memset(&o, 0, sizeof o);
-    memset(&error, 0, sizeof error);
-    o.flags = flags;
-    (void)etcp_tls_new(&o, &tls, &error);
-    return tls;
-}
-
 /* A server's channel, and the client it speaks with. */
 typedef struct pair {
     tls_end client, server;
@@ -87,7 +75,7 @@ static uint8_t message[64];
 /* Clients have contexts of their own, as those of a program do: only the server's is shared. */
 static void pair_init(pair *p, etcp_tls *server)
 {
-    etcp_tls *tls = make(0);
+    etcp_tls *tls = tls_make(0, NULL);
 
     (void)tls_end_init(&p->client, tls, "localhost", "localhost:1");
     etcp_tls_unref(tls);
@@ -208,7 +196,7 @@ int main(void)
 
     if (!policy_leaves_sha256())
         return tap_done();
-    server_tls = make(ETCP_TLS_SERVER);
+    server_tls = tls_make(ETCP_TLS_SERVER, NULL);
     if (!tap_ok(counts && server_tls, "a context, and a count"))
         return tap_done();
     test_alone();

@@ -10,22 +10,9 @@
 #include "base/mem.h"
 #include "policy.h"
 #include "tap.h"
+#include "tls_make.h"
 
 static etcp_tls *server_tls, *client_tls;
-
-static etcp_tls *make(unsigned flags)
-{
-    etcp_tls_options o;
-    etcp_error error;
-    etcp_tls *tls = NULL;
-
-    memset(&o, 0, sizeof o);
-    memset(&error, 0, sizeof error);
-    o.flags = flags;
-    if (etcp_tls_new(&o, &tls, &error) < 0)
-        tap_note("%s", error.text);
-    return tls;
-}
 
 typedef struct pair {
     tls_end client, server;
@@ -442,7 +429,7 @@ static void bare_talk(bare *b, tls_end *server)
 
 static void test_protocols(void)
 {
-    etcp_tls *direct = make(ETCP_TLS_SERVER | ETCP_TLS_DIRECT);
+    etcp_tls *direct = tls_make(ETCP_TLS_SERVER | ETCP_TLS_DIRECT, NULL);
     static const struct {
         const char *name;
         const char *alpn;
@@ -648,8 +635,8 @@ int main(void)
 {
     if (!policy_leaves_sha256())
         return tap_done();
-    server_tls = make(ETCP_TLS_SERVER);
-    client_tls = make(0);
+    server_tls = tls_make(ETCP_TLS_SERVER, NULL);
+    client_tls = tls_make(0, NULL);
     if (!tap_ok(server_tls && client_tls, "contexts"))
         return tap_done();
     test_handshake();
