@@ -228,6 +228,17 @@ etcp_conn *world_dial(world *w)
     return w->dialled;
 }
 
+etcp_conn *world_meet(world *w, void (*on_event)(world *w, etcp_server_event *event))
+{
+    etcp_conn *c;
+
+    world_start(w, NULL);
+    w->on_event = on_event;
+    c = world_dial(w);
+    world_pump(w);
+    return c;
+}
+
 int world_drain(etcp_conn *c, size_t mark)
 {
     uint64_t since = 0;

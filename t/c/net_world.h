@@ -59,6 +59,10 @@ int world_wait(etcp_conn *c, unsigned timeout_ms, etcp_event *event);
 
 /* Connects and negotiates. NULL on failure, with the error in world_error. */
 etcp_conn *world_dial(world *w);
+
+/* Starts a world without options, whose server's events go to on_event, and dials: both ends are ready.
+ * Returns the client's, as world_dial. */
+etcp_conn *world_meet(world *w, void (*on_event)(world *w, etcp_server_event *event));
 extern etcp_error world_error;
 
 /* Sends a text, waiting until the kernel has it. Returns as etcp_conn_send. */

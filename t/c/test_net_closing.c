@@ -29,10 +29,7 @@ static void test_close_delivers(void)
     etcp_conn *c;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = send_and_close;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, send_and_close);
     (void)world_send(c, "go");
     (void)world_send(c, "unread");
     world_pump(&w);
@@ -54,10 +51,7 @@ static void test_close_takes_input(void)
     world w;
     int i;
 
-    world_start(&w, NULL);
-    w.on_event = send_and_close;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, send_and_close);
     (void)world_send(c, "go");
     world_pump(&w);
     for (i = 0; i < OFTEN; i++) {
@@ -80,10 +74,7 @@ static void test_linger_ends(void)
     etcp_conn *c;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = send_and_close;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, send_and_close);
     (void)world_send(c, "go");
     world_pump(&w);
     tap_is_str(w.log, "A1 C1 M1(go) ", "a peer that reads nothing");
@@ -110,10 +101,7 @@ static void test_discard_ends(void)
     world w;
     int i;
 
-    world_start(&w, NULL);
-    w.on_event = close_now;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, close_now);
     (void)world_send(c, "go");
     (void)world_send(c, "unread");
     world_pump(&w);
@@ -252,10 +240,7 @@ static void test_client_closes_unread(void)
     int i;
 
     (void)snprintf(last, sizeof last, "M1(%d) ", CHATTER);
-    world_start(&w, NULL);
-    w.on_event = world_echo;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, world_echo);
     for (i = 1; i <= CHATTER; i++) {
         char text[16];
 

@@ -529,10 +529,7 @@ static void test_buffered_before_end(void)
     etcp_conn *c;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = say_goodbye;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, say_goodbye);
     tap_is_str(world_receive(c), "one", "sent before the server closed");
     tap_is_int(etcp_conn_has_message(c), 1, "another one is here");
     tap_is_str(world_receive(c), "two", "handed out, too");
@@ -607,10 +604,7 @@ static void test_short_writes(void)
     world w;
     long cut;
 
-    world_start(&w, NULL);
-    w.on_event = world_echo;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, world_echo);
     world_calls.sendmsg = scripted_sendmsg;
     for (cut = 1; cut <= 8; cut++) {
         long results[3];
@@ -788,10 +782,7 @@ static void test_clone(void)
     etcp_conn *copy;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = say_goodbye;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, say_goodbye);
     tap_is_str(world_receive(c), "one", "the original has read both");
     copy = etcp_conn_clone(c);
     tap_ok(copy && etcp_conn_fd(copy) != etcp_conn_fd(c), "a copy has its own descriptor");
@@ -933,10 +924,7 @@ static void test_abandon(void)
     int other;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = world_echo;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, world_echo);
     other = etcp_socket_dup(etcp_conn_fd(c));
     world_calls.sendmsg = scripted_sendmsg;
     script(1, nothing);

@@ -331,10 +331,7 @@ static void test_hot_path(void)
     etcp_conn *c;
     world w;
 
-    world_start(&w, NULL);
-    w.on_event = world_echo;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, world_echo);
     (void)world_send(c, "question");
     world_calls.recv = counting_recv;
     world_calls.sendmsg = counting_sendmsg;

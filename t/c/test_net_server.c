@@ -147,10 +147,7 @@ static void test_jumps(void)
     static volatile int jumps;
 
     jumps = 0;
-    world_start(&w, NULL);
-    w.on_event = jump_out;
-    c = world_dial(&w);
-    world_pump(&w);
+    c = world_meet(&w, jump_out);
     (void)world_send(c, "a");
     (void)world_send(c, "b");
     (void)world_send(c, "c");
