@@ -231,13 +231,24 @@ ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
     return n < 0 && is_transient(errno) ? 0 : n;
 }
 
+static ssize_t write_one(int fd, const uint8_t *bytes, size_t len)
+{
+    ssize_t n;
+
+    do {
+        n = etcp_sys->send(fd, bytes, len, SEND_FLAGS);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 && is_transient(errno) ? 0 : n;
+}
+
 /* Copying a short message costs the process less than a second piece costs the kernel. */
 ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, const uint8_t *body,
                               size_t body_len)
 {
     uint8_t together[COPIED_MAX];
-    ssize_t n;
 
+    if (head_len == 0)
+        return write_one(fd, body, body_len);
     if (head_len + body_len > sizeof together) {
         struct iovec pieces[2];
         union {
@@ -256,10 +267,7 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
     memcpy(together, head, head_len);
     if (body_len)
         memcpy(together + head_len, body, body_len);
-    do {
-        n = etcp_sys->send(fd, together, head_len + body_len, SEND_FLAGS);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 && is_transient(errno) ? 0 : n;
+    return write_one(fd, together, head_len + body_len);
 }
 
 int etcp_socket_wait(int fd, short events, int timeout_ms)

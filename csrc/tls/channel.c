@@ -14,7 +14,8 @@ enum {
     CERTIFICATE_REQUEST = 13,     /* handshake types, RFC 8446 4 */
     KEY_UPDATE = 24,
     KEY_UPDATE_RECORD = 64, /* bytes of its record, more than enough */
-    RENEWALS_SPAN = 1 << 20 /* clear text after which renewals are counted anew */
+    RENEWALS_SPAN = 1 << 20, /* clear text after which renewals are counted anew */
+    USES_TO_KEEP = 3         /* see keep_buffers */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -257,23 +258,28 @@ static int is_used_up(const etcp_channel *ch)
     return ch->in == ch->in_end && !SSL_has_pending(ch->ssl);
 }
 
-/* OpenSSL's buffers, 34 KiB, are kept by the channel that is read from twice in a row, until another
- * one is: allocating and freeing them for each record takes a twelfth of a small one's time. Within a
- * record some releases free them although they are in use (CVE-2024-4741): OpenSSL does it later.
- * Releases from 3.2 on do not heed the mode that is cleared, and go on as before. */
+/* OpenSSL's buffers, 34 KiB, are kept by the channel that is used USES_TO_KEEP times in a row, until
+ * another one is: allocating and freeing them for each record takes a twelfth of a small one's time. A
+ * read and its answer are two uses: clients that ask by turns shall not make it change its mind each
+ * time. Within a record some releases free them although they are in use (CVE-2024-4741): OpenSSL does it
+ * later. Releases from 3.2 on do not heed the mode that is cleared, and go on as before. */
 static void keep_buffers(etcp_channel *ch)
 {
     etcp_channel *last = ch->tls->last;
 
-    if (ch == last && !ch->keeps_buffers) {
+    if (ch == last && !ch->keeps_buffers && ++ch->uses == USES_TO_KEEP) {
         ch->keeps_buffers = 1;
         (void)SSL_clear_mode(ch->ssl, SSL_MODE_RELEASE_BUFFERS);
-    } else if (ch != last && last && last->keeps_buffers) {
+    }
+    if (ch == last)
+        return;
+    if (last && last->keeps_buffers) {
         last->keeps_buffers = 0;
         (void)SSL_set_mode(last->ssl, SSL_MODE_RELEASE_BUFFERS);
         if (last->between_records)
             (void)SSL_free_buffers(last->ssl);
     }
+    ch->uses = 1;
     ch->tls->last = ch;
 }
 
@@ -418,6 +424,7 @@ int etcp_channel_seal(etcp_channel *ch, const uint8_t *head, size_t head_len, co
                           total + (total / RECORD + 2) * RECORD_OVERHEAD + KEY_UPDATE_RECORD);
     if (rc < 0)
         return rc;
+    keep_buffers(ch);
     lend(ch, NULL, NULL, output);
     rc = seal_all(ch, head, head_len, body, len);
     take_back(ch, rc < 0);

@@ -22,7 +22,7 @@ struct etcp_tls {
     uint64_t renew_bytes;
     uint64_t renew_records;
     char fingerprint[ETCP_FINGERPRINT_TEXT]; /* our own */
-    etcp_channel *last; /* that was read from, or NULL: see keep_buffers */
+    etcp_channel *last; /* that was used, or NULL: see keep_buffers */
 };
 
 struct etcp_channel {
@@ -46,6 +46,7 @@ struct etcp_channel {
     uint8_t trust;         /* an etcp_trust */
     int8_t code;           /* not 0: the sticky one */
     int8_t end_code;       /* not 0: of input only */
+    uint8_t uses;          /* in a row, as far as they count */
     unsigned has_peer : 1; /* peer is filled */
     unsigned established : 1;
     unsigned easytcp : 1;   /* ALPN chose us */

@@ -130,6 +130,38 @@ static void test_alone(void)
     tap_is_int(live, before, "they go with the channel");
 }
 
+/* Who only sends is not read from at all. */
+static void test_sender(void)
+{
+    pair p;
+    int i, passed = 0;
+
+    pair_init(&p, server_tls);
+    for (i = 0; i < 3; i++)
+        passed += passes(&p.client, &p.server);
+    made = 0;
+    tap_is_int(passed + passes(&p.client, &p.server), 4, "messages of a sender pass");
+    count_is(made, 0, "who sends all the time needs no new buffers");
+    pair_deinit(&p);
+}
+
+/* Keeping the buffers of whoever has just asked would be in vain. */
+static void test_by_turns(void)
+{
+    pair a, b;
+    int before, rounds, passed = 0;
+
+    pair_init(&a, server_tls);
+    pair_init(&b, server_tls);
+    before = live;
+    for (rounds = 0; rounds < 3; rounds++)
+        passed += echoes(&a) + echoes(&b);
+    tap_is_int(passed, 6, "clients are answered by turns");
+    count_is(live - before, 4, "each client has its buffers, the server none");
+    pair_deinit(&a);
+    pair_deinit(&b);
+}
+
 static void test_many(void)
 {
     enum { CLIENTS = 5 };
@@ -200,6 +232,8 @@ int main(void)
     if (!tap_ok(counts && server_tls, "a context, and a count"))
         return tap_done();
     test_alone();
+    test_sender();
+    test_by_turns();
     test_many();
     test_clone();
     test_within_record(1);
