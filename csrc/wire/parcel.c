@@ -20,6 +20,7 @@ etcp_parcel *etcp_parcel_new(unsigned flags, const uint8_t *payload, size_t len,
     }
     p->references = 1;
     p->flags = flags;
+    p->content = ETCP_CONTENTS;
     p->payload = payload;
     p->len = len;
     p->release = release;

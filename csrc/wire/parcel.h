@@ -19,6 +19,7 @@ typedef struct etcp_parcel {
     unsigned references;
     unsigned flags; /* ETCP_MESSAGE_COMPLEX or 0 */
     unsigned needs; /* what its receivers must be able to receive, ETCP_CAN_...; 0 unless set */
+    etcp_content content; /* as far as a session has looked; ETCP_CONTENTS: none has */
     const uint8_t *payload;
     size_t len;
     void (*release)(void *owner); /* of the payload; NULL: it is the parcel's own memory */

@@ -92,7 +92,8 @@ static void look(etcp_session *s)
         etcp_adapt_path(a, &path.info);
 }
 
-/* Returns a codec for len bytes that look like sample, or ETCP_ENOMEM. */
+/* Returns a codec for len bytes that look like sample, or ETCP_ENOMEM. *content is what they look like;
+ * ETCP_CONTENTS: that is to be found out. */
 static int choose_adapting(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len,
                            etcp_content *content)
 {
@@ -102,7 +103,8 @@ static int choose_adapting(etcp_session *s, const uint8_t *sample, size_t sample
         return rc;
     if (etcp_adapt_wants_look(s->adapt, len))
         look(s);
-    *content = etcp_adapt_content(sample, sample_len);
+    if (*content == ETCP_CONTENTS)
+        *content = etcp_adapt_content(sample, sample_len);
     return (int)etcp_adapt_choose(s->adapt, *content, len, allowed_codecs(s));
 }
 
@@ -110,12 +112,12 @@ static int choose_adapting(etcp_session *s, const uint8_t *sample, size_t sample
 static int choose(etcp_session *s, const uint8_t *sample, size_t sample_len, size_t len,
                   etcp_content *content)
 {
-    *content = ETCP_CONTENTS;
     if (!s->transform.compressor || len < ETCP_ADAPT_MIN ||
         s->config->compress == ETCP_COMPRESS_NEVER)
         return ETCP_CODEC_NONE;
     if (s->config->compress == ETCP_COMPRESS_AUTO && s->ask_path)
         return choose_adapting(s, sample, sample_len, len, content);
+    *content = ETCP_CONTENTS;
     return s->transform.compressor->key == '2' ? ETCP_CODEC_LZF : ETCP_CODEC_ZLIB6;
 }
 
@@ -178,7 +180,7 @@ static int pack_whole(etcp_session *s, int codec, etcp_content content, const ui
 
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out)
 {
-    etcp_content content;
+    etcp_content content = ETCP_CONTENTS;
     const int codec = choose(s, payload, len, len, &content);
 
     if (codec <= ETCP_CODEC_NONE)
@@ -200,7 +202,7 @@ int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size
                                  size_t len, etcp_buf *out)
 {
     const matter m = {pieces, count, len, longest_of(pieces, count)};
-    etcp_content content;
+    etcp_content content = ETCP_CONTENTS;
     const int codec = choose(s, m.sample->bytes, m.sample->len, len, &content);
 
     if (codec <= ETCP_CODEC_NONE)
@@ -210,11 +212,13 @@ int etcp_session_compress_pieces(etcp_session *s, const etcp_piece *pieces, size
 
 int etcp_session_form(etcp_session *s, etcp_parcel *p, const etcp_buf **out)
 {
-    etcp_content content;
+    etcp_content content = p->content;
     const int codec = choose(s, p->payload, p->len, p->len, &content);
     etcp_form *form;
     int rc;
 
+    if (content != ETCP_CONTENTS)
+        p->content = content;
     if (codec <= ETCP_CODEC_NONE)
         return codec;
     form = &p->forms[codec][s->transform.is_mixed];
