@@ -276,7 +276,8 @@ static uint64_t add_sample(etcp_adapt *a, uint64_t done, uint64_t passed, uint64
 
     a->sample_bytes += done;
     a->sample_us += passed;
-    a->sample_blocked |= was_blocked != 0;
+    if (was_blocked)
+        a->sample_blocked = 1;
     if (!a->queued && done < a->written)
         a->sample_idle_us = a->min_rtt_us; /* so long no acknowledgement can have come */
     if (a->sample_us < (a->known ? SAMPLE_US : FIRST_SAMPLE_US) + a->sample_idle_us)
