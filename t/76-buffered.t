@@ -148,6 +148,33 @@ foreach my $case ([ 'scalars', packet(5, 'x' x 1000) ],
     is($fetched, 1000, 'messages that are fetched later, in time: all arrive');
 }
 
+# A structure that Perl has to help with is decoded when it is fetched, even if its client has long gone.
+{
+    package Hooked;
+    sub STORABLE_freeze { return 'hooked' }
+    sub STORABLE_thaw { return }
+}
+
+foreach my $case ([ 200_000, 'within' ], [ 100_000, 'above' ]) {
+    my ($limit, $where) = @$case;
+    my ($server, $port, $seen) = server_of(%plain, maxbuffered => $limit);
+    my ($kept, $count) = (undef, 0);
+    $server->setcallback(data => sub { $count++; $kept = shift });
+    my $client = Net::EasyTCP->new(mode => 'client', async => 1, host => '127.0.0.1', port => $port,
+        loop => $server, %plain) or BAIL_OUT($@);
+    $client->send('first');
+    $client->send([ bless([], 'Hooked'), 'x' x 70_000 ]);
+    run_until($server, sub { $count == 2 });
+    $server->finish(0);
+    $server->do_one_loop(0) for 1 .. 20;
+    is(scalar $server->clientlist, 0, "a structure fetched late, $where the limit: its client has gone");
+    is($kept->data, 'first', 'what was sent before is there');
+    my ($structure, $is_there) = $kept->data;
+    my ($text, $length) = ($@, ref $structure ? length $structure->[1] : 0);
+    is($length, $where eq 'within' ? 70_000 : 0, "$where: as much of it as may be") or diag($text);
+    like($text, $where eq 'within' ? qr/^$/ : qr/^Received data refused: Structure too large/, 'and a text');
+}
+
 # ---- decoding ------------------------------------------------------------------------------------
 
 # A client that has agreed on LZF, or on the compressor of that letter.

@@ -81,9 +81,16 @@ size_t etcp_conn_room(etcp_conn *c)
     const etcp_config *config;
 
     if (!c->session)
-        return ETCP_HEAVY;
+        return c->last_room;
     config = etcp_session_config(c->session);
     if (config->buffered_max < config->buffered + ETCP_HEAVY)
         return ETCP_HEAVY;
     return config->buffered_max - config->buffered;
+}
+
+void etcp_conn_forget_session(etcp_conn *c)
+{
+    c->last_room = etcp_conn_room(c);
+    etcp_session_free(c->session);
+    c->session = NULL;
 }

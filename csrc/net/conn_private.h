@@ -58,6 +58,7 @@ struct etcp_conn {
 
     size_t held;        /* bytes that the configuration counts as this connection's */
     size_t undelivered; /* of them, those that its user says */
+    size_t last_room;   /* without a session: see etcp_conn_forget_session */
 
     etcp_traffic *traffic; /* where it is counted: of its server, or its own; NULL: nowhere */
     etcp_output out;
@@ -246,6 +247,10 @@ int etcp_conn_may_use_tunnel(etcp_conn *c);
 
 /* Bytes that the connection holds of messages that are not handed out. */
 size_t etcp_conn_held(const etcp_conn *c);
+
+/* Frees the session of a connection that is over, and with it the way to its configuration: how much
+ * room that has left is noted, as the connection's user may still have messages to decode. */
+void etcp_conn_forget_session(etcp_conn *c);
 
 /* Notes what the connection holds. When all of its configuration hold too much, those that hold
  * most have their input ended: never call this before an event is handed out that may be theirs. */

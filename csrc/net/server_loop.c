@@ -52,8 +52,7 @@ static void drop_ended(etcp_server *s)
     }
     if ((c = s->forgotten) != NULL) {
         s->forgotten = NULL;
-        etcp_session_free(c->session);
-        c->session = NULL;
+        etcp_conn_forget_session(c);
         etcp_conn_unref(c);
     }
 }
