@@ -350,6 +350,7 @@ sub hold_or_not {
 sub finish {
     my $server = RandomWorld::any_server() or return;
     @$server{qw(finishing unknown where)} = (1, 1, undef);
+    RandomWorld::let_go_shared();
     return RandomWorld::call($server, 'finish', pick(0, 0.05));
 }
 

@@ -30,6 +30,7 @@ sub server_connect {
         clear => !$object->encryption);
     $end->{held} = rand() < 0.3 && !$world->{settling};
     RandomWorld::hold($end, $object, $end->{held});
+    RandomWorld::let_go_shared();
     $world->{model}->note("    end $end->{id} has come to server $server->{id}");
     RandomWorld::send_from($end) if rand() < 0.8;
     return and_more($end);

@@ -99,6 +99,7 @@ sub child_that_lives {
     }
     world()->{model}->note("forks: child $pid lives on");
     push @{ world()->{children} }, { pid => $pid, pipe => $write };
+    RandomWorld::let_go_shared();
     RandomWorld::mark('fork', RandomWorld::ends());
     return;
 }

@@ -9,6 +9,12 @@ package RandomModel;
 #   bytes    about how long it is
 #   lost     true: it may be lost, since an end was closed that should have got it
 #   maybe    true: broadcast() took it for some of its clients, perhaps not for this one
+#   arrived  true
+#
+# A client that connects again has one queue for all its connections. "What had left is not sent again" (the
+# manual, "Clients with callbacks"): what is in the queue when a connection ends may have left with it, or
+# leaves with the next, but nothing does both. What a server's end has got, but nobody has fetched, may be
+# fetched when the next connection is there: such an end has the rest of the queue of that time as its "past".
 
 use strict;
 use warnings;
@@ -136,6 +142,8 @@ sub _arrive {
     $self->{messages}++;
     return if !$known;
     my $from = $self->{ends}{$known} or return $self->fault("end $to->{id} got a message of nobody: $sketch");
+    $self->_tell_apart($from, $to) if !$to->{past};
+    return $self->_take_late($from, $to) if $to->{past};
     return $self->fault("end $known is on two connections: with $from->{peer} and $to->{id}")
         if $from->{peer} && $from->{peer} != $to->{id};
     return $self->fault("end $to->{id} got a message of end $id, but is bound to $from->{id}")
@@ -144,11 +152,50 @@ sub _arrive {
     return $self->_take_early($from, $to);
 }
 
+# Whether this end, or the one that was taken for the other end of $from, belongs to a connection of it that
+# has ended. One that came before the end does, and who never connects again has no other one. Of two that
+# came later the first does: a server takes connections in order.
+sub _tell_apart {
+    my ($self, $from, $to) = @_;
+    my $pasts = $from->{pasts};
+    return if !$pasts || !@$pasts;
+    my $other = $self->{ends}{ $from->{peer} || 0 };
+    return _give_past($from, $to, shift @$pasts)
+        if !$to->{from} && ($to->{id} <= $pasts->[0]{last} || !$from->{reconnect});
+    return if !$other || $other == $to;
+    return _give_past($from, $to, shift @$pasts) if $to->{id} < $other->{id};
+    _give_past($from, $other, shift @$pasts);
+    $self->doom($other);
+    delete @$from{qw(from peer met)};
+    return;
+}
+
+sub _give_past {
+    my ($from, $to, $past) = @_;
+    @$to{qw(from peer)} = ($from->{id}) x 2;
+    $to->{past} = $past->{items};
+    shift @{ $to->{past} } while @{ $to->{past} } && $to->{past}[0]{arrived};
+    return;
+}
+
+# From a connection that is over for who has sent it.
+sub _take_late {
+    my ($self, $from, $to) = @_;
+    for my $sketch (splice @{ $to->{early} }) {
+        my $item = shift @{ $to->{past} };
+        $self->fault("end $to->{id} got late of end $from->{id} " . substr $sketch, 0, 40)
+            if !$item || $item->{arrived} || !_is($item, $sketch);
+        $item->{arrived} = 1 if $item;
+    }
+    return;
+}
+
 # What came before it was known of whom.
 sub _take_early {
     my ($self, $from, $to) = @_;
     my @early = splice @{ $to->{early} } or return;
     my $queue = $from->{queue};
+    @$queue = grep { !$_->{arrived} } @$queue;
     if (!$to->{met}++) {    # what an earlier connection has lost does not come
         shift @$queue
             while @$queue && ($queue->[0]{lost} || $queue->[0]{maybe}) && !_begins_with($queue, \@early);
@@ -189,7 +236,10 @@ sub _take {
     my ($self, $from, $to, $sketch) = @_;
     my $queue = $from->{queue};
     shift @$queue while @$queue && $queue->[0]{maybe} && !_is($queue->[0], $sketch);
-    return shift @$queue if @$queue && _is($queue->[0], $sketch);
+    if (@$queue && _is($queue->[0], $sketch)) {
+        $queue->[0]{arrived} = 1;
+        return shift @$queue;
+    }
     my ($at) = grep { _is($queue->[$_], $sketch) } 0 .. $#$queue;
     my $head = @$queue ? substr $queue->[0]{sketch}, 0, 40 : 'nothing';
     $self->fault("end $to->{id} of end $from->{id} got " . substr($sketch, 0, 40) . " instead of $head: "
@@ -212,6 +262,14 @@ sub doom {
 sub ended {
     my ($self, $end) = @_;
     $self->doom($end);
+    my $peer = $self->{ends}{ $end->{peer} || 0 };
+    my @items = @{ $end->{queue} };
+    if ($peer) {
+        $peer->{past} = \@items;
+        $peer->{fragile} ||= $end->{fragile};
+        $end->{fragile} = 0;
+    }
+    elsif (@items) { push @{ $end->{pasts} }, { items => \@items, last => $self->{next} } }
     $end->{doomed} = 0;
     delete @$end{qw(from peer met)};
     $end->{early} = [];

@@ -171,6 +171,9 @@ sub hold {
 
 sub peer { my $end = shift; return $World->{model}{ends}{ $end->{peer} || 0 } }
 
+# The same, unless it knows that this connection is over: what it sends is for the next one.
+sub _living_peer { my $end = shift; return $end->{past} ? undef : peer($end) }
+
 # What the model knows of an end, for who looks for a fault.
 sub facts {
     my $end = shift;
@@ -187,9 +190,9 @@ sub facts {
 sub let_go {
     my $end = shift;
     my $model = $World->{model};
-    my $peer = peer($end);
+    my $peer = _living_peer($end);
     $model->doom($peer) if $peer;
-    $end->{server}{unknown} = 1 if !$peer && $end->{server};
+    $end->{server}{unknown} = 1 if !peer($end) && $end->{server};
     $model->doom($end) if $end->{kind} eq 'async' && !$end->{up};
     break_off($end) if @{ $World->{children} };
     $end->{closed} = time;
@@ -201,10 +204,18 @@ sub let_go {
 # Both directions may lose: an error is expected.
 sub break_off {
     my $end = shift;
-    my $peer = peer($end);
-    $World->{model}->doom($_) for grep { $_ } $end, $peer;
+    $World->{model}->doom($_) for grep { $_ } $end, _living_peer($end);
     $end->{fragile} = 1;
-    $end->{server}{unknown} = 1 if !$peer;
+    $end->{server}{unknown} = 1 if !peer($end);
+    return;
+}
+
+# Servers that finish close their clients by and by. "Where a forked process has the connection too, it is
+# only let go" (the manual, "close"): as above.
+sub let_go_shared {
+    return if !@{ $World->{children} };
+    break_off($_) for grep { $_->{kind} eq 'hybrid' && $_->{server}{finishing} && !$_->{closed} }
+        values %{ $World->{model}{ends} };
     return;
 }
 
@@ -267,7 +278,7 @@ sub _arrived {
         return 1;
     }
     return 0 if !$is && (!defined $text || $text !~ /^Received data refused/);
-    $model->fault("refused, but nothing is forbidden: $text") if !$end->{forbids};
+    $model->fault("end $end->{id}: refused, but nothing is forbidden: $text") if !$end->{forbids};
     $model->arrive_refused($end);
     return 1;
 }
@@ -294,7 +305,10 @@ sub told_end {
     my $known  = $end->{closed} || $end->{fragile} || !$server->{object} || $server->{finishing};
     $known ||= $peer ? $peer->{closed} || $peer->{fragile} : $server->{unknown} || $server->{refusing};
     $model->fault("end $end->{id} was told of the end, but nobody closed: '$text'") if !$known;
-    my @missing = $peer && !length $text ? $model->missing($peer) : ();
+    $peer = _living_peer($end);
+    # Where it is not known yet which of the connections of its client this one is, nothing can be said.
+    my $is_sure = $peer && !length $text && !@{ $peer->{pasts} || [] };
+    my @missing = $is_sure ? $model->missing($peer) : ();
     $model->fault("the end came before " . @missing . " messages of end $peer->{id}: "
         . substr $missing[0]{sketch}, 0, 40)
         if @missing;
