@@ -320,6 +320,14 @@ sub lose_loop {
     return;
 }
 
+# The server of this one was dropped: "connections whose hybrid objects the program holds ... go on as clients
+# do" (the manual, "OBJECTS").
+sub lose_server {
+    my $end = shift;
+    $end->{held} ? $end->{kind} = 'orphan' : RandomWorld::let_go($end);
+    return;
+}
+
 sub drop_server {
     my $server = shift || RandomWorld::any_server() or return 0;
     my @hybrids = grep { $_->{kind} eq 'hybrid' && $_->{server} == $server }
@@ -328,9 +336,7 @@ sub drop_server {
     my ($stats) = RandomWorld::call($server, 'stats');
     return 0 if $stats->{queued} || $stats->{closing} || 
         grep { $_->{object} && !is_calm($_) } @hybrids, @guests;
-    for my $end (grep { $_->{object} } @hybrids) {
-        $end->{held} ? $end->{kind} = 'orphan' : RandomWorld::let_go($end);
-    }
+    lose_server($_) for grep { $_->{object} } @hybrids;
     lose_loop($_) for @guests;
     world()->{model}->note("drops server $server->{id}");
     $server->{object} = undef;

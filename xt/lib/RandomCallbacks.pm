@@ -31,6 +31,7 @@ sub server_connect {
     $end->{held} = rand() < 0.3 && !$world->{settling};
     RandomWorld::hold($end, $object, $end->{held});
     RandomWorld::let_go_shared();
+    RandomActions::lose_server($end) if !$server->{object};    # it was dropped in its own loop, which goes on
     $world->{model}->note("    end $end->{id} has come to server $server->{id}");
     RandomWorld::send_from($end) if rand() < 0.8;
     return and_more($end);
