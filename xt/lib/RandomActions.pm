@@ -250,10 +250,19 @@ sub close_one {
     return close_end($end);
 }
 
+# More than the system takes at once, for a loop to deliver after the end was closed.
+sub _send_much {
+    my $end = shift;
+    return if !$end->{up} || $end->{closed} || world()->{settling} || defined RandomWorld::most_from($end);
+    RandomWorld::send_from($end, world()->{model}->long_message($end)) || return for 1 .. 1 + rand 4;
+    return;
+}
+
 sub close_end {
     my $end = shift;
     my $waits = $end->{kind} =~ /client|orphan/;
     return if $waits && !RandomWorld::may_wait();
+    _send_much($end) if rand() < 0.3;
     RandomWorld::let_go($end);
     local $end->{busy} = 1;
     my $method = pick(qw(close disconnect));

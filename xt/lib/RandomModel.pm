@@ -81,6 +81,11 @@ sub message {
     return [ $tag, bless({ text => $text }, 'RandomPlain'), bless([$text], 'RandomHooked') ];
 }
 
+sub long_message {
+    my ($self, $end) = @_;
+    return "E$end->{id}." . ++$end->{made} . ' ' . substr $FILLER, 0, 200_000 + rand 200_000;
+}
+
 sub sketch {
     my $data = shift;
     return 'undef' if !defined $data;
