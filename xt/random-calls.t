@@ -26,8 +26,7 @@ use RandomRound;
 use RandomTexts;
 use Time::HiRes qw(time);
 
-plan skip_all => 'Set EASYTCP_RANDOM_SECONDS to call at random: the model is not exact enough for every run'
-    if !$ENV{EASYTCP_RANDOM_SECONDS};
+plan skip_all => 'EASYTCP_RANDOM_SECONDS is not set' if !$ENV{EASYTCP_RANDOM_SECONDS};
 plan skip_all => 'No /proc/self/fd to count descriptors' if !-d '/proc/self/fd';
 
 my $SECONDS = $ENV{EASYTCP_RANDOM_SECONDS};
@@ -35,6 +34,9 @@ my $ENOUGH  = 10;             # seconds in which everything is called
 my $ACTIONS = 400;            # of a round
 my $WARM_UP = 8;              # rounds after which memory stays as it is
 my $GROWTH  = 8 * 1024;       # KiB that it may differ by in spite of that
+my $first = defined $ENV{EASYTCP_RANDOM_SEED} ? $ENV{EASYTCP_RANDOM_SEED}
+    : time % 100_000 * 10_000 + $$ % 10_000;
+my $seed = $first;
 
 sub public_methods {
     open my $fh, '<', 'lib/Net/EasyTCP.pm' or die "lib/Net/EasyTCP.pm: $!";
@@ -50,7 +52,7 @@ sub descriptors {
 sub give_up {
     my @last = $RandomWorld::World ? @{ $RandomWorld::World->{model}{trace} } : ();
     fail('it ends in time');
-    diag(join "\n    ", 'The last calls were', @last);
+    diag(join "\n    ", "EASYTCP_RANDOM_SEED=$seed: the last calls were", @last);
     POSIX::_exit(1);
 }
 
@@ -63,9 +65,8 @@ sub add {
 local $SIG{TERM} = \&give_up;
 my $directory = File::Temp->newdir;
 $RandomWorld::Texts = RandomTexts->new('lib/Net/EasyTCP.pm');
-my $first = defined $ENV{EASYTCP_RANDOM_SEED} ? $ENV{EASYTCP_RANDOM_SEED}
-    : time % 100_000 * 10_000 + $$ % 10_000;
-my ($until, $seed, $rounds, $total, $messages) = (time + $SECONDS, $first, 0, 0, 0);
+diag("EASYTCP_RANDOM_SEED=$first is where it begins");
+my ($until, $rounds, $total, $messages) = (time + $SECONDS, 0, 0, 0);
 my (%calls, %pairs, $open, @memory, @faults);
 while (time < $until && !@faults) {
     my $model = RandomRound::run($seed, $directory, $ACTIONS);
