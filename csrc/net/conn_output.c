@@ -13,6 +13,7 @@ enum {
     LONG_QUEUE = 64 << 10,  /* from here on, or from the high-water mark, its end is told */
     GATHER_MAX = 64 << 10,  /* gathered at most */
     BORROW_MIN = 4096,      /* smaller rests are copied: cheaper than keeping the owner */
+    SMALL_MAX = 1000,       /* payload of a message that is copied in any case */
     GAP_MIN_MS = 5,
     GAP_MAX_MS = 50,
     SEALED_AHEAD = 4 << 20, /* of a large message, where its sender waits anyway */
@@ -561,6 +562,46 @@ static inline int check_output(etcp_conn *c)
     return 0;
 }
 
+/* Sends a small packet, or queues what the kernel does not take of it. */
+static int write_small(etcp_conn *c, const uint8_t *packet, size_t len)
+{
+    ssize_t n = etcp_socket_write_one(c->entry.fd, packet, len);
+    int rc;
+
+    if (n < 0)
+        return write_failed(c, errno);
+    etcp_conn_count_out(c, (size_t)n);
+    if ((size_t)n == len)
+        return 0;
+    note_blocked(c, len - (size_t)n);
+    rc = etcp_output_append(&c->out, packet + n, len - (size_t)n, NULL, 0);
+    if (rc == 0)
+        return after_queueing(c);
+    c->blocked = 0;
+    return n ? break_off(c, rc) : rc;
+}
+
+/* What put_packet does with a small message that goes as it is, without a description of the packet
+ * in between: most messages are such. */
+static int put_small(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
+{
+    uint8_t packet[ETCP_HEADER_SIZE + SMALL_MAX];
+    const int is_queued = c->out.len > 0 || c->gathering;
+    uint8_t *to = is_queued ? etcp_output_reserve(&c->out, ETCP_HEADER_SIZE + len) : packet;
+    size_t header_len;
+
+    if (!to) {
+        c->blocked = c->blocked && c->out.len > 0;
+        return ETCP_ENOMEM;
+    }
+    header_len = etcp_session_encode_header(c->session, flags, len, to);
+    memcpy(to + header_len, payload, len);
+    if (!is_queued)
+        return write_small(c, packet, header_len + len);
+    etcp_output_commit(&c->out, header_len + len);
+    return after_queueing(c);
+}
+
 static inline int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
 {
     int rc;
@@ -573,14 +614,12 @@ static inline int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
     return rc < 0 || !packet->rest_len ? rc : put_rest(c, packet);
 }
 
-static inline int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                                lender *l)
 {
     etcp_packet packet;
-    int rc = check_output(c);
+    int rc = etcp_session_encode(c->session, flags, payload, len, &packet);
 
-    if (rc == 0)
-        rc = etcp_session_encode(c->session, flags, payload, len, &packet);
     return rc < 0 ? rc : put_message(c, &packet, l);
 }
 
@@ -603,7 +642,11 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     l.owner = owner;
     l.is_queued = 0;
     etcp_conn_check(c);
-    rc = send_message(c, flags, payload, len, &l);
+    rc = check_output(c);
+    if (rc == 0)
+        rc = len && len <= SMALL_MAX && !c->tunnel && etcp_session_is_plain(c->session, len)
+                 ? put_small(c, flags, payload, len)
+                 : send_message(c, flags, payload, len, &l);
     if (rc == 0)
         count_message(c, len);
     release_finished(c);

@@ -106,6 +106,19 @@ int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, con
     return 0;
 }
 
+uint8_t *etcp_output_reserve(etcp_output *q, size_t len)
+{
+    if (!has_room(q, len) && add_roomy_segment(q, len) < 0)
+        return NULL;
+    return (uint8_t *)(q->tail + 1) + q->tail->end;
+}
+
+void etcp_output_commit(etcp_output *q, size_t len)
+{
+    q->tail->end += len;
+    q->len += len;
+}
+
 int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head_len,
                                 const uint8_t *body, size_t body_len, void (*release)(void *owner),
                                 void *owner)

@@ -23,6 +23,11 @@ void etcp_output_init(etcp_output *q);
 int etcp_output_append(etcp_output *q, const uint8_t *head, size_t head_len, const uint8_t *body,
                        size_t body_len);
 
+/* Where len more bytes can be written, of which etcp_output_commit then appends some: one of them at
+ * least, and before any other call. NULL: out of memory. */
+uint8_t *etcp_output_reserve(etcp_output *q, size_t len);
+void etcp_output_commit(etcp_output *q, size_t len);
+
 /* As etcp_output_append, but body stays where it is until release(owner) is called: by
  * etcp_output_release after it was written or dropped. On failure release is not called. */
 int etcp_output_append_borrowed(etcp_output *q, const uint8_t *head, size_t head_len,

@@ -231,7 +231,7 @@ ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
     return n < 0 && is_transient(errno) ? 0 : n;
 }
 
-static ssize_t write_one(int fd, const uint8_t *bytes, size_t len)
+ssize_t etcp_socket_write_one(int fd, const uint8_t *bytes, size_t len)
 {
     ssize_t n;
 
@@ -248,7 +248,7 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
     uint8_t together[COPIED_MAX];
 
     if (head_len == 0)
-        return write_one(fd, body, body_len);
+        return etcp_socket_write_one(fd, body, body_len);
     if (head_len + body_len > sizeof together) {
         struct iovec pieces[2];
         union {
@@ -267,7 +267,7 @@ ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, cons
     memcpy(together, head, head_len);
     if (body_len)
         memcpy(together + head_len, body, body_len);
-    return write_one(fd, together, head_len + body_len);
+    return etcp_socket_write_one(fd, together, head_len + body_len);
 }
 
 int etcp_socket_wait(int fd, short events, int timeout_ms)

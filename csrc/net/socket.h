@@ -68,6 +68,9 @@ ssize_t etcp_socket_peek(int fd, void *bytes, size_t len);
  * the kernel takes nothing now) or -1 with errno. */
 ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count);
 
+/* The same for bytes in one place. */
+ssize_t etcp_socket_write_one(int fd, const uint8_t *bytes, size_t len);
+
 /* The same for head and body, which may be empty. */
 ssize_t etcp_socket_write_two(int fd, const uint8_t *head, size_t head_len, const uint8_t *body,
                               size_t body_len);

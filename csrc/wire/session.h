@@ -57,9 +57,11 @@ typedef struct etcp_path {
 
 typedef void (*etcp_path_fn)(void *arg, etcp_path_question question, etcp_path *out);
 
+enum { ETCP_HEADER_SIZE = 8 /* where the header of a packet has room */ };
+
 /* One encoded message: header, then body. */
 typedef struct etcp_packet {
-    uint8_t header[8];
+    uint8_t header[ETCP_HEADER_SIZE];
     size_t header_len;
     const uint8_t *body; /* the session's until its next call, or ... */
     size_t body_len;
@@ -162,6 +164,12 @@ int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const u
 
 /* Negotiation packets waiting to be sent. The caller writes them and consumes what was written. */
 etcp_buf *etcp_session_output(etcp_session *s);
+
+/* Whether a message of len bytes, few enough to be copied, goes as it is: it may be sent now, and no
+ * transform is in effect. Then its packet is the header that etcp_session_encode_header writes, with its
+ * size as result, and the payload; header has room for ETCP_HEADER_SIZE bytes. */
+int etcp_session_is_plain(const etcp_session *s, size_t len);
+size_t etcp_session_encode_header(etcp_session *s, unsigned flags, size_t len, uint8_t *header);
 
 /* Encodes one application message with the transforms in effect. flags is 0 or
  * ETCP_MESSAGE_COMPLEX. payload stays the caller's and must live until the packet is written or

@@ -98,10 +98,28 @@ int etcp_session_encode_rest(etcp_session *s, etcp_packet *packet)
     return rc;
 }
 
-static inline int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const uint8_t *payload,
-                  size_t len, etcp_packet *packet)
+/* On the wire, before anything is done to the message. */
+static inline unsigned plain_flags(unsigned flags)
 {
-    unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
+    return ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
+}
+
+int etcp_session_is_plain(const etcp_session *s, size_t len)
+{
+    return etcp_session_may_send(s) && len <= s->config->message_max && !s->transform.seal &&
+           !s->transform.compressor;
+}
+
+size_t etcp_session_encode_header(etcp_session *s, unsigned flags, size_t len, uint8_t *header)
+{
+    s->gap = 0;
+    return etcp_session_frame(s, header, plain_flags(flags), len);
+}
+
+static inline int encode(etcp_session *s, etcp_parcel *parcel, unsigned flags, const uint8_t *payload,
+                         size_t len, etcp_packet *packet)
+{
+    unsigned wire_flags = plain_flags(flags);
 
     if (!etcp_session_may_send(s))
         return ETCP_EINVAL;
@@ -142,7 +160,7 @@ int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet
 int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const etcp_piece *pieces,
                                size_t count, size_t len, etcp_packet *packet)
 {
-    unsigned wire_flags = ETCP_FLAG_REAL | (flags & ETCP_MESSAGE_COMPLEX ? ETCP_FLAG_COMPLEX : 0u);
+    unsigned wire_flags = plain_flags(flags);
     int rc;
 
     if (!etcp_session_may_send(s))

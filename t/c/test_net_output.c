@@ -115,6 +115,28 @@ static void test_copies(void)
     tap_is_int(called, 0, "asks nobody");
 }
 
+static void test_in_place(void)
+{
+    etcp_output q;
+    uint8_t *room;
+
+    etcp_output_init(&q);
+    room = etcp_output_reserve(&q, 8);
+    tap_ok(room != NULL, "room for eight bytes");
+    memcpy(room, "abc", 3);
+    etcp_output_commit(&q, 3);
+    room = etcp_output_reserve(&q, 8);
+    memcpy(room, "de", 2);
+    etcp_output_commit(&q, 2);
+    (void)etcp_output_append(&q, bytes("f"), 1, NULL, 0);
+    tap_is_int((long long)q.len, 6, "queued is what was written there");
+    fresh_wire();
+    SCRIPT(6);
+    tap_is_int((long long)etcp_output_flush(&q, 0), 6, "which leaves together");
+    tap_is_mem(wire, wire_len, "abcdef", 6, "in order");
+    tap_ok(!q.head && !q.tail && !q.len, "and leaves an empty queue");
+}
+
 static void test_transient(void)
 {
     static const int transient[] = {EAGAIN, ENOBUFS, ENOMEM};
@@ -311,6 +333,7 @@ int main(void)
     calls.sendmsg = scripted_sendmsg;
     etcp_sys = &calls;
     test_copies();
+    test_in_place();
     test_transient();
     test_fatal();
     test_borrowed();
