@@ -631,22 +631,15 @@ static inline void count_message(etcp_conn *c, size_t len)
     c->traffic->payload_out += len;
 }
 
-int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
-                   etcp_release_fn release, void *owner)
+/* etcp_conn_send for all messages, after the output was checked with the result rc. */
+static int send_checked(etcp_conn *c, int rc, unsigned flags, const uint8_t *payload, size_t len,
+                        etcp_release_fn release, void *owner)
 {
-    lender l;
+    lender l = {release, owner, 0};
     int saved;
-    int rc;
 
-    l.release = release;
-    l.owner = owner;
-    l.is_queued = 0;
-    etcp_conn_check(c);
-    rc = check_output(c);
     if (rc == 0)
-        rc = len && len <= SMALL_MAX && !c->tunnel && etcp_session_is_plain(c->session, len)
-                 ? put_small(c, flags, payload, len)
-                 : send_message(c, flags, payload, len, &l);
+        rc = send_message(c, flags, payload, len, &l);
     if (rc == 0)
         count_message(c, len);
     release_finished(c);
@@ -655,6 +648,23 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     saved = errno;
     release(owner);
     errno = saved;
+    return rc;
+}
+
+int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+                   etcp_release_fn release, void *owner)
+{
+    int rc;
+
+    etcp_conn_check(c);
+    rc = check_output(c);
+    if (rc < 0 || release || !len || len > SMALL_MAX || c->tunnel ||
+        !etcp_session_is_plain(c->session, len))
+        return send_checked(c, rc, flags, payload, len, release, owner);
+    rc = put_small(c, flags, payload, len);
+    if (rc == 0)
+        count_message(c, len);
+    release_finished(c);
     return rc;
 }
 

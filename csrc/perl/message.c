@@ -385,7 +385,14 @@ static int can_send(const etcp_object *o)
     return o->async ? etcp_async_takes(o) : o->conn && etcp_conn_is_open(o->conn);
 }
 
-int etcp_message_send(pTHX_ etcp_object *o, SV *data)
+/* A string that needs no care: no magic, in bytes, not worth to be kept in place. */
+static inline int is_short_bytes(const SV *data)
+{
+    return (SvFLAGS(data) & (SVf_POK | SVf_ROK | SVf_UTF8 | SVs_GMG)) == SVf_POK &&
+           SvCUR(data) < ETCP_LARGE_MESSAGE;
+}
+
+static int send_any(pTHX_ etcp_object *o, SV *data)
 {
     if (SvROK(data) || SvGMAGICAL(data))
         etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
@@ -407,6 +414,14 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
         return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, (const U8 *)SvPVX_const(SvRV(data)),
                           SvCUR(SvRV(data)), NULL);
     return send_structure(aTHX_ o, data);
+}
+
+/* Most messages are short strings on connections that are there: send_any would come to the same. */
+int etcp_message_send(pTHX_ etcp_object *o, SV *data)
+{
+    if (is_short_bytes(data) && !o->async && o->conn && etcp_conn_is_open(o->conn))
+        return send_bytes(aTHX_ o, 0, (const U8 *)SvPVX_const(data), SvCUR(data), NULL);
+    return send_any(aTHX_ o, data);
 }
 
 /* ---- to many --------------------------------------------------------------------------------- */

@@ -113,6 +113,8 @@ int etcp_session_is_plain(const etcp_session *s, size_t len)
 size_t etcp_session_encode_header(etcp_session *s, unsigned flags, size_t len, uint8_t *header)
 {
     s->gap = 0;
+    if (len < 256) /* no such packet needs the care that etcp_session_frame takes */
+        return etcp_frame_encode(header, plain_flags(flags), len);
     return etcp_session_frame(s, header, plain_flags(flags), len);
 }
 
