@@ -45,21 +45,11 @@ static int grow_frames(etcp_freezer *z)
     return 0;
 }
 
-int etcp_freeze_push(pTHX_ etcp_freezer *z, etcp_freeze_kind kind, SV *value, size_t count,
-                     etcp_freeze_frame **f)
+int etcp_freeze_reserve_frame(pTHX_ etcp_freezer *z)
 {
     if (z->level >= z->deepest && !may_nest(aTHX_ z))
         return ETCP_FREEZE_FOREIGN;
-    if (z->depth == z->frame_cap && grow_frames(z) < 0)
-        return ETCP_ENOMEM;
-    *f = &z->frames[z->depth++];
-    (*f)->value = value;
-    (*f)->index = 0;
-    (*f)->count = count;
-    (*f)->level = z->level + 1;
-    (*f)->kind = (uint8_t)kind;
-    (*f)->has_begun = 0;
-    return ETCP_FREEZE_OPENED;
+    return z->depth == z->frame_cap ? grow_frames(z) : 0;
 }
 
 void etcp_freeze_pop(etcp_freezer *z)

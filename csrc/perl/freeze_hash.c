@@ -73,13 +73,17 @@ static HE *entry_from(HV *hv, size_t *i)
 {
     const size_t order = bucket_order(hv);
     const size_t last = (size_t)HvMAX(hv);
+    HE *const *const buckets = HvARRAY(hv);
+    HE *he = NULL;
+    size_t bucket;
 
-    for (; *i <= last; ++*i) {
-        HE *he = HvARRAY(hv)[(*i ^ order) & last];
+    for (bucket = *i; bucket <= last; bucket++) {
+        he = buckets[(bucket ^ order) & last];
         if (he)
-            return he;
+            break;
     }
-    return NULL;
+    *i = bucket;
+    return he;
 }
 
 /* Fills entries[0..count) in the order in which they are written. */
@@ -143,7 +147,8 @@ static void advance(etcp_freeze_frame *f)
         return;
     }
     f->u.entry = HeNEXT(f->u.entry);
-    if (!f->u.entry) {
+    f->count--;
+    if (!f->u.entry && f->count) {
         f->index++;
         f->u.entry = entry_from((HV *)f->value, &f->index);
     }

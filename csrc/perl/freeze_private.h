@@ -36,8 +36,8 @@ typedef enum etcp_freeze_kind {
 /* A container that is being written. Its value is alive: its owner is, or the freezer holds it. */
 typedef struct etcp_freeze_frame {
     SV *value;
-    size_t index; /* of the next item */
-    size_t count; /* of items or, for a HASH, of the last bucket */
+    size_t index; /* of the next item or, for a HASH, of its bucket */
+    size_t count; /* of items; for a HASH, of those that are not written yet */
     size_t level; /* how deep its items are */
     union {
         HE *entry;    /* HASH: to be written next, or whose value is being written */
@@ -81,10 +81,29 @@ typedef struct etcp_freezer {
     AV *held;          /* ETCP_FREEZE_HOLDING: everything that was met; or NULL */
 } etcp_freezer;
 
+/* What etcp_freeze_push needs: 0, ETCP_FREEZE_FOREIGN or ETCP_ENOMEM. */
+int etcp_freeze_reserve_frame(pTHX_ etcp_freezer *z);
+
 /* Pushes a frame for count items of value, which lie one level deeper. ETCP_FREEZE_OPENED with *f,
  * valid until the next push; ETCP_FREEZE_FOREIGN: too deep; or ETCP_ENOMEM. */
-int etcp_freeze_push(pTHX_ etcp_freezer *z, etcp_freeze_kind kind, SV *value, size_t count,
-                     etcp_freeze_frame **f);
+static inline int etcp_freeze_push(pTHX_ etcp_freezer *z, etcp_freeze_kind kind, SV *value, size_t count,
+                                   etcp_freeze_frame **f)
+{
+    *f = NULL;
+    if (z->level >= z->deepest || z->depth == z->frame_cap) {
+        int rc = etcp_freeze_reserve_frame(aTHX_ z);
+        if (rc)
+            return rc;
+    }
+    *f = &z->frames[z->depth++];
+    (*f)->value = value;
+    (*f)->index = 0;
+    (*f)->count = count;
+    (*f)->level = z->level + 1;
+    (*f)->kind = (uint8_t)kind;
+    (*f)->has_begun = 0;
+    return ETCP_FREEZE_OPENED;
+}
 
 /* Takes the last frame away: its items are written. */
 void etcp_freeze_pop(etcp_freezer *z);

@@ -107,13 +107,23 @@ int etcp_storable_put_hook(etcp_storable_writer *w, const etcp_storable_hook *h)
  * has the tag. 0 or ETCP_ENOMEM. */
 int etcp_storable_put_literal(etcp_storable_writer *w, const uint8_t *literal, size_t len);
 
-/* Room for len bytes behind the image, or NULL when memory is exhausted; etcp_storable_wrote says
- * how many were used. */
+/* Makes room for len bytes behind the image. 0 or ETCP_ENOMEM. */
+static inline int etcp_storable_reserve(etcp_storable_writer *w, size_t len)
+{
+    return etcp_buf_room(&w->out) >= len ? 0 : etcp_buf_reserve(&w->out, len);
+}
+
+/* Where room that was made, for a byte at least, begins; etcp_storable_wrote says how many bytes were
+ * used. */
+static inline uint8_t *etcp_storable_tail(etcp_storable_writer *w)
+{
+    return w->out.data + w->out.end;
+}
+
+/* Both at once: NULL when memory is exhausted. */
 static inline uint8_t *etcp_storable_room(etcp_storable_writer *w, size_t len)
 {
-    if (etcp_buf_room(&w->out) < len && etcp_buf_reserve(&w->out, len) < 0)
-        return NULL;
-    return etcp_buf_tail(&w->out);
+    return etcp_storable_reserve(w, len) < 0 ? NULL : etcp_storable_tail(w);
 }
 
 static inline void etcp_storable_wrote(etcp_storable_writer *w, size_t len)
@@ -132,10 +142,11 @@ static inline void etcp_storable_store_u32(uint8_t *to, uint32_t n)
 /* Appends 32 bits: a tag of a HOOK, or the index of a TIED_IDX. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_u32(etcp_storable_writer *w, uint32_t n)
 {
-    uint8_t *to = etcp_storable_room(w, 4);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, 4) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     etcp_storable_store_u32(to, n);
     etcp_storable_wrote(w, 4);
     return 0;
@@ -144,10 +155,11 @@ static inline int etcp_storable_put_u32(etcp_storable_writer *w, uint32_t n)
 /* Appends an opcode alone: UNDEF, SV_..., BOOLEAN_..., or the start of a REF. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_op(etcp_storable_writer *w, etcp_storable_op op)
 {
-    uint8_t *to = etcp_storable_room(w, 1);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, 1) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     to[0] = (uint8_t)op;
     etcp_storable_wrote(w, 1);
     return 0;
@@ -156,10 +168,11 @@ static inline int etcp_storable_put_op(etcp_storable_writer *w, etcp_storable_op
 /* The shortest integers, from -128 to 127, which all peers read: BYTE. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_byte(etcp_storable_writer *w, int value)
 {
-    uint8_t *to = etcp_storable_room(w, 2);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, 2) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     to[0] = ETCP_SX_BYTE;
     to[1] = (uint8_t)(value + 128);
     etcp_storable_wrote(w, 2);
@@ -170,10 +183,11 @@ static inline int etcp_storable_put_byte(etcp_storable_writer *w, int value)
 static inline int etcp_storable_put_container(etcp_storable_writer *w, etcp_storable_op op,
                                               uint32_t count)
 {
-    uint8_t *to = etcp_storable_room(w, 5);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, 5) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     to[0] = (uint8_t)op;
     etcp_storable_store_u32(to + 1, count);
     etcp_storable_wrote(w, 5);
@@ -185,10 +199,11 @@ static inline int etcp_storable_put_container(etcp_storable_writer *w, etcp_stor
 static inline int etcp_storable_put_flag_hash(etcp_storable_writer *w, unsigned flags,
                                               uint32_t count)
 {
-    uint8_t *to = etcp_storable_room(w, 6);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, 6) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     to[0] = ETCP_SX_FLAG_HASH;
     to[1] = (uint8_t)flags;
     etcp_storable_store_u32(to + 2, count);
@@ -201,10 +216,11 @@ static inline int etcp_storable_put_flag_hash(etcp_storable_writer *w, unsigned 
 static inline int etcp_storable_put_string(etcp_storable_writer *w, const void *bytes, size_t len,
                                            int is_utf8)
 {
-    uint8_t *to = etcp_storable_room(w, len + 5);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, len + 5) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     if (len <= ETCP_SX_SHORT_MAX) {
         *to++ = is_utf8 ? ETCP_SX_UTF8STR : ETCP_SX_SCALAR;
         *to++ = (uint8_t)len;
@@ -226,10 +242,11 @@ int etcp_storable_lend_string(etcp_storable_writer *w, const void *bytes, size_t
 /* Appends the key of a HASH element; its value came before. 0 or ETCP_ENOMEM. */
 static inline int etcp_storable_put_key(etcp_storable_writer *w, const void *bytes, size_t len)
 {
-    uint8_t *to = etcp_storable_room(w, len + 4);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, len + 4) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     etcp_storable_store_u32(to, (uint32_t)len);
     memcpy(to + 4, bytes, len);
     etcp_storable_wrote(w, len + 4);
@@ -240,10 +257,11 @@ static inline int etcp_storable_put_key(etcp_storable_writer *w, const void *byt
 static inline int etcp_storable_put_flag_key(etcp_storable_writer *w, unsigned flags,
                                              const void *bytes, size_t len)
 {
-    uint8_t *to = etcp_storable_room(w, len + 5);
+    uint8_t *to;
 
-    if (!to)
+    if (etcp_storable_reserve(w, len + 5) < 0)
         return ETCP_ENOMEM;
+    to = etcp_storable_tail(w);
     to[0] = (uint8_t)flags;
     etcp_storable_store_u32(to + 1, (uint32_t)len);
     memcpy(to + 5, bytes, len);
