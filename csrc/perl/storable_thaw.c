@@ -184,15 +184,18 @@ static int keep_replaced(pTHX_ etcp_thawer *t, SV *value)
 static HE *entry_of(pTHX_ etcp_storable_keys *keys, HV *hash, const char *key, STRLEN len, int flags,
                     SV **old)
 {
-    const U32 known = flags ? 0 : etcp_storable_key_hash(aTHX_ keys, key, len);
+    const SV *const known = flags ? NULL : etcp_storable_known_key(aTHX_ keys, key, len);
+    /* Of a key that lies in its own table of keys, perl does not compare the bytes. */
+    const char *const bytes = known ? SvPVX_const(known) : key;
+    const U32 number = known ? SvSHARED_HASH(known) : 0;
 #ifdef HV_FETCH_EMPTY_HE
-    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL,
-                             known);
+    HE *he = (HE *)hv_common(hash, NULL, bytes, len, flags, HV_FETCH_LVALUE | HV_FETCH_EMPTY_HE, NULL,
+                             number);
 
     *old = HeVAL(he);
 #else
     const IV before = (IV)HvKEYS(hash);
-    HE *he = (HE *)hv_common(hash, NULL, key, len, flags, HV_FETCH_LVALUE, NULL, known);
+    HE *he = (HE *)hv_common(hash, NULL, bytes, len, flags, HV_FETCH_LVALUE, NULL, number);
 
     *old = HeVAL(he);
     if ((IV)HvKEYS(hash) != before) {
