@@ -15,40 +15,34 @@ enum {
 /* Checks count elements of at least size bytes against what no open container has a claim on, and makes
  * room for a frame. Claims of nested containers add up: together they never exceed the image, so no
  * image makes builders allocate more than a multiple of its length. */
-static int claim(etcp_storable_reader *r, uint32_t count, size_t size)
+static inline int claim(etcp_storable_reader *r, uint32_t count, uint8_t size)
 {
-    size_t left = etcp_storable_bytes_left(r);
+    const size_t left = etcp_storable_bytes_left(r);
+    const size_t promised = etcp_storable_promised(r);
 
-    if (left < r->promised || count > (left - r->promised) / size)
+    if (left < promised || (uint64_t)count * size > left - promised)
         return etcp_storable_damaged(r, "unexpected end");
     return etcp_storable_reserve_frame(r);
 }
 
-/* Opens a counted container, or completes it at once if it is empty. */
-static int open_counted(etcp_storable_reader *r, etcp_storable_kind kind, etcp_storable_op op,
-                        uint32_t count, size_t size, unsigned flags)
+static inline int try_items(etcp_storable_reader *r, uint32_t count)
+{
+    return count < MANY_ITEMS ? 0 : etcp_storable_try_memory(r, count * 2 * sizeof(void *));
+}
+
+/* The builder has made a container for count elements of at least size bytes, or there is no memory:
+ * opens it, or completes it at once if it is empty. */
+static inline int open_counted(etcp_storable_reader *r, void *value, etcp_storable_kind kind,
+                               etcp_storable_op op, uint32_t count, uint8_t size, unsigned flags)
 {
     etcp_storable_frame *f;
-    void *value;
-    int rc = etcp_storable_may_place_body(r);
 
-    if (rc == 0)
-        rc = claim(r, count, size);
-    if (rc == 0 && kind != ETCP_FRAME_ARRAY)
-        rc = etcp_storable_count_pairs(r, count);
-    if (rc == 0 && count >= MANY_ITEMS)
-        rc = etcp_storable_try_memory(r, count * 2 * sizeof value);
-    if (rc < 0)
-        return rc;
-    value = kind == ETCP_FRAME_ARRAY ? r->builder->array(r->arg, count)
-                                     : r->builder->hash(r->arg, count);
     if (!value || count == 0)
         return etcp_storable_leaf(r, value);
     etcp_storable_tag(r, value);
     f = etcp_storable_push(r, value, ETCP_STORABLE_BODY, kind, op, count);
     f->flags = (uint8_t)flags;
-    f->promise = 1;
-    r->promised += count * size;
+    f->least = size;
     return ETCP_STEP_MORE;
 }
 
@@ -57,20 +51,43 @@ static int open_array(etcp_storable_reader *r)
     uint32_t count;
     int rc = etcp_storable_take_length(r, &count);
 
-    return rc < 0 ? rc : open_counted(r, ETCP_FRAME_ARRAY, ETCP_SX_ARRAY, count, 1, 0);
+    if (rc == 0)
+        rc = etcp_storable_may_place_body(r);
+    if (rc == 0)
+        rc = claim(r, count, 1);
+    if (rc == 0)
+        rc = try_items(r, count);
+    if (rc < 0)
+        return rc;
+    return open_counted(r, r->builder->array(r->arg, count), ETCP_FRAME_ARRAY, ETCP_SX_ARRAY, count, 1, 0);
+}
+
+/* A hash whose elements take at least size bytes. */
+static inline int open_pairs(etcp_storable_reader *r, etcp_storable_kind kind, etcp_storable_op op,
+                             uint32_t count, uint8_t size, unsigned flags)
+{
+    int rc = etcp_storable_may_place_body(r);
+
+    if (rc == 0)
+        rc = claim(r, count, size);
+    if (rc == 0)
+        rc = etcp_storable_count_pairs(r, count);
+    if (rc == 0)
+        rc = try_items(r, count);
+    if (rc < 0)
+        return rc;
+    return open_counted(r, r->builder->hash(r->arg, count), kind, op, count, size, flags);
 }
 
 /* The least that an element of a hash takes: an item of one byte, and a key without bytes. */
-enum { HASH_KEY_MIN = 4, FLAG_HASH_KEY_MIN = 5 };
+enum { HASH_PAIR_MIN = 1 + 4, FLAG_HASH_PAIR_MIN = 1 + 5 };
 
 static int open_hash(etcp_storable_reader *r)
 {
     uint32_t count;
     int rc = etcp_storable_take_length(r, &count);
 
-    if (rc < 0)
-        return rc;
-    return open_counted(r, ETCP_FRAME_HASH, ETCP_SX_HASH, count, 1 + HASH_KEY_MIN, 0);
+    return rc < 0 ? rc : open_pairs(r, ETCP_FRAME_HASH, ETCP_SX_HASH, count, HASH_PAIR_MIN, 0);
 }
 
 static int open_flag_hash(etcp_storable_reader *r)
@@ -88,8 +105,7 @@ static int open_flag_hash(etcp_storable_reader *r)
             return ETCP_STORABLE_FOREIGN;
         r->features |= ETCP_STORABLE_HAS_RESTRICTED;
     }
-    return open_counted(r, ETCP_FRAME_FLAG_HASH, ETCP_SX_FLAG_HASH, count, 1 + FLAG_HASH_KEY_MIN,
-                        flags);
+    return open_pairs(r, ETCP_FRAME_FLAG_HASH, ETCP_SX_FLAG_HASH, count, FLAG_HASH_PAIR_MIN, flags);
 }
 
 static int is_weak_op(unsigned op)
@@ -208,21 +224,35 @@ static void forget_read(etcp_storable_reader *r)
     r->forget_at = etcp_storable_bytes_left(r) > FORGOTTEN_AT_ONCE ? r->at + FORGOTTEN_AT_ONCE : r->end;
 }
 
+static int is_class_op(unsigned op)
+{
+    return op == ETCP_SX_BLESS || op == ETCP_SX_IX_BLESS;
+}
+
+/* The next item may begin behind what is to be forgotten, or there is none. */
+static int look_ahead(etcp_storable_reader *r)
+{
+    forget_read(r);
+    if (r->at < r->end)
+        return 0;
+    if (etcp_storable_reserve_tag(r) < 0)
+        return r->error.code;
+    return etcp_storable_damaged(r, "unexpected end");
+}
+
 /* Reads the next item with what stands before it, up to its first inner item if it has any. */
 static int read_item(etcp_storable_reader *r)
 {
-    unsigned op = 0;
-    int rc;
+    unsigned op;
+    int rc = r->at < r->forget_at ? 0 : look_ahead(r);
 
-    if (r->at >= r->forget_at)
-        forget_read(r);
-    if (r->depth)
-        r->promised -= r->frames[r->depth - 1].promise;
-    r->pending = ETCP_STORABLE_NO_CLASS;
-    rc = etcp_storable_reserve_tag(r);
     if (rc == 0)
-        rc = etcp_storable_take_byte(r, &op);
-    while (rc == 0 && (op == ETCP_SX_BLESS || op == ETCP_SX_IX_BLESS)) {
+        rc = etcp_storable_reserve_tag(r);
+    if (rc < 0)
+        return rc;
+    r->pending = ETCP_STORABLE_NO_CLASS;
+    op = *r->at++;
+    while (rc == 0 && is_class_op(op)) {
         rc = read_class(r, op);
         if (rc == 0)
             rc = etcp_storable_take_byte(r, &op);
@@ -244,9 +274,6 @@ static int attach_element(etcp_storable_reader *r, const etcp_storable_frame *f)
         rc = etcp_storable_take_byte(r, &flags);
         if (!(f->flags & ETCP_SX_HASH_RESTRICTED))
             flags &= ~(unsigned)ETCP_SX_KEY_LOCKED;
-        r->promised -= FLAG_HASH_KEY_MIN;
-    } else {
-        r->promised -= HASH_KEY_MIN;
     }
     if (rc == 0)
         rc = etcp_storable_take_text(r, 1, &key, &len);
@@ -528,7 +555,6 @@ static void start(etcp_storable_reader *r, const uint8_t *data, size_t len,
     r->end = r->start + len;
     r->forgotten = options->forgets;
     r->forget_at = r->forgotten ? r->start : r->end;
-    r->promised = 0;
     r->is_native = 0;
     r->max_depth = options->max_depth ? options->max_depth : ETCP_STORABLE_DEPTH;
     r->integer_size = options->integer_size;

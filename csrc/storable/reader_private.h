@@ -47,8 +47,9 @@ typedef struct etcp_storable_frame {
     uint8_t kind;  /* etcp_storable_kind */
     uint8_t op;    /* that opened it */
     uint8_t flags; /* of a FLAG_HASH or HOOK */
-    uint8_t promise; /* bytes at least that each item has: 1 where a count was claimed, else 0 */
+    uint8_t least; /* bytes at least that each item takes, with its key, if one was claimed; else 0 */
     uint8_t shape; /* etcp_storable_shape of value */
+    size_t promised; /* bytes that the containers around it must still find before the end */
 } etcp_storable_frame;
 
 /* In tag order, since both are given when an item begins. */
@@ -75,7 +76,6 @@ struct etcp_storable_reader {
     const uint8_t *end;
     uint8_t *forgotten;       /* where the rest of an image begins that is forgotten; NULL: it is not */
     const uint8_t *forget_at; /* from where on that is worth while */
-    size_t promised; /* bytes that open counted containers must still find before end */
     int is_native;   /* lengths in the byte order of this machine */
     size_t max_depth;
     size_t integer_size;
@@ -102,6 +102,7 @@ struct etcp_storable_reader {
     size_t patterns; /* of regular expressions, as ETCP_STORABLE_PATTERNS_MAX counts */
     etcp_storable_frame *frames;
     size_t depth, frame_cap;
+    size_t frame_room; /* frames that there is memory for, and that may nest */
     etcp_storable_class *classes;
     size_t class_count, class_cap;
     etcp_storable_blessing *blessings;
@@ -214,12 +215,18 @@ int etcp_storable_try_memory(etcp_storable_reader *r, size_t size);
 /* A hash of so many pairs begins. 0, or ETCP_EPOLICY: the structure becomes too large. */
 int etcp_storable_count_pairs(etcp_storable_reader *r, size_t count);
 
-/* Room for one more of each; for a frame, also the check of the depth. 0 or a failure. */
+/* Room for one more of each. 0 or a failure. */
 int etcp_storable_reserve_weak(etcp_storable_reader *r);
 int etcp_storable_reserve_blessing(etcp_storable_reader *r);
 int etcp_storable_reserve_tie(etcp_storable_reader *r);
 int etcp_storable_reserve_referent(etcp_storable_reader *r);
-int etcp_storable_reserve_frame(etcp_storable_reader *r);
+int etcp_storable_grow_frames(etcp_storable_reader *r);
+
+/* The same, with the check of the depth. */
+static inline int etcp_storable_reserve_frame(etcp_storable_reader *r)
+{
+    return r->depth < r->frame_room ? 0 : etcp_storable_grow_frames(r);
+}
 
 /* Records why a function of the builder failed with code. Returns code. */
 int etcp_storable_builder_failed(etcp_storable_reader *r, int code);
@@ -280,13 +287,51 @@ static inline void etcp_storable_tag(etcp_storable_reader *r, void *value)
     r->tags[r->tag_count++] = value;
 }
 
-/* Pushes a frame for value, tagged just now and of this shape, which takes items items. */
-etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
-                                        etcp_storable_shape shape, etcp_storable_kind kind,
-                                        etcp_storable_op op, size_t items);
+/* Bytes that all open containers must still find before the end, besides the item that is being read: it
+ * has begun, but its key comes after it. */
+static inline size_t etcp_storable_promised(const etcp_storable_reader *r)
+{
+    const etcp_storable_frame *f;
 
-/* Whether an array, a hash or code may be the next item of the top frame: 0, or damage. */
-int etcp_storable_may_place_body(etcp_storable_reader *r);
+    if (!r->depth)
+        return 0;
+    f = &r->frames[r->depth - 1];
+    return f->least ? f->promised + f->left * f->least - 1 : f->promised;
+}
+
+/* Pushes a frame for value, tagged just now and of this shape, which takes items items. */
+static inline etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
+                                                      etcp_storable_shape shape,
+                                                      etcp_storable_kind kind, etcp_storable_op op,
+                                                      size_t items)
+{
+    const size_t promised = etcp_storable_promised(r);
+    etcp_storable_frame *f = &r->frames[r->depth++];
+
+    f->value = value;
+    f->object = NULL;
+    f->tag = r->tag_count - 1;
+    f->left = items;
+    f->index = 0;
+    f->kind = (uint8_t)kind;
+    f->op = (uint8_t)op;
+    f->flags = 0;
+    f->least = 0;
+    f->shape = (uint8_t)shape;
+    f->promised = promised;
+    return f;
+}
+
+/* Whether an array, a hash or code may be the next item of the top frame: 0, or damage. A program that
+ * touched an array as the element of another would find memory of other use: Storable writes references
+ * there, and its decoder does not ask. */
+static inline int etcp_storable_may_place_body(etcp_storable_reader *r)
+{
+    if (!r->depth || r->frames[r->depth - 1].kind > ETCP_FRAME_FLAG_HASH)
+        return 0;
+    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
+    return ETCP_EDECODE;
+}
 
 /* The class number of the item with a tag, or ETCP_STORABLE_NO_CLASS. */
 uint32_t etcp_storable_class_of(const etcp_storable_reader *r, size_t tag);

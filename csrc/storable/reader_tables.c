@@ -114,12 +114,21 @@ int etcp_storable_reserve_weak(etcp_storable_reader *r)
     return RESERVE(r, weak, weak_count, weak_cap);
 }
 
-int etcp_storable_reserve_frame(etcp_storable_reader *r)
+static void limit_frames(etcp_storable_reader *r)
 {
+    r->frame_room = r->frame_cap < r->max_depth ? r->frame_cap : r->max_depth;
+}
+
+int etcp_storable_grow_frames(etcp_storable_reader *r)
+{
+    int rc;
+
     if (r->depth >= r->max_depth)
         return etcp_error_set(&r->error, ETCP_ETOOBIG, "items nest deeper than %lu levels",
                               (unsigned long)r->max_depth);
-    return RESERVE(r, frames, depth, frame_cap);
+    rc = RESERVE(r, frames, depth, frame_cap);
+    limit_frames(r);
+    return rc;
 }
 
 /* ---- classes --------------------------------------------------------------------------------- */
@@ -226,25 +235,6 @@ void etcp_storable_note_tag(etcp_storable_reader *r, void *value)
         r->builder->share(r->arg, value);
 }
 
-etcp_storable_frame *etcp_storable_push(etcp_storable_reader *r, void *value,
-                                        etcp_storable_shape shape, etcp_storable_kind kind,
-                                        etcp_storable_op op, size_t items)
-{
-    etcp_storable_frame *f = &r->frames[r->depth++];
-
-    f->value = value;
-    f->object = NULL;
-    f->tag = r->tag_count - 1;
-    f->left = items;
-    f->index = 0;
-    f->kind = (uint8_t)kind;
-    f->op = (uint8_t)op;
-    f->flags = 0;
-    f->promise = 0;
-    f->shape = (uint8_t)shape;
-    return f;
-}
-
 void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag)
 {
     r->tags[tag] = &etcp_storable_constant_tags[ETCP_STORABLE_UNDEF];
@@ -259,16 +249,6 @@ void *etcp_storable_referent(etcp_storable_reader *r, size_t tag)
         return r->builder->share(r->arg, value);
     which = (int)((char *)value - etcp_storable_constant_tags);
     return r->builder->constant(r->arg, (etcp_storable_constant)which, ETCP_STORABLE_REFERRED);
-}
-
-/* A program that touched an array as the element of another would find memory of other use: Storable
- * writes references there, and its decoder does not ask. */
-int etcp_storable_may_place_body(etcp_storable_reader *r)
-{
-    if (!r->depth || r->frames[r->depth - 1].kind > ETCP_FRAME_FLAG_HASH)
-        return 0;
-    etcp_storable_damaged(r, "array, hash or code where a scalar must be");
-    return ETCP_EDECODE;
 }
 
 void etcp_storable_release_tags(etcp_storable_reader *r)
@@ -290,6 +270,7 @@ void etcp_storable_clear_tables(etcp_storable_reader *r, size_t tag_max)
     r->pairs = 0;
     r->tag_max = tag_max;
     limit_tags(r);
+    limit_frames(r);
 }
 
 static void drop_table(void *table, size_t *cap)
