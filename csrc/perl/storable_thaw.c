@@ -494,10 +494,14 @@ static const etcp_storable_builder builder = {
     make_object,
 };
 
+/* As newRV_noinc, which asks what a fresh scalar may be. */
 static SV *reference_to(pTHX_ SV *root)
 {
-    SV *rv = newRV_noinc(root);
+    SV *rv = newSV_type(SVt_RV);
 
+    SvTEMP_off(root);
+    SvRV_set(rv, root);
+    SvROK_on(rv);
 #if PERL_VERSION < 18
     if (SvOBJECT(root) && Gv_AMG(SvSTASH(root)))
         SvAMAGIC_on(rv);
@@ -589,14 +593,32 @@ static void obey(etcp_storable_options *options, const etcp_thaw_policy *policy)
     options->takes_exact = policy->takes_exact;
 }
 
+/* The image was read as far as it takes no Perl code, and needs it. */
+static int go_on_with_perl(pTHX_ etcp_thawer *t, const U8 *data, STRLEN len, int may_run_perl, SV **out,
+                           SV **error)
+{
+    etcp_storable_state *s = t->state;
+    etcp_storable_options kept = s->options; /* others may be thawed meanwhile */
+    size_t size;
+    int rc;
+
+    obey(&kept, t->policy);
+    rc = etcp_storable_check(aTHX_ s, data, len, t->policy, may_run_perl, error);
+    if (rc != ETCP_THAW_OK)
+        return rc;
+    t->may_run_perl = 1;
+    size = etcp_storable_reader_size(s->reader);
+    rc = thaw_with_perl(aTHX_ data, len, t, &kept, out, error);
+    s->thawed = size; /* others may have been thawed meanwhile */
+    return rc;
+}
+
 int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *policy,
                    int may_run_perl, SV **out, SV **error)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_storable_options *options = &s->options; /* which the reader looks at when it begins */
-    etcp_storable_options kept;
     etcp_thawer t;
-    size_t size;
     void *root;
     int rc;
 
@@ -614,7 +636,8 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     rc = etcp_storable_read(s->reader, data, len, &builder, &t, options, &root);
     assert(rc <= 0 || !options->forgets);
     options->forgets = NULL;
-    SvREFCNT_dec((SV *)t.replaced);
+    if (t.replaced)
+        SvREFCNT_dec((SV *)t.replaced);
     t.replaced = NULL;
     if (rc == 0) {
         *out = reference_to(aTHX_ (SV *)root);
@@ -623,16 +646,7 @@ int etcp_perl_thaw(pTHX_ const U8 *data, STRLEN len, const etcp_thaw_policy *pol
     }
     if (rc < 0)
         return etcp_storable_failure(aTHX_ s->reader, rc, error);
-    kept = s->options; /* others may be thawed meanwhile */
-    obey(&kept, policy);
-    rc = etcp_storable_check(aTHX_ s, data, len, policy, may_run_perl, error);
-    if (rc != ETCP_THAW_OK)
-        return rc;
-    t.may_run_perl = 1;
-    size = etcp_storable_reader_size(s->reader);
-    rc = thaw_with_perl(aTHX_ data, len, &t, &kept, out, error);
-    s->thawed = size; /* others may have been thawed meanwhile */
-    return rc;
+    return go_on_with_perl(aTHX_ & t, data, len, may_run_perl, out, error);
 }
 
 size_t etcp_perl_thawed_size(pTHX)

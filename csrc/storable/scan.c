@@ -167,14 +167,46 @@ static int scan_thaw(void *arg, void **object, etcp_storable_class *c, const uin
     return 0;
 }
 
-/* Without what watches classes. */
-static const etcp_storable_builder template = {
+/* Who watches the classes, as arg of the builder. */
+typedef struct scan_watch {
+    const etcp_storable_watcher *watcher;
+    void *arg;
+} scan_watch;
+
+static int scan_class_named(void *arg, etcp_storable_class *c)
+{
+    const scan_watch *watch = arg;
+
+    return watch->watcher->class_named(watch->arg, c);
+}
+
+static int scan_class_ready(void *arg, etcp_storable_class *c)
+{
+    const scan_watch *watch = arg;
+
+    return watch->watcher->class_ready(watch->arg, c);
+}
+
+static const etcp_storable_builder scanner = {
     scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   scan_container,
     scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
     scan_vstring,   scan_share,     scan_touch,     scan_owners,   scan_shape,
     scan_touch,     scan_tied,      scan_tie,       scan_touch,    scan_code,
-    scan_regexp,    scan_thaw,      NULL,           NULL,          scan_touch,
+    scan_regexp,    scan_thaw,      scan_class_named, scan_class_ready, scan_touch,
     scan_bless};
+
+/* Reads the image with a builder that makes nothing. */
+static int scan(etcp_storable_reader *r, const uint8_t *data, size_t len, scan_watch *watch,
+                const etcp_storable_options *options, const etcp_storable_foreign *foreign)
+{
+    int rc;
+
+    r->holds_tags = 0;
+    rc = etcp_storable_run(r, data, len, &scanner, watch, options, foreign);
+    r->item = NULL;
+    r->builder = NULL;
+    return rc;
+}
 
 static int refuse_class(void *arg, etcp_storable_class *c)
 {
@@ -185,30 +217,19 @@ static int refuse_class(void *arg, etcp_storable_class *c)
 int etcp_storable_is_plain(etcp_storable_reader *r, const uint8_t *data, size_t len,
                            const etcp_storable_options *options)
 {
-    etcp_storable_builder builder = template;
-    int rc;
+    static const etcp_storable_watcher refusing = {refuse_class, refuse_class};
+    scan_watch watch = {&refusing, NULL};
 
-    builder.class_named = builder.class_ready = refuse_class;
-    r->holds_tags = 0;
-    rc = etcp_storable_run(r, data, len, &builder, NULL, options, NULL);
-    r->item = NULL;
-    r->builder = NULL;
-    return rc == 0 && r->weak_count == 0;
+    return scan(r, data, len, &watch, options, NULL) == 0 && r->weak_count == 0;
 }
 
 int etcp_storable_scan(etcp_storable_reader *r, const uint8_t *data, size_t len,
                        const etcp_storable_watcher *watcher, void *arg,
                        const etcp_storable_options *options, unsigned *features)
 {
-    etcp_storable_builder builder = template;
-    int rc;
+    scan_watch watch = {watcher, arg};
+    int rc = scan(r, data, len, &watch, options, etcp_storable_foreign_items());
 
-    builder.class_named = watcher->class_named;
-    builder.class_ready = watcher->class_ready;
-    r->holds_tags = 0;
-    rc = etcp_storable_run(r, data, len, &builder, arg, options, etcp_storable_foreign_items());
-    r->item = NULL;
-    r->builder = NULL;
     *features = r->features;
     return rc;
 }
