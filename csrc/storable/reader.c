@@ -316,7 +316,7 @@ static int attach_referent(etcp_storable_reader *r, const etcp_storable_frame *f
     return 0;
 }
 
-static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
+static inline int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
 {
     size_t index = f->index++;
     int rc;
@@ -328,6 +328,28 @@ static int attach_index(etcp_storable_reader *r, etcp_storable_frame *f)
         return etcp_storable_builder_failed(r, rc);
     r->item = NULL;
     return 0;
+}
+
+/* Whether the next item is a BYTE, and nothing stands in its way. What does is left to read_item. */
+static inline int is_byte_next(const etcp_storable_reader *r)
+{
+    return r->forget_at - r->at >= 2 && r->at[0] == ETCP_SX_BYTE && r->tag_count < r->tag_room;
+}
+
+/* An element, and the small integers behind it, of which arrays are full. */
+static int attach_elements(etcp_storable_reader *r, etcp_storable_frame *f)
+{
+    int rc = attach_index(r, f);
+
+    r->pending = ETCP_STORABLE_NO_CLASS;
+    while (rc == 0 && f->left > 1 && is_byte_next(r)) {
+        r->at += 2;
+        rc = etcp_storable_leaf(r, r->builder->integer(r->arg, (int32_t)r->at[-1] - 128));
+        if (rc == 0)
+            rc = attach_index(r, f);
+        f->left--;
+    }
+    return rc;
 }
 
 int etcp_storable_complete(etcp_storable_reader *r)
@@ -352,7 +374,7 @@ static int attach(etcp_storable_reader *r)
     int rc = 0;
 
     switch ((etcp_storable_kind)f->kind) {
-    case ETCP_FRAME_ARRAY: rc = attach_index(r, f); break;
+    case ETCP_FRAME_ARRAY: rc = attach_elements(r, f); break;
     case ETCP_FRAME_HASH:
     case ETCP_FRAME_FLAG_HASH: rc = attach_element(r, f); break;
     case ETCP_FRAME_REFERENCE: rc = attach_referent(r, f); break;

@@ -114,6 +114,7 @@ struct etcp_storable_reader {
     size_t referent_count, referent_cap;
     size_t *weak; /* tags of references to be weakened */
     size_t weak_count, weak_cap;
+    int has_large_tables; /* of these, some may be too large to be kept */
 
     etcp_error error;
 };

@@ -50,6 +50,8 @@ static int grow(etcp_storable_reader *r, void *table, size_t *cap, size_t size)
         return etcp_storable_out_of_memory(r);
     memcpy(table, &larger, sizeof larger);
     *cap = wanted;
+    if (wanted > KEPT_FRAMES)
+        r->has_large_tables = 1;
     return 0;
 }
 
@@ -292,6 +294,9 @@ static void drop_table(void *table, size_t *cap)
 
 void etcp_storable_drop_large_tables(etcp_storable_reader *r)
 {
+    if (!r->has_large_tables)
+        return;
+    r->has_large_tables = 0;
     DROP(r, tags, tag_cap, KEPT_TAGS);
     DROP(r, frames, frame_cap, KEPT_FRAMES);
     DROP(r, classes, class_cap, KEPT_FRAMES);
