@@ -71,14 +71,14 @@ static size_t bucket_order(HV *hv)
 /* The first entry in bucket i and those behind it. Sets *i to its bucket, or beyond the last. */
 static HE *entry_from(HV *hv, size_t *i)
 {
-    const size_t order = bucket_order(hv);
     const size_t last = (size_t)HvMAX(hv);
+    const size_t order = bucket_order(hv) & last;
     HE *const *const buckets = HvARRAY(hv);
     HE *he = NULL;
     size_t bucket;
 
     for (bucket = *i; bucket <= last; bucket++) {
-        he = buckets[(bucket ^ order) & last];
+        he = buckets[bucket ^ order];
         if (he)
             break;
     }
