@@ -33,7 +33,7 @@ static inline int try_items(etcp_storable_reader *r, uint32_t count)
 /* The builder has made a container for count elements of at least size bytes, or there is no memory:
  * opens it, or completes it at once if it is empty. */
 static inline int open_counted(etcp_storable_reader *r, void *value, etcp_storable_kind kind,
-                               etcp_storable_op op, uint32_t count, uint8_t size, unsigned flags)
+                               etcp_storable_op op, uint32_t count, uint8_t size)
 {
     etcp_storable_frame *f;
 
@@ -41,7 +41,6 @@ static inline int open_counted(etcp_storable_reader *r, void *value, etcp_storab
         return etcp_storable_leaf(r, value);
     etcp_storable_tag(r, value);
     f = etcp_storable_push(r, value, ETCP_STORABLE_BODY, kind, op, count);
-    f->flags = (uint8_t)flags;
     f->least = size;
     return ETCP_STEP_MORE;
 }
@@ -59,12 +58,11 @@ static int open_array(etcp_storable_reader *r)
         rc = try_items(r, count);
     if (rc < 0)
         return rc;
-    return open_counted(r, r->builder->array(r->arg, count), ETCP_FRAME_ARRAY, ETCP_SX_ARRAY, count, 1, 0);
+    return open_counted(r, r->builder->array(r->arg, count), ETCP_FRAME_ARRAY, ETCP_SX_ARRAY, count, 1);
 }
 
 /* A hash whose elements take at least size bytes. */
-static inline int open_pairs(etcp_storable_reader *r, etcp_storable_kind kind, etcp_storable_op op,
-                             uint32_t count, uint8_t size, unsigned flags)
+static int open_pairs(etcp_storable_reader *r, uint32_t count, uint8_t size)
 {
     int rc = etcp_storable_may_place_body(r);
 
@@ -76,7 +74,7 @@ static inline int open_pairs(etcp_storable_reader *r, etcp_storable_kind kind, e
         rc = try_items(r, count);
     if (rc < 0)
         return rc;
-    return open_counted(r, r->builder->hash(r->arg, count), kind, op, count, size, flags);
+    return open_counted(r, r->builder->hash(r->arg, count), ETCP_FRAME_HASH, ETCP_SX_HASH, count, size);
 }
 
 /* The least that an element of a hash takes: an item of one byte, and a key without bytes. */
@@ -87,11 +85,12 @@ static int open_hash(etcp_storable_reader *r)
     uint32_t count;
     int rc = etcp_storable_take_length(r, &count);
 
-    return rc < 0 ? rc : open_pairs(r, ETCP_FRAME_HASH, ETCP_SX_HASH, count, HASH_PAIR_MIN, 0);
+    return rc < 0 ? rc : open_pairs(r, count, HASH_PAIR_MIN);
 }
 
 static int open_flag_hash(etcp_storable_reader *r)
 {
+    etcp_storable_frame *f;
     unsigned flags;
     uint32_t count;
     int rc = etcp_storable_take_byte(r, &flags);
@@ -105,7 +104,14 @@ static int open_flag_hash(etcp_storable_reader *r)
             return ETCP_STORABLE_FOREIGN;
         r->features |= ETCP_STORABLE_HAS_RESTRICTED;
     }
-    return open_pairs(r, ETCP_FRAME_FLAG_HASH, ETCP_SX_FLAG_HASH, count, FLAG_HASH_PAIR_MIN, flags);
+    rc = open_pairs(r, count, FLAG_HASH_PAIR_MIN);
+    if (rc != ETCP_STEP_MORE)
+        return rc;
+    f = &r->frames[r->depth - 1];
+    f->kind = ETCP_FRAME_FLAG_HASH;
+    f->op = ETCP_SX_FLAG_HASH;
+    f->flags = (uint8_t)flags;
+    return rc;
 }
 
 static int is_weak_op(unsigned op)
