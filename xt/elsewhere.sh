@@ -2,7 +2,8 @@
 # Builds the distribution and runs its whole test suite on another system than this one: in a folder with
 # a minimal Debian, made anew and removed at the end.
 #
-#     sh xt/elsewhere.sh bookworm|trixie|sid    a release of Debian, from a bare system: the demonstration
+#     sh xt/elsewhere.sh bullseye|bookworm|trixie|sid
+#                                               a release of Debian, from a bare system: the demonstration
 #                                               and the suite, every warning an error
 #     sh xt/elsewhere.sh experimental           sid with the perl and the OpenSSL of Debian's experimental
 #     sh xt/elsewhere.sh i386                   32-bit programs
@@ -163,7 +164,7 @@ run_cross() {
 }
 
 case $where in
-    bookworm | trixie | sid)
+    bullseye | bookworm | trixie | sid)
         prepare_chroot "$where"
         run_demo_and_suite "$@"
         ;;
