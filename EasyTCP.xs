@@ -494,6 +494,7 @@ _forms(self, data)
     SV *data
 PREINIT:
     etcp_forms forms;
+    int form;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "_forms");
     if (!SvOK(data)) {
@@ -503,21 +504,22 @@ PPCODE:
     PUTBACK;
     if (!etcp_forms_make(aTHX_ data, &forms))
         XSRETURN_EMPTY;
-    if (SvCUR(forms.best) > etcp_server_config(self->srv->core)->message_max) {
+    if (SvCUR(forms.bytes[0]) > etcp_server_config(self->srv->core)->message_max) {
         etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
         XSRETURN_EMPTY;
     }
     SPAGAIN;
-    EXTEND(SP, 3);
+    EXTEND(SP, 1 + ETCP_FORMS);
     mPUSHi(forms.flags ? 1 : 0);
-    PUSHs(forms.best);
-    PUSHs(forms.any ? forms.any : &PL_sv_undef);
+    for (form = 0; form < ETCP_FORMS; form++)
+        PUSHs(forms.bytes[form] ? forms.bytes[form] : &PL_sv_undef);
 
 void
-_relay(self, is_structure, best, any, to = NULL, except = NULL)
+_relay(self, is_structure, best, numbers, any, to = NULL, except = NULL)
     etcp_object *self
     int is_structure
     SV *best
+    SV *numbers
     SV *any
     SV *to
     SV *except
@@ -527,8 +529,9 @@ PREINIT:
 PPCODE:
     USABLE_SERVERS_ONLY(self, "_relay");
     forms.flags = is_structure ? ETCP_MESSAGE_COMPLEX : 0;
-    forms.best = best;
-    forms.any = SvOK(any) ? any : NULL;
+    forms.bytes[0] = best;
+    forms.bytes[1] = SvOK(numbers) ? numbers : NULL;
+    forms.bytes[2] = SvOK(any) ? any : NULL;
     PUTBACK;
     count = etcp_message_relay(aTHX_ self, &forms, to && SvOK(to) ? to : NULL,
                                except && SvOK(except) ? except : NULL);

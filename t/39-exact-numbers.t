@@ -4,6 +4,8 @@
 use strict;
 use warnings;
 
+use B ();
+
 use Test::More;
 use lib 't/lib';
 
@@ -42,8 +44,20 @@ is(items('1.5', $EXACT), '0a03312e35', 'a string is a string');
 is(items(1.5, 0), '0a03312e35', 'for others it is text');
 my $used = 0.1 + 0.2;
 { my $text = "$used" }
-like(items($used, $EXACT), $] < 5.036 ? qr/^0a/ : qr/^c0/,
+is(substr(items($used, $EXACT), 0, 2), B::svref_2object(\$used)->FLAGS & B::SVf_POK() ? '0a' : 'c0',
     'a number that was printed, as far as perl can tell');
+
+# Whoever will get a message later, or from another process, is sent the best form that it can receive.
+{
+    my $server = Net::EasyTCP->new(mode => 'server', host => '127.0.0.1', port => '00') or die $@;
+    my @forms = map { join ' ', map { defined $_ ? hex_of(substr $_, 2) : 'none' }
+            (Net::EasyTCP::_forms($server, $_))[ 1 .. 3 ] } [0.5], ['x'], [ 0.5, !!1 ];
+    is($forms[0], '0200000001c03fe0000000000000 none 02000000010a03302e35', 'numbers have two forms');
+    is($forms[1], '02000000010a0178 none none', 'other things one');
+    my ($best, $numbers, $any) = split / /, $forms[2];
+    like($numbers, $] < 5.036 ? qr/^none$/ : qr/^0200000002c03fe0000000000000(?!22)/, 'booleans a third');
+    like($best, qr/^0200000002c03fe0000000000000/, 'whose numbers are exact');
+}
 
 SKIP: {
     skip 'perl has no booleans', 3 if !defined &builtin::is_bool;

@@ -144,7 +144,8 @@ sub settle {
 
     # Values.
     my $structure = { list => [ 1, 2.5, -1, 1e100, undef, 'text' ], deep => { er => \'x' } };
-    my @values = ('0', '', "\0\xff" x 1000, $structure, [], 'x' x 300_000);
+    my $exact = { booleans => [ !!1, !!0 ], sum => 0.1 + 0.2 };
+    my @values = ('0', '', "\0\xff" x 1000, $structure, $exact, [], 'x' x 300_000);
     $a->{cluster}->broadcast($_) foreach @values;
     settle($a, $b);
     is_deeply(got($_->[0], $_->[1]), \@values, 'values arrive as they are') foreach [ $a, 0 ], [ $b, 1 ];
@@ -447,7 +448,7 @@ sub settle {
         map { my %entry = (%good, @$_); [ map { $_ => $entry{$_} } qw(n h r d o) ] }
             [ n => 0 ], [ n => -1 ], [ n => 'x' ], [ n => '1' x 30 ], [ n => "1\n" ], [ n => undef ],
             [ d => undef ], [ d => [] ], [ d => "\x{263a}" ],
-            [ h => '' ], [ h => "2 $me 1 0 " ], [ h => "1 $me 0 0 " ], [ h => "1 $me 1 8 " ],
+            [ h => '' ], [ h => "2 $me 1 0 " ], [ h => "1 $me 0 0 " ], [ h => "1 $me 1 16 " ],
             [ h => '1 x 1 0 ' ],
             [ h => "1 $me 1 0 x" ], [ h => "1 $me 1 0 1,,2" ], [ h => "1 $me 1 0 " . join ',', 1 .. 1001 ],
             [ h => "1 $me 1 0 \n" ],
@@ -466,8 +467,9 @@ sub settle {
     my $serial = $w->{hybrids}[0]->serial;
     FakeRedis::add_fields($next->(h => "1 $me 2 0 $serial", r => '', d => 'for all here', o => ''));
     FakeRedis::add_fields($next->(h => "1 $me 3 7 1,2", r => '', d => '', o => ''));
-    FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'good', o => ''));
-    FakeRedis::add_fields($next->(h => "1 $me 4 0 ", r => '', d => 'again', o => ''));
+    FakeRedis::add_fields($next->(h => "1 $me 4 13 ", r => '', d => 'one form short', o => "\0\0"));
+    FakeRedis::add_fields($next->(h => "1 $me 5 0 ", r => '', d => 'good', o => ''));
+    FakeRedis::add_fields($next->(h => "1 $me 5 0 ", r => '', d => 'again', o => ''));
     settle($w, $bystander);
     is_deeply(got($w), [ 'for all here', 'good' ], 'odd ones are left out, good ones delivered');
     is($w->{gaps}, 0, 'none of them is a gap');

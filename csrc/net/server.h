@@ -184,11 +184,11 @@ size_t etcp_server_client_count(const etcp_server *s);
 void etcp_server_select_all(etcp_server *s, int is_selected);
 void etcp_conn_select(etcp_conn *c, int is_selected);
 
-/* Sends to all that are selected, and selects none: best to those that can receive what it needs,
- * any to the others. Either may be NULL: then these get any, or nothing. Left out are those that
- * are closing, and those whose queue is above the high-water mark: it never waits. Returns how many
- * took the message; those it failed for have their error. */
-size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any);
+/* Sends to all that are selected, and selects none: to each the first of count parcels of which it can
+ * receive what that needs, or nothing. Some may be NULL. Left out are those that are closing, and those
+ * whose queue is above the high-water mark: it never waits. Returns how many took the message; those it
+ * failed for have their error. */
+size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *const *parcels, size_t count);
 
 /* Why connections are closed as soon as they come. */
 typedef enum etcp_refused {

@@ -138,9 +138,9 @@ int etcp_server_linger(etcp_server *s, uint64_t *waited_since)
 /* ---- one message to many --------------------------------------------------------------------- */
 
 typedef struct broadcast {
-    etcp_parcel *best;
-    etcp_parcel *any;
-    size_t count;
+    etcp_parcel *const *parcels;
+    size_t parcel_count;
+    size_t count; /* of those who took one */
 } broadcast;
 
 void etcp_conn_select(etcp_conn *c, int is_selected)
@@ -167,9 +167,13 @@ static int has_room(const etcp_conn *c)
 
 static etcp_parcel *parcel_for(const broadcast *b, const etcp_conn *c)
 {
-    if (b->best && (b->best->needs & ~etcp_session_peer_can(c->session)) == 0)
-        return b->best;
-    return b->any;
+    const unsigned can = etcp_session_peer_can(c->session);
+    size_t i;
+
+    for (i = 0; i < b->parcel_count; i++)
+        if (b->parcels[i] && (b->parcels[i]->needs & ~can) == 0)
+            return b->parcels[i];
+    return NULL;
 }
 
 static void send_each(etcp_conn *c, void *arg)
@@ -185,9 +189,9 @@ static void send_each(etcp_conn *c, void *arg)
     c->selected = 0;
 }
 
-size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *best, etcp_parcel *any)
+size_t etcp_server_broadcast(etcp_server *s, etcp_parcel *const *parcels, size_t count)
 {
-    broadcast b = {best, any, 0};
+    broadcast b = {parcels, count, 0};
 
     etcp_server_each_client(s, send_each, &b);
     return b.count;

@@ -36,10 +36,8 @@ void etcp_async_enter(etcp_object *o, etcp_object *host)
 
 static void drop_message(pTHX_ etcp_async_message *m)
 {
-    if (!PL_dirty) {
-        SvREFCNT_dec(m->forms.best);
-        SvREFCNT_dec(m->forms.any);
-    }
+    if (!PL_dirty)
+        etcp_forms_drop(aTHX_ &m->forms);
     Safefree(m);
 }
 
@@ -104,20 +102,19 @@ size_t etcp_async_queued(const etcp_object *o)
     return o->async->bytes + (o->conn ? etcp_conn_queued(o->conn) : 0);
 }
 
-static void append(etcp_async *a, const etcp_forms *made)
+static void append(pTHX_ etcp_async *a, const etcp_forms *made)
 {
     etcp_async_message *m;
 
     Newxz(m, 1, etcp_async_message);
     m->forms = *made;
-    SvREFCNT_inc_simple_void_NN(m->forms.best);
-    SvREFCNT_inc_simple_void(m->forms.any);
+    etcp_forms_hold(aTHX_ &m->forms);
     if (a->last)
         a->last->next = m;
     else
         a->first = m;
     a->last = a->appended = m;
-    a->bytes += SvCUR(m->forms.best);
+    a->bytes += SvCUR(m->forms.bytes[0]);
     if (a->bytes >= LONG_QUEUE)
         a->was_long = 1;
 }
@@ -143,7 +140,7 @@ int etcp_async_keep(pTHX_ etcp_object *o, SV *data)
         return refuse(aTHX_ o);
     if (!etcp_forms_make(aTHX_ data, &made))
         return 0;
-    if (SvCUR(made.best) > o->async->message_max) {
+    if (SvCUR(made.bytes[0]) > o->async->message_max) {
         etcp_fail(aTHX_ "Error sending data: %s", etcp_code_text(ETCP_ETOOBIG));
         return 0;
     }
@@ -151,7 +148,7 @@ int etcp_async_keep(pTHX_ etcp_object *o, SV *data)
         etcp_fail(aTHX_ "Error sending data: Socket handle not supplied");
         return 0;
     }
-    append(o->async, &made);
+    append(aTHX_ o->async, &made);
     if (is_connected(o))
         etcp_async_flush(aTHX_ o);
     return 1;
@@ -169,7 +166,7 @@ static void take_out(pTHX_ etcp_async *a, etcp_async_message **place)
             a->last = at;
     if (a->appended == m)
         a->appended = NULL;
-    a->bytes -= SvCUR(m->forms.best);
+    a->bytes -= SvCUR(m->forms.bytes[0]);
     a->kept_requests -= m->is_request != 0;
     drop_message(aTHX_ m);
 }

@@ -515,44 +515,38 @@ static etcp_parcel *parcel_of(pTHX_ SV *data, unsigned can, size_t max)
     return new_parcel(aTHX_ 0, 0, bytes, len, max);
 }
 
-/* What peers of each kind are to be sent: those that can receive everything, and all others. */
-enum { TO_ABLE, TO_ANY, KINDS };
-
-static const unsigned kinds[KINDS] = {ETCP_FORMS_BEST, 0};
-
+/* The forms of structures that are there clients for. */
 static void note_kind(etcp_conn *c, void *is_there)
 {
-    const unsigned can = etcp_session_peer_can(etcp_conn_session(c));
-
-    ((int *)is_there)[(can & kinds[TO_ABLE]) == kinds[TO_ABLE] ? TO_ABLE : TO_ANY] = 1;
+    ((int *)is_there)[etcp_forms_kind(etcp_session_peer_can(etcp_conn_session(c)))] = 1;
 }
 
 /* Freezes a structure for the kinds of clients that are there. That may run Perl code, and others may
  * be there afterwards. Returns 0 with the text in $@. */
-static int make_parcels(pTHX_ etcp_server *core, SV *data, etcp_parcel *parcels[KINDS])
+static int make_parcels(pTHX_ etcp_server *core, SV *data, etcp_parcel *parcels[ETCP_FORMS])
 {
     const size_t max = etcp_server_config(core)->message_max;
+    int made = 0;
     int kind;
 
-    parcels[TO_ABLE] = NULL;
-    parcels[TO_ANY] = NULL;
     do {
-        int is_there[KINDS] = {0, 0};
+        int is_there[ETCP_FORMS] = {0};
 
         if (SvROK(data))
             etcp_server_each_client(core, note_kind, is_there);
-        for (kind = 0; kind < KINDS && (parcels[kind] || !is_there[kind]); kind++)
+        for (kind = 0; kind < ETCP_FORMS && (parcels[kind] || !is_there[kind]); kind++)
             ;
-        if (kind == KINDS && (parcels[TO_ABLE] || parcels[TO_ANY]))
+        if (kind == ETCP_FORMS && made)
             return 1;
-        kind = kind < KINDS ? kind : TO_ANY;
-        parcels[kind] = parcel_of(aTHX_ data, kinds[kind], max);
+        kind = kind < ETCP_FORMS ? kind : ETCP_FORMS - 1;
+        parcels[kind] = parcel_of(aTHX_ data, etcp_forms_need[kind], max);
+        made = 1;
     } while (parcels[kind]);
     return 0;
 }
 
 /* NULL for chosen: all, but those that are left out. */
-static IV send_to(pTHX_ const etcp_object *server, etcp_parcel *const parcels[KINDS], AV *chosen,
+static IV send_to(pTHX_ const etcp_object *server, etcp_parcel *const parcels[ETCP_FORMS], AV *chosen,
                   AV *left_out)
 {
     etcp_server *core = server->srv->core;
@@ -562,14 +556,14 @@ static IV send_to(pTHX_ const etcp_object *server, etcp_parcel *const parcels[KI
         select_clients(aTHX_ server, chosen, 1);
     if (left_out)
         select_clients(aTHX_ server, left_out, 0);
-    return (IV)etcp_server_broadcast(core, parcels[TO_ABLE], parcels[TO_ANY]);
+    return (IV)etcp_server_broadcast(core, parcels, ETCP_FORMS);
 }
 
 static IV broadcast(pTHX_ etcp_object *server, SV *data, SV *to, SV *except)
 {
     AV *chosen = to ? clients_in(aTHX_ to, "to") : NULL;
     AV *left_out = except ? clients_in(aTHX_ except, "except") : NULL;
-    etcp_parcel *parcels[KINDS];
+    etcp_parcel *parcels[ETCP_FORMS] = {NULL};
 
     if ((to && !chosen) || (except && !left_out))
         return -1;
@@ -604,22 +598,33 @@ static etcp_parcel *parcel_of_bytes(pTHX_ const etcp_object *server, unsigned fl
     return new_parcel(aTHX_ flags, needs, bytes, len, max);
 }
 
+/* What a peer must be able to receive to get a form: it is for those of the next ones, too, which are
+ * missing. */
+static unsigned need_of(const etcp_forms *forms, int form)
+{
+    while (form + 1 < ETCP_FORMS && !forms->bytes[form + 1])
+        form++;
+    return etcp_forms_need[form];
+}
+
 static IV relay(pTHX_ const etcp_object *server, const etcp_forms *forms, SV *to, SV *except)
 {
     AV *chosen = to ? clients_in(aTHX_ to, "to") : NULL;
     AV *left_out = except ? clients_in(aTHX_ except, "except") : NULL;
-    etcp_parcel *parcels[KINDS] = {NULL, NULL};
+    etcp_parcel *parcels[ETCP_FORMS] = {NULL};
+    int form;
 
     if ((to && !chosen) || (except && !left_out))
         return -1;
-    if (forms->any) {
-        parcels[TO_ABLE] = parcel_of_bytes(aTHX_ server, forms->flags, kinds[TO_ABLE], forms->best);
-        if (!parcels[TO_ABLE])
+    for (form = 0; form < ETCP_FORMS; form++) {
+        if (!forms->bytes[form])
+            continue;
+        parcels[form] = parcel_of_bytes(aTHX_ server, forms->flags, need_of(forms, form),
+                                        forms->bytes[form]);
+        if (!parcels[form])
             return -1;
     }
-    parcels[TO_ANY] =
-        parcel_of_bytes(aTHX_ server, forms->flags, 0, forms->any ? forms->any : forms->best);
-    return parcels[TO_ANY] ? send_to(aTHX_ server, parcels, chosen, left_out) : -1;
+    return send_to(aTHX_ server, parcels, chosen, left_out);
 }
 
 IV etcp_message_relay(pTHX_ const etcp_object *server, const etcp_forms *forms, SV *to, SV *except)

@@ -10,6 +10,8 @@
 
 #include "net_world.h"
 #include "tap.h"
+#include "wire/capability_list.h"
+#include "wire/parcel.h"
 
 static void test_life(void)
 {
@@ -512,9 +514,53 @@ static void test_new_errors(void)
     etcp_config_unref(config);
 }
 
+/* A broadcast goes to each in the best form that it can receive. */
+static void test_broadcast_forms(void)
+{
+    enum { FORMS = 3, CLIENTS = 4 };
+    static const unsigned needs[FORMS] = {ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS,
+                                          ETCP_CAN_EXACT_NUMBERS, 0};
+    static const unsigned can[CLIENTS] = {ETCP_CAN_EXACT_NUMBERS, 0,
+                                          ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS,
+                                          ETCP_CAN_BOOLEANS};
+    static const char *const texts[FORMS] = {"all", "numbers", "old"};
+    static const char *const wanted[CLIENTS] = {"numbers", "old", "all", "old"};
+    etcp_parcel *parcels[FORMS];
+    etcp_conn *clients[CLIENTS];
+    world w;
+    int i;
+
+    world_start(&w, NULL);
+    w.server_config->capabilities = ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS;
+    for (i = 0; i < CLIENTS; i++) {
+        w.client_config->capabilities = can[i];
+        clients[i] = world_dial(&w);
+    }
+    world_pump(&w);
+    for (i = 0; i < FORMS; i++) {
+        parcels[i] = etcp_parcel_new(0, (const uint8_t *)texts[i], strlen(texts[i]), NULL, NULL);
+        parcels[i]->needs = needs[i];
+    }
+    etcp_server_select_all(w.server, 1);
+    tap_is_int((long long)etcp_server_broadcast(w.server, parcels, FORMS), CLIENTS, "to all");
+    for (i = 0; i < CLIENTS; i++)
+        tap_is_str(world_receive(clients[i]), wanted[i], "who can receive %u", can[i]);
+    etcp_parcel_unref(parcels[1]);
+    parcels[1] = NULL;
+    etcp_server_select_all(w.server, 1);
+    tap_is_int((long long)etcp_server_broadcast(w.server, parcels, 2), 1, "to those who can");
+    tap_is_str(world_receive(clients[2]), "all", "the best form, which only one can receive");
+    etcp_parcel_unref(parcels[0]);
+    etcp_parcel_unref(parcels[2]);
+    for (i = 0; i < CLIENTS; i++)
+        etcp_conn_unref(clients[i]);
+    world_stop(&w);
+}
+
 static void run(void)
 {
     test_life();
+    test_broadcast_forms();
     test_pipeline(0);
     test_pipeline(1);
     test_close_at(ETCP_SERVER_ACCEPTED, "A1 F1 ");

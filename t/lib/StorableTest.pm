@@ -22,8 +22,9 @@ use vars qw(@ISA @EXPORT %Seen);
     package TOv;
     use overload '""' => sub {'ov'}, fallback => 1;
 
+    # Before 5.36 a number becomes a string, too, when it is used as one: hence copies.
     package THk;
-    sub STORABLE_freeze { my ($self) = @_; return 'data:' . (defined $self->{v} ? $self->{v} : '') }
+    sub STORABLE_freeze { my ($self) = @_; my $v = $self->{v}; return 'data:' . (defined $v ? $v : '') }
     sub STORABLE_thaw { my ($self, $cloning, $data) = @_; $self->{v} = substr $data, 5; return }
 
     package THkR;
@@ -34,7 +35,7 @@ use vars qw(@ISA @EXPORT %Seen);
     sub STORABLE_freeze { return }
 
     package THkA;
-    sub STORABLE_freeze { my ($self) = @_; return join ',', @$self }
+    sub STORABLE_freeze { my ($self) = @_; my @copy = @$self; return join ',', @copy }
     sub STORABLE_attach { my ($class, $cloning, $data) = @_; return bless [ split /,/, $data ], $class }
 
     package THkS;

@@ -39,8 +39,9 @@ my $LAST_OF_ALL = '99999999999999999999-0';
 # Writers that are remembered, twice.
 my $WRITERS = 5000;
 
-my ($STRUCTURE, $ROOM, $OLDER) = (1, 2, 4);
-my $HEADER = qr/\A1 ([0-9a-f]{16}) ([1-9][0-9]{0,14}) ([0-7]) ((?:[0-9]{1,15}(?:,[0-9]{1,15}){0,999})?)\z/;
+# Of an entry. With the last, the field for older clients holds two forms.
+my ($STRUCTURE, $ROOM, $OLDER, $NUMBERS) = (1, 2, 4, 8);
+my $HEADER = qr/\A1 ([0-9a-f]{16}) ([1-9][0-9]{0,14}) ([0-9]|1[0-5]) ((?:[0-9]{1,15}(?:,[0-9]{1,15}){0,999})?)\z/;
 
 # The number in the stream goes up only if the entry is there.
 my $ADD = <<'LUA';
@@ -348,11 +349,12 @@ sub broadcast {
     my @except = _serials($options{except});
     return _fail('Invalid except: must be a client, or a reference to an array of at most 1000 clients')
         if @except && !defined $except[0] || @except > 1000;
-    my ($is_structure, $best, $older) = Net::EasyTCP::_forms($server, $data) or return undef;
+    my ($is_structure, $best, $numbers, $older) = Net::EasyTCP::_forms($server, $data) or return undef;
     return _fail('Error sending data: size limit exceeded')
-        if grep { defined $_ && length $_ > $self->{longest} } $best, $older;
+        if grep { defined $_ && length $_ > $self->{longest} } $best, $numbers, $older;
     $flags |= $STRUCTURE if $is_structure;
     $flags |= $OLDER     if defined $older;
+    ($flags, $older) = ($flags | $NUMBERS, pack 'N/a* a*', $numbers, $older) if defined $numbers;
     # A burst waits for Redis as long as that answers.
     _take($self, 'writer') while @{ $self->{queue_of} } >= $self->{queue} && _is_under_way($self);
     return _fail('Cluster queue is full') if @{ $self->{queue_of} } >= $self->{queue};
@@ -625,8 +627,13 @@ sub _send_on {
     if ($entry->{writer} eq $self->{me}) {
         $except = [ grep { $_ } map { Net::EasyTCP::client($server, $_) } split /,/, $entry->{except} ];
     }
-    my $older = $flags & $OLDER ? $entry->{older} : undef;
-    Net::EasyTCP::_relay($server, $flags & $STRUCTURE, $entry->{data}, $older, $to, $except);
+    my ($numbers, $older);
+    if ($flags & $NUMBERS) {
+        return if !eval { ($numbers, $older) = unpack 'N/a* a*', $entry->{older}; 1 } || !defined $older;
+    } elsif ($flags & $OLDER) {
+        $older = $entry->{older};
+    }
+    Net::EasyTCP::_relay($server, $flags & $STRUCTURE, $entry->{data}, $numbers, $older, $to, $except);
     return;
 }
 
