@@ -7,8 +7,8 @@
 
 enum { ETCP_FORMS = 3 };
 
-/* What a peer must be able to receive to get each form of a structure: sets of ETCP_CAN_..., the best form
- * first. The last is for everybody. */
+/* What a peer must be able to receive to get each form of a structure: sets of ETCP_CAN_..., the best
+ * form first. The last is for everybody. */
 extern const unsigned etcp_forms_need[ETCP_FORMS];
 
 typedef struct etcp_forms {

@@ -41,7 +41,8 @@ my $WRITERS = 5000;
 
 # Of an entry. With the last, the field for older clients holds two forms.
 my ($STRUCTURE, $ROOM, $OLDER, $NUMBERS) = (1, 2, 4, 8);
-my $HEADER = qr/\A1 ([0-9a-f]{16}) ([1-9][0-9]{0,14}) ([0-9]|1[0-5]) ((?:[0-9]{1,15}(?:,[0-9]{1,15}){0,999})?)\z/;
+my $SERIAL = qr/[0-9]{1,15}/;
+my $HEADER = qr/\A1 ([0-9a-f]{16}) ([1-9][0-9]{0,14}) ([0-9]|1[0-5]) ((?:$SERIAL(?:,$SERIAL){0,999})?)\z/;
 
 # The number in the stream goes up only if the entry is there.
 my $ADD = <<'LUA';
