@@ -261,8 +261,8 @@ static int is_used_up(const etcp_channel *ch)
 /* OpenSSL's buffers, 34 KiB, are kept by the channel that is used USES_TO_KEEP times in a row, until
  * another one is: allocating and freeing them for each record takes a twelfth of a small one's time. A
  * read and its answer are two uses: clients that ask by turns shall not make it change its mind each
- * time. Within a record some releases free them although they are in use (CVE-2024-4741): OpenSSL does it
- * later. Releases from 3.2 on do not heed the mode that is cleared, and go on as before. */
+ * time. Within a record some releases free them although they are in use (CVE-2024-4741): OpenSSL does
+ * it later. Releases from 3.2 on do not heed the mode that is cleared, and go on as before. */
 static void keep_buffers(etcp_channel *ch)
 {
     etcp_channel *last = ch->tls->last;
