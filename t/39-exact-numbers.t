@@ -55,7 +55,8 @@ is(substr(items($used, $EXACT), 0, 2), B::svref_2object(\$used)->FLAGS & B::SVf_
     is($forms[0], '0200000001c03fe0000000000000 none 02000000010a03302e35', 'numbers have two forms');
     is($forms[1], '02000000010a0178 none none', 'other things one');
     my ($best, $numbers, $any) = split / /, $forms[2];
-    like($numbers, $] < 5.036 ? qr/^none$/ : qr/^0200000002c03fe0000000000000(?!22)/, 'booleans a third');
+    my $has_third = $] >= 5.036 && $any !~ /22\z/;    # newer Storables write booleans for everybody
+    like($numbers, $has_third ? qr/^0200000002c03fe0000000000000(?!22)/ : qr/^none\z/, 'booleans a third');
     like($best, qr/^0200000002c03fe0000000000000/, 'whose numbers are exact');
 }
 
