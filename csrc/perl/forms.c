@@ -3,16 +3,11 @@
 #include "object.h"
 #include "storable.h"
 
-/* A perl before 5.36 has no booleans to write. */
-#ifdef SvIsBOOL
-#define BEST (ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS)
-#else
-#define BEST ETCP_CAN_EXACT_NUMBERS
-#endif
-
 enum { FOR_BEST, FOR_NUMBERS, FOR_ALL };
 
-const unsigned etcp_forms_need[ETCP_FORMS] = {BEST, ETCP_CAN_EXACT_NUMBERS, 0};
+/* The same for every perl: forms may come from another process, whose perl has booleans. */
+const unsigned etcp_forms_need[ETCP_FORMS] = {ETCP_CAN_BOOLEANS | ETCP_CAN_EXACT_NUMBERS,
+                                              ETCP_CAN_EXACT_NUMBERS, 0};
 
 /* Freezes data in a form, unless it is the same as the best one. */
 static void add_form(pTHX_ SV *data, etcp_forms *f, int form)
@@ -29,14 +24,14 @@ static void freeze(pTHX_ SV *data, etcp_forms *f)
 {
     const U8 *image;
     STRLEN len;
-    int is_ours = etcp_perl_freeze(aTHX_ data, BEST, &image, &len);
+    int is_ours = etcp_perl_freeze(aTHX_ data, etcp_forms_need[FOR_BEST], &image, &len);
 
     f->flags = ETCP_MESSAGE_COMPLEX;
     f->bytes[FOR_BEST] = sv_2mortal(newSVpvn((const char *)image, len));
     if (!is_ours)
         return; /* Storable made it, for everybody */
     add_form(aTHX_ data, f, FOR_ALL);
-    if (f->bytes[FOR_ALL] && etcp_forms_need[FOR_NUMBERS] != BEST)
+    if (f->bytes[FOR_ALL])
         add_form(aTHX_ data, f, FOR_NUMBERS);
 }
 
