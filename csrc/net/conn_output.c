@@ -582,12 +582,20 @@ static int write_small(etcp_conn *c, const uint8_t *packet, size_t len)
 }
 
 /* What put_packet does with a small message that goes as it is, without a description of the packet
- * in between: most messages are such. */
-static int put_small(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
+ * in between: most messages are such. Where nothing waits: */
+static int put_small_at_once(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
 {
     uint8_t packet[ETCP_HEADER_SIZE + SMALL_MAX];
-    const int is_queued = c->out.len > 0 || c->gathering;
-    uint8_t *to = is_queued ? etcp_output_reserve(&c->out, ETCP_HEADER_SIZE + len) : packet;
+    size_t header_len = etcp_session_encode_header(c->session, flags, len, packet);
+
+    memcpy(packet + header_len, payload, len);
+    return write_small(c, packet, header_len + len);
+}
+
+/* Otherwise: */
+static int queue_small(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
+{
+    uint8_t *to = etcp_output_reserve(&c->out, ETCP_HEADER_SIZE + len);
     size_t header_len;
 
     if (!to) {
@@ -596,8 +604,6 @@ static int put_small(etcp_conn *c, unsigned flags, const uint8_t *payload, size_
     }
     header_len = etcp_session_encode_header(c->session, flags, len, to);
     memcpy(to + header_len, payload, len);
-    if (!is_queued)
-        return write_small(c, packet, header_len + len);
     etcp_output_commit(&c->out, header_len + len);
     return after_queueing(c);
 }
@@ -661,7 +667,10 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     if (rc < 0 || release || !len || len > SMALL_MAX || c->tunnel ||
         !etcp_session_is_plain(c->session, len))
         return send_checked(c, rc, flags, payload, len, release, owner);
-    rc = put_small(c, flags, payload, len);
+    if (c->out.len > 0 || c->gathering)
+        rc = queue_small(c, flags, payload, len);
+    else
+        rc = put_small_at_once(c, flags, payload, len);
     if (rc == 0)
         count_message(c, len);
     release_finished(c);
@@ -844,10 +853,12 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark)
     size_t high = c->limits.high_water;
 
     if (c->entry.loop) {
-        *mark = high / 2; /* not just below: the next message would wait again */
+        if (mark)
+            *mark = high / 2; /* not just below: the next message would wait again */
         return etcp_conn_is_full(c) && c->limits.when_full == ETCP_FULL_WAIT;
     }
-    *mark = 0;
+    if (mark)
+        *mark = 0;
     return c->out.len > 0;
 }
 

@@ -27,35 +27,56 @@ static void rest(pTHX_ void *hash)
 }
 
 /* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from
- * jumping over C frames that would wake up later. */
-static void enter_callbacks(pTHX_ const etcp_object *server)
+ * jumping over C frames that would wake up later. Returns what leave_callbacks takes. */
+static bool enter_callbacks(pTHX_ const etcp_object *server)
 {
+    const bool caught = CATCH_GET;
     dSP;
 
     ENTER;
     SAVEDESTRUCTOR_X(rest, SvREFCNT_inc_simple_NN((SV *)server->hash));
     SAVETMPS;
+    SAVEOP();
+    CATCH_SET(TRUE);
     PUSHSTACKi(PERLSI_MAGIC);
+    return caught;
 }
 
-static void leave_callbacks(pTHX)
+static void leave_callbacks(pTHX_ bool caught)
 {
     POPSTACK;
+    CATCH_SET(caught);
     FREETMPS;
     LEAVE;
 }
 
 /* Calls code with one argument, in void context and without an eval: a die goes through to whoever
  * called the loop, as it always did. Perl holds on to code while it runs; self is the caller's to keep
- * alive, and temporary values are the caller's to free. */
+ * alive, and temporary values are the caller's to free. What call_sv does around each call, so that an
+ * exception finds PL_op as it was and every eval inside has a level of its own, enter_callbacks has done
+ * for all. */
 static inline void call_with(pTHX_ SV *code, SV *self)
 {
     dSP;
+    OP *const was = PL_op;
+    LOGOP call;
 
     PUSHMARK(SP);
     XPUSHs(self);
-    PUTBACK;
-    call_sv(code, G_VOID);
+    if (PERLDB_SUB) { /* the debugger has a call of its own */
+        PUTBACK;
+        call_sv(code, G_VOID);
+    } else {
+        XPUSHs(code);
+        PUTBACK;
+        Zero(&call, 1, LOGOP);
+        call.op_flags = OPf_STACKED | OPf_WANT_VOID;
+        PL_op = (OP *)&call;
+        PL_op = PL_ppaddr[OP_ENTERSUB](aTHX);
+        if (PL_op)
+            CALLRUNOPS(aTHX);
+        PL_op = was;
+    }
     PL_stack_sp = PL_stack_base; /* whatever it returned */
 }
 
@@ -611,7 +632,7 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
         if (server->srv->running == ETCP_RUNNING && server->srv->stop_requested)
             break; /* the rest stays noted */
     }
-    LEAVE_SCOPE(scope); /* each call saved PL_op */
+    LEAVE_SCOPE(scope); /* each call_sv saved PL_op */
     if (rc < 0)
         return loop_failed(aTHX_ rc);
     return renew_rsa_when_due(aTHX_ server);
@@ -619,13 +640,14 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
 
 int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
 {
+    bool caught;
     int ok;
 
     etcp_object_protect(aTHX_ server);
-    enter_callbacks(aTHX_ server);
+    caught = enter_callbacks(aTHX_ server);
     localize_topic(aTHX_ server->srv);
     ok = go_round(aTHX_ server, timeout_ms);
-    leave_callbacks(aTHX);
+    leave_callbacks(aTHX_ caught);
     return ok;
 }
 
@@ -650,6 +672,7 @@ static int go_on(pTHX_ etcp_object *server, SV *idle)
 int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
 {
     etcp_server_part *srv = server->srv;
+    bool caught;
     int ok = 1;
 
     if (srv->attachment) {
@@ -659,12 +682,12 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
     etcp_object_protect(aTHX_ server);
     srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
-    enter_callbacks(aTHX_ server);
+    caught = enter_callbacks(aTHX_ server);
     if (!idle)
         localize_topic(aTHX_ srv);
     while (ok && !srv->stop_requested && !srv->is_finished)
         ok = go_on(aTHX_ server, idle);
-    leave_callbacks(aTHX);
+    leave_callbacks(aTHX_ caught);
     if (!ok)
         return 0;
     etcp_server_flush(srv->core);
@@ -675,12 +698,14 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
 
 void etcp_dispatch_closed(pTHX_ etcp_object *o)
 {
+    bool caught;
+
     etcp_object_protect(aTHX_ o);
     begin_failing(aTHX_ o, sv_2mortal(newSVpvs("")));
-    enter_callbacks(aTHX_ o->server ? o->server : o);
+    caught = enter_callbacks(aTHX_ o->server ? o->server : o);
     localize_topic(aTHX_ o->srv);
     fail_requests(aTHX_ o);
-    leave_callbacks(aTHX);
+    leave_callbacks(aTHX_ caught);
 }
 
 int etcp_dispatch_request(pTHX_ etcp_object *o, SV *data, SV *code, NV seconds)

@@ -306,11 +306,9 @@ static int wait_for_room(pTHX_ etcp_object *o)
 /* A message was given to the connection, with this result. */
 static inline int finish_sending(pTHX_ etcp_object *o, int rc)
 {
-    size_t mark;
-
     if (rc < 0)
         return send_failed(aTHX_ o, rc);
-    if (etcp_conn_wants_drain(o->conn, &mark) && !wait_for_room(aTHX_ o))
+    if (etcp_conn_wants_drain(o->conn, NULL) && !wait_for_room(aTHX_ o))
         return 0;
     etcp_object_succeeded(aTHX_ o);
     return 1;
