@@ -446,10 +446,9 @@ void
 send(self, data = &PL_sv_undef, ...)
     etcp_object *self
     SV *data
-PPCODE:
+CODE:
     CONNECTIONS_ONLY(self, "send");
     etcp_arguments_hold(aTHX_ self, ax, items);
-    PUTBACK;
     if (!etcp_message_send(aTHX_ self, data))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
@@ -563,16 +562,16 @@ data(self, ...)
     etcp_object *self
 PREINIT:
     SV *message;
-    int failed;
-PPCODE:
+CODE:
     CONNECTIONS_ONLY(self, "data");
-    PUTBACK;
-    message = etcp_message_fetch(aTHX_ self, &failed);
-    SPAGAIN;
-    EXTEND(SP, 2);
-    PUSHs(message ? sv_2mortal(message) : &PL_sv_undef);
-    if (GIMME_V == G_ARRAY)
-        PUSHs(message ? sv_2mortal(newSViv(1)) : &PL_sv_undef);
+    message = etcp_message_take(aTHX_ self);
+    ST(0) = message ? sv_2mortal(message) : &PL_sv_undef;
+    if (GIMME_V != G_ARRAY)
+        XSRETURN(1);
+    SP = PL_stack_base + ax;
+    EXTEND(SP, 1);
+    ST(1) = message ? sv_2mortal(newSViv(1)) : &PL_sv_undef;
+    XSRETURN(2);
 
 void
 pending(self, ...)

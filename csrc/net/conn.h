@@ -71,6 +71,10 @@ typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner);
 
+/* What etcp_conn_send tries first, when there is nothing to release. Returns 1 (sent), a code as it, or
+ * 0: nothing was done, as the message is not one of the small ones that need no care. */
+int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len);
+
 /* The same for a message in several places, one at least, whose memory together is as large as len
  * says: each piece is released once. None of the releases may come back here. The list stays the
  * caller's. */
@@ -85,7 +89,7 @@ int etcp_conn_send_pieces(etcp_conn *c, unsigned flags, const etcp_piece *pieces
 int etcp_conn_drain(etcp_conn *c, size_t mark, uint64_t *waited_since);
 
 /* Whether a sender should call etcp_conn_drain now: the queue passed high_water, or the connection
- * belongs to no server and has any queue at all. mark to drain to in *mark. */
+ * belongs to no server and has any queue at all. mark to drain to in *mark, unless mark is NULL. */
 int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
 
 /* Whether more than high_water is queued for a connection that has a loop. */

@@ -657,16 +657,20 @@ static int send_checked(etcp_conn *c, int rc, unsigned flags, const uint8_t *pay
     return rc;
 }
 
-int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
-                   etcp_release_fn release, void *owner)
+/* Whether a message goes the short way: it is small and goes as it is, and nothing stands in its way. */
+static inline int is_usual(const etcp_conn *c, size_t len)
+{
+    return c->state == ETCP_CONN_OPEN && c->entry.fd >= 0 && c->generation == etcp_process_generation() &&
+           !c->on_close && !c->output_ended && !c->gap_since_ms && !c->tunnel && len && len <= SMALL_MAX &&
+           etcp_session_is_plain(c->session, len) && !etcp_conn_is_full(c);
+}
+
+int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
 {
     int rc;
 
-    etcp_conn_check(c);
-    rc = check_output(c);
-    if (rc < 0 || release || !len || len > SMALL_MAX || c->tunnel ||
-        !etcp_session_is_plain(c->session, len))
-        return send_checked(c, rc, flags, payload, len, release, owner);
+    if (!is_usual(c, len))
+        return 0;
     if (c->out.len > 0 || c->gathering)
         rc = queue_small(c, flags, payload, len);
     else
@@ -674,7 +678,18 @@ int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t 
     if (rc == 0)
         count_message(c, len);
     release_finished(c);
-    return rc;
+    return rc < 0 ? rc : 1;
+}
+
+int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
+                   etcp_release_fn release, void *owner)
+{
+    int rc = release ? 0 : etcp_conn_send_usual(c, flags, payload, len);
+
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    etcp_conn_check(c);
+    return send_checked(c, check_output(c), flags, payload, len, release, owner);
 }
 
 /* ---- messages in pieces ----------------------------------------------------------------------- */

@@ -217,26 +217,28 @@ static int is_transient(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
 }
 
-ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
-{
-    struct msghdr message;
-    ssize_t n;
-
-    memset(&message, 0, sizeof message);
-    message.msg_iov = pieces;
-    message.msg_iovlen = count;
-    do {
-        n = etcp_sys->sendmsg(fd, &message, SEND_FLAGS);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 && is_transient(errno) ? 0 : n;
-}
-
 ssize_t etcp_socket_write_one(int fd, const uint8_t *bytes, size_t len)
 {
     ssize_t n;
 
     do {
         n = etcp_sys->send(fd, bytes, len, SEND_FLAGS);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 && is_transient(errno) ? 0 : n;
+}
+
+ssize_t etcp_socket_write(int fd, struct iovec *pieces, unsigned short count)
+{
+    struct msghdr message;
+    ssize_t n;
+
+    if (count == 1) /* usual, and costs the kernel less */
+        return etcp_socket_write_one(fd, pieces->iov_base, pieces->iov_len);
+    memset(&message, 0, sizeof message);
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    do {
+        n = etcp_sys->sendmsg(fd, &message, SEND_FLAGS);
     } while (n < 0 && errno == EINTR);
     return n < 0 && is_transient(errno) ? 0 : n;
 }

@@ -302,6 +302,45 @@ static void pay_debts(pTHX_ etcp_object *server)
     }
 }
 
+static int is_listed(const etcp_object *server, const etcp_object *client)
+{
+    const etcp_object *o;
+
+    for (o = server->srv->clients; o; o = o->next)
+        if (o == client)
+            return 1;
+    return 0;
+}
+
+/* Calls back for a message of a client of the server. The reference that the callback gets keeps the
+ * client alive, unless it assigns to it. Returns the client, or NULL: it may be gone. */
+static inline etcp_object *hand_to_server(pTHX_ const etcp_object *server, etcp_object *o)
+{
+    SV *code = server->srv->on_data;
+    SV *self = code ? self_of(aTHX_ o) : NULL;
+
+    if (!self)
+        return o;
+    call_with(aTHX_ code, self);
+    if ((SvFLAGS(self) & (SVf_ROK | SVprv_WEAKREF)) == SVf_ROK && etcp_object_find(aTHX_ SvRV(self)) == o)
+        return o;
+    return is_listed(server, o) ? o : NULL;
+}
+
+/* The same where the message is not ready, is for an async client, or has others before it. */
+static void hand_with_care(pTHX_ etcp_object *server, etcp_object *o)
+{
+    etcp_object_protect(aTHX_ o); /* a callback may assign to the reference it got, too */
+    if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
+        o->owed++;
+        server->srv->owes = 1;
+        hand_over(aTHX_ server, o);
+        return;
+    }
+    hand_out(aTHX_ server, o);
+    notice_closed_handle(o);
+}
+
 static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(event->conn);
@@ -310,13 +349,12 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_conn_fail(event->conn);
         return;
     }
-    etcp_object_protect(aTHX_ o); /* a callback may assign to the reference it got, too */
-    if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
-        o->owed++;
-        server->srv->owes = 1;
-        hand_over(aTHX_ server, o);
+    if (o->async || o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
+        hand_with_care(aTHX_ server, o);
     } else {
-        hand_out(aTHX_ server, o);
+        o = hand_to_server(aTHX_ server, o);
+        if (!o)
+            return;
         notice_closed_handle(o);
     }
     if (!etcp_bucket_is_empty(&o->bucket))

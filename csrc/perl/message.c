@@ -133,7 +133,7 @@ static int out_of_memory(pTHX)
     return 0;
 }
 
-int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
+static int store_any(pTHX_ etcp_object *o, const etcp_event *event)
 {
     etcp_message m;
 
@@ -161,6 +161,20 @@ int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
         return out_of_memory(aTHX);
     if (m.state == ETCP_MESSAGE_READY)
         etcp_taint(aTHX_ m.sv);
+    etcp_bucket_push(aTHX_ &o->bucket, m);
+    return 1;
+}
+
+int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
+{
+    etcp_message m;
+
+    if ((event->flags & ETCP_MESSAGE_COMPLEX) || event->payload || event->len >= ETCP_LARGE_MESSAGE)
+        return store_any(aTHX_ o, event);
+    m.sv = newSVpvn((const char *)event->data, event->len);
+    m.state = ETCP_MESSAGE_READY;
+    m.size = event->len + ETCP_MESSAGE_OVERHEAD;
+    etcp_taint(aTHX_ m.sv);
     etcp_bucket_push(aTHX_ &o->bucket, m);
     return 1;
 }
@@ -417,9 +431,16 @@ static int send_any(pTHX_ etcp_object *o, SV *data)
 /* Most messages are short strings on connections that are there: send_any would come to the same. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 {
-    if (is_short_bytes(data) && !o->async && o->conn && etcp_conn_is_open(o->conn))
-        return send_bytes(aTHX_ o, 0, (const U8 *)SvPVX_const(data), SvCUR(data), NULL);
-    return send_any(aTHX_ o, data);
+    int rc = 0;
+
+    if (is_short_bytes(data) && !o->async && o->conn && etcp_conn_is_settled(o->conn))
+        rc = etcp_conn_send_usual(o->conn, 0, (const U8 *)SvPVX_const(data), SvCUR(data));
+    if (rc == 0)
+        return send_any(aTHX_ o, data);
+    if (rc < 0 || etcp_conn_wants_drain(o->conn, NULL))
+        return finish_sending(aTHX_ o, rc);
+    etcp_object_succeeded(aTHX_ o);
+    return 1;
 }
 
 /* ---- to many --------------------------------------------------------------------------------- */

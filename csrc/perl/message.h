@@ -28,6 +28,17 @@ int etcp_message_prepare(pTHX_ etcp_object *o);
  * damaged, and $@ says why (*failed is set to 1 then). */
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
 
+/* The same for whoever does not ask whether it failed. Most often there is one message, and it is ready. */
+static inline SV *etcp_message_take(pTHX_ etcp_object *o)
+{
+    etcp_bucket *b = &o->bucket;
+    int failed;
+
+    if (b->count == 1 && !b->slots && b->only.state == ETCP_MESSAGE_READY && !o->counted && !o->thawing)
+        return etcp_bucket_shift(b).sv;
+    return etcp_message_fetch(aTHX_ o, &failed);
+}
+
 /* With the private option _passimages structures arrive as references that are blessed into this class,
  * to their Storable images, and go out again when they are sent, both unread: for gateways. */
 #define ETCP_IMAGE_CLASS "Net::EasyTCP::_Image"
