@@ -448,7 +448,8 @@ send(self, data = &PL_sv_undef, ...)
     SV *data
 CODE:
     CONNECTIONS_ONLY(self, "send");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    if (SvGMAGICAL(data))
+        etcp_arguments_keep(aTHX_ self, ax, items);
     if (!etcp_message_send(aTHX_ self, data))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;

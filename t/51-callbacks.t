@@ -1,6 +1,7 @@
 # When callbacks are called, in which order, with what; what the objects in them keep.
 use strict;
 use warnings;
+use File::Temp qw(tempdir);
 use Test::More;
 use lib 't/lib';
 use EasyTCPTest;
@@ -253,6 +254,80 @@ foreach my $where (qw(connect data)) {
     is($got, 'waiting', 'a server without callbacks: data() finds the message');
     $peer->send('more');
     is($client->receive(30), 'more', 'and so does receive()');
+}
+
+# Every kind of subroutine, and whatever leaves one, as when Perl calls it.
+{
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my @seen;
+    my $note = sub { push @seen, scalar $_[0]->data; return 'ignored', 'too' };
+    my @ways = (
+        $note,
+        sub { goto &$note },
+        sub { &$note },
+        sub { eval { die "inner\n" }; &$note if $@ eq "inner\n" },
+        sub { eval { eval { die "inner\n" }; die "outer $@" }; &$note if $@ eq "outer inner\n" },
+        sub { push @seen, scalar $_[0]->data if eval 'die "text\n"; 1' || $@ eq "text\n" },
+        sub { my @sorted = sort { $b <=> $a } 1 .. 3; &$note if "@sorted" eq '3 2 1' },
+        sub { my ($first) = map { $_ } grep { eval { die } || 1 } @_; $note->($first) },
+        \&Net::EasyTCP::data,    # written in C
+        $note,
+    );
+    my $sock = raw_negotiate(raw_connect($port), loop_of($server));
+    foreach my $i (0 .. $#ways) {
+        $server->setcallback(data => $ways[$i]);
+        my $seen = @seen;
+        write_to($sock, packet(5, "message $i"));
+        my $waits = 0;
+        run_until($server, sub { @seen > $seen || $ways[$i] == \&Net::EasyTCP::data && $waits++ > 3 });
+    }
+    is_deeply(\@seen, [ map { "message $_" } 0 .. 7, 9 ], 'all kinds of callbacks');
+    my ($client) = $server->clients;
+    is($client->data, undef, 'one in C is called, too');
+
+    # An exception leaves two loops, one inside the other, and evals work as before afterwards.
+    my $depth = 0;
+    $server->setcallback(data => sub {
+        push @seen, scalar $_[0]->data;
+        die "deep\n" if $depth++;
+        write_to($sock, packet(5, 'inner'));
+        $server->do_one_loop while 1;
+    });
+    write_to($sock, packet(5, 'outer'));
+    is(eval { $server->do_one_loop while 1; 1 }, undef, 'an exception in a loop within a loop');
+    is($@, "deep\n", 'comes out of both');
+    is_deeply([ @seen[ -2, -1 ] ], [ 'outer', 'inner' ], 'and was thrown by the inner one');
+    is(eval { die "after\n" } || $@, "after\n", 'eval works as before');
+    $server->setcallback(data => $note);
+    write_to($sock, packet(5, 'afterwards'));
+    run_until($server, sub { $seen[-1] eq 'afterwards' });
+    is($seen[-1], 'afterwards', 'and so does the loop');
+}
+
+# Under a debugger, which sees callbacks as it sees other calls.
+{
+    my $script = <<'SCRIPT';
+use strict;
+use warnings;
+use lib 't/lib';
+use EasyTCPTest;
+use Net::EasyTCP;
+use OldPeer;
+my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+$server->setcallback(data => \&echo);
+my $called;    # the last that the debugger saw
+sub echo { $called = $DB::sub; $_[0]->send(scalar $_[0]->data) }
+my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($server));
+$peer->send('debugged');
+print $peer->receive, $called eq 'main::echo' || $called eq \&echo ? ' seen' : " after $called", "\n";
+SCRIPT
+    my $file = tempdir(CLEANUP => 1) . '/script';
+    open my $out, '>', $file or die $!;
+    print {$out} $script;
+    close $out or die $!;
+    local $ENV{PERL5DB} = '{ package DB; our $sub; sub DB {} sub sub { &$sub } }';
+    open my $in, '-|', $^X, '-d', (map { "-I$_" } @INC), $file or die $!;
+    is(readline $in, "debugged seen\n", 'callbacks under a debugger');
 }
 
 # What a callback does to its argument is its own affair.

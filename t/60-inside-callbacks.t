@@ -22,6 +22,8 @@ my %action = (
     close_other => sub { $Other->close if $Other },
     close_all => sub { defined && !$_->{keep} && $_->close foreach $Server->clients },
     forget_self => sub { undef $_[0] },
+    vanish => sub { $_[0]->close; $Server->do_one_loop foreach 1 .. 3; undef $_[0] },
+    replace_self => sub { $_[0]->close; $Server->do_one_loop foreach 1 .. 3; $_[0] = $Other },
     stop => sub { $Server->stop },
     loop => sub { $Server->do_one_loop foreach 1 .. 5 },
     start => sub { my $n = 0; $Server->start(sub { $Server->stop if ++$n == 5 }) },

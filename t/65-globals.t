@@ -236,14 +236,22 @@ $child->kill;
 # caller() inside callbacks, and warnings carry the user's line.
 {
     my ($own, $own_port) = new_server(donotencrypt => 1, donotcompress => 1);
-    my ($context, @warnings);
-    $own->setcallback(data => sub { $_[0]->data; $context = wantarray; my $u; my $s = "x$u" });
+    my ($context, @frame, @warnings) = ('not called');
+    $own->setcallback(data => sub {
+        $_[0]->data;
+        $context = wantarray;
+        @frame = caller 0;
+        my $u;
+        my $s = "x$u";
+    });
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my $peer = OldPeer->client(version => '0.19', port => $own_port, idle => loop_of($own))
         or die OldPeer->error;
     $peer->send('x');
     run_until($own, sub { @warnings });
     like($warnings[0], qr/uninitialized .* at \Q$0\E line \d+/, 'warnings in callbacks name their line');
+    is($context, undef, 'callbacks are called in void context');
+    is_deeply([ @frame[3, 4, 5] ], [ 'main::__ANON__', 1, undef ], 'caller() in a callback');
 }
 
 # No warnings of the module's own, under -w and use warnings.

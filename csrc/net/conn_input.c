@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rare.h"
 #include "clock.h"
 
 static const uint8_t nothing[1];
@@ -29,7 +30,20 @@ static int end_by_session(etcp_conn *c, int code)
     return etcp_conn_end_input(c, code);
 }
 
-int etcp_conn_parse(etcp_conn *c, etcp_event *event)
+/* Counts an event that the session gave. Returns 1. */
+static inline int note_event(etcp_conn *c, const etcp_event *event)
+{
+    if (c->traffic && event->type == ETCP_EVENT_MESSAGE) {
+        c->traffic->messages_in++;
+        c->traffic->payload_in += event->len;
+    }
+    /* It may point into what the view is in: nothing is freed yet. */
+    if (c->held)
+        etcp_conn_note_held(c, etcp_conn_held(c));
+    return 1;
+}
+
+static ETCP_RARE int parse_any(etcp_conn *c, etcp_event *event)
 {
     int rc;
 
@@ -38,16 +52,8 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event)
     } while (rc > 0 && event->type == ETCP_EVENT_SETTLED && c->state != ETCP_CONN_NEGOTIATING);
     if (rc > 0 && event->type == ETCP_EVENT_TLS)
         return etcp_conn_switch(c);
-    if (rc > 0 && c->traffic && event->type == ETCP_EVENT_MESSAGE) {
-        c->traffic->messages_in++;
-        c->traffic->payload_in += event->len;
-    }
-    if (rc > 0) {
-        /* The event may point into what the view is in: nothing is freed yet. */
-        if (c->held)
-            etcp_conn_note_held(c, etcp_conn_held(c));
-        return rc;
-    }
+    if (rc > 0)
+        return note_event(c, event);
     if (rc == ETCP_AGAIN)
         touch(c);
     else
@@ -57,6 +63,13 @@ int etcp_conn_parse(etcp_conn *c, etcp_event *event)
     if (c->held || !etcp_session_is_at_rest(c->session))
         etcp_conn_count(c);
     return rc;
+}
+
+int etcp_conn_parse(etcp_conn *c, etcp_event *event)
+{
+    if (etcp_session_next_usual(c->session, &c->view, c->view_end, event))
+        return note_event(c, event);
+    return parse_any(c, event);
 }
 
 static etcp_fill fill_plain(etcp_conn *c, uint8_t *bytes, size_t size)
@@ -140,17 +153,22 @@ static int keep_event(etcp_conn *c, etcp_event *event, const uint8_t *bytes, siz
     return 1;
 }
 
+/* What another connection has not used up of it is copied. */
+static ETCP_RARE void free_scratch(etcp_scratch *scratch)
+{
+    etcp_conn *owner = etcp_conn_of(scratch->owner);
+
+    (void)etcp_conn_keep_view(owner);
+    if (etcp_conn_has_view(owner) || owner->end_code)
+        etcp_conn_pend(owner);
+}
+
 etcp_scratch *etcp_conn_scratch(etcp_conn *c)
 {
     etcp_scratch *scratch = c->entry.loop->scratch;
 
-    if (scratch->owner && scratch->owner != &c->entry) {
-        etcp_conn *owner = etcp_conn_of(scratch->owner);
-
-        (void)etcp_conn_keep_view(owner);
-        if (etcp_conn_has_view(owner) || owner->end_code)
-            etcp_conn_pend(owner);
-    }
+    if (scratch->owner && scratch->owner != &c->entry)
+        free_scratch(scratch);
     scratch->owner = &c->entry;
     return scratch;
 }

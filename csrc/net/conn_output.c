@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "base/mem.h"
+#include "base/rare.h"
 #include "clock.h"
 
 enum {
@@ -33,15 +34,18 @@ static int write_failed(etcp_conn *c, int error)
 
 /* Releases the payloads that are not needed any more, which may drop the connection: the last thing
  * that a call does. */
-static inline void release_finished(etcp_conn *c)
+static ETCP_RARE void release_all(etcp_conn *c)
 {
-    int saved;
+    const int saved = errno;
 
-    if (!c->out.finished)
-        return;
-    saved = errno;
     etcp_output_release(&c->out);
     errno = saved;
+}
+
+static inline void release_finished(etcp_conn *c)
+{
+    if (c->out.finished)
+        release_all(c);
 }
 
 int etcp_conn_is_full(const etcp_conn *c)

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/rare.h"
 #include "socket.h"
 
 enum {
@@ -73,7 +74,7 @@ static int add_segment(etcp_output *q, size_t cap)
 }
 
 /* Adds a segment that has room for len bytes, and for more: a long queue is made of few large ones. */
-static int add_roomy_segment(etcp_output *q, size_t len)
+static ETCP_RARE int add_roomy_segment(etcp_output *q, size_t len)
 {
     size_t size = q->len < LARGEST_SEGMENT / 2 ? 2 * q->len : LARGEST_SEGMENT;
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/rare.h"
 #include "clock.h"
 
 /* Clients before 0.26 hand out one message for each read, and servers before 1.00 half of them: the
@@ -39,7 +40,7 @@ static inline void note_callback_time(etcp_server *s)
         etcp_server_flush(s);
 }
 
-static void drop_ended(etcp_server *s)
+static ETCP_RARE void drop_ended(etcp_server *s)
 {
     etcp_conn *c;
 
@@ -102,6 +103,19 @@ static void gather(etcp_server *s, etcp_conn *c)
     etcp_conn_gather(c);
 }
 
+/* Most looks at a connection only find that its last message was the last. */
+static inline int is_at_rest(const etcp_conn *c)
+{
+    return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
+}
+
+/* Whether nothing will be left to do for c once its message, the last that was read, is handed out. What a
+ * callback makes of it is pending work then. */
+static inline int is_turn_done(const etcp_server *s, const etcp_conn *c)
+{
+    return c->budget == 0 && !c->end_code && !c->drained && !c->tunnel && !s->loop->gatherer && is_at_rest(c);
+}
+
 static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     int more = etcp_conn_has_view(c) && etcp_conn_has_message(c);
@@ -116,6 +130,8 @@ static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
         if (s->fast && etcp_session_peer_version(c->session) >=
                            (c->origin ? first_coalescing_server : first_coalescing_client))
             gather(s, c);
+    } else if (is_turn_done(s, c)) {
+        s->loop->current = NULL;
     }
     return tell(event, ETCP_SERVER_MESSAGE, c);
 }
@@ -128,7 +144,7 @@ static int tell_event(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 }
 
 /* No more input will come from c. */
-static int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
+static ETCP_RARE int end_client(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 {
     if (c->state == ETCP_CONN_NEGOTIATING) {
         c->is_unproven =
@@ -181,13 +197,7 @@ static int advance(etcp_server *s, etcp_conn *c, etcp_event *event)
     return rc;
 }
 
-/* Most looks at a connection only find that its last message was the last. */
-static int is_at_rest(const etcp_conn *c)
-{
-    return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
-}
-
-static int tell_drained(etcp_conn *c, etcp_server_event *event)
+static ETCP_RARE int tell_drained(etcp_conn *c, etcp_server_event *event)
 {
     c->drained = 0;
     return tell(event, ETCP_SERVER_DRAINED, c);
@@ -209,7 +219,7 @@ static void end_turn(etcp_server *s)
 }
 
 /* What has been read and not been worked on yet is noted. */
-static void break_turn(etcp_server *s, etcp_conn *c)
+static ETCP_RARE void break_turn(etcp_server *s, etcp_conn *c)
 {
     c->budget = 0;
     if (c->end_code || !is_at_rest(c))
@@ -244,7 +254,7 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 }
 
 /* The turn goes on when the peer has read. */
-static void brake(etcp_server *s, etcp_conn *c)
+static ETCP_RARE void brake(etcp_server *s, etcp_conn *c)
 {
     c->braked = 1;
     end_turn(s);
@@ -252,7 +262,7 @@ static void brake(etcp_server *s, etcp_conn *c)
 
 /* ---- choosing whose turn it is --------------------------------------------------------------- */
 
-static int next_pending(etcp_server *s)
+static ETCP_RARE int next_pending(etcp_server *s)
 {
     unsigned events;
     etcp_entry *e = etcp_loop_take_pending(s->loop, &events);
@@ -332,7 +342,7 @@ static void expire_half_open(etcp_conn *c)
     etcp_conn_finish_closing(c);
 }
 
-static int next_deadline(etcp_server *s)
+static ETCP_RARE int next_deadline(etcp_server *s)
 {
     etcp_list list;
     etcp_entry *e;
@@ -416,7 +426,9 @@ static void choose(etcp_server *s)
     int (*const *first)(etcp_server * s) = sources + s->first_source;
 
     s->cheap_ms = 0;
-    if (!first[0](s) && !first[1](s) && !first[2](s))
+    if (etcp_loop_has_ready(s->loop) && !s->loop->pending && !s->loop->deadlines_due && !s->timed_are_due)
+        (void)next_ready(s);
+    else if (!first[0](s) && !first[1](s) && !first[2](s))
         (void)next_pending(s);
 }
 

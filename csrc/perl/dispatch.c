@@ -1,5 +1,7 @@
 #include "dispatch.h"
 
+#include "base/rare.h"
+
 #include "arguments.h"
 #include "async.h"
 #include "handle.h"
@@ -302,7 +304,7 @@ static void pay_debts(pTHX_ etcp_object *server)
     }
 }
 
-static int is_listed(const etcp_object *server, const etcp_object *client)
+static ETCP_RARE int is_listed(const etcp_object *server, const etcp_object *client)
 {
     const etcp_object *o;
 
@@ -328,7 +330,7 @@ static inline etcp_object *hand_to_server(pTHX_ const etcp_object *server, etcp_
 }
 
 /* The same where the message is not ready, is for an async client, or has others before it. */
-static void hand_with_care(pTHX_ etcp_object *server, etcp_object *o)
+static ETCP_RARE void hand_with_care(pTHX_ etcp_object *server, etcp_object *o)
 {
     etcp_object_protect(aTHX_ o); /* a callback may assign to the reference it got, too */
     if (o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "base/rare.h"
 
 #include "async.h"
 #include "forms.h"
@@ -133,7 +134,7 @@ static int out_of_memory(pTHX)
     return 0;
 }
 
-static int store_any(pTHX_ etcp_object *o, const etcp_event *event)
+static ETCP_RARE int store_any(pTHX_ etcp_object *o, const etcp_event *event)
 {
     etcp_message m;
 
@@ -275,7 +276,7 @@ static void release_scalar(void *owner)
     SvREFCNT_dec((SV *)owner);
 }
 
-static int send_failed(pTHX_ const etcp_object *o, int rc)
+static ETCP_RARE int send_failed(pTHX_ const etcp_object *o, int rc)
 {
     const etcp_error *e = etcp_conn_error(o->conn);
     const int saved = errno;
@@ -318,7 +319,7 @@ static int wait_for_room(pTHX_ etcp_object *o)
 }
 
 /* A message was given to the connection, with this result. */
-static inline int finish_sending(pTHX_ etcp_object *o, int rc)
+static ETCP_RARE int finish_sending(pTHX_ etcp_object *o, int rc)
 {
     if (rc < 0)
         return send_failed(aTHX_ o, rc);
@@ -328,21 +329,45 @@ static inline int finish_sending(pTHX_ etcp_object *o, int rc)
     return 1;
 }
 
-static inline int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+static ETCP_RARE int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
 {
     (void)etcp_conn_settle(o->conn, 0);
     return finish_sending(aTHX_ o, etcp_conn_send(o->conn, flags, bytes, len,
                                                   keep ? release_scalar : NULL, keep));
 }
 
-static int send_structure(pTHX_ etcp_object *o, SV *data)
+/* The same for what need not be kept. Nearly always it leaves at once, or is queued where there is room. */
+static inline int send_copied(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len)
 {
+    int rc = etcp_conn_is_settled(o->conn) ? etcp_conn_send_usual(o->conn, flags, bytes, len) : 0;
+
+    if (rc == 0)
+        return send_bytes(aTHX_ o, flags, bytes, len, NULL);
+    if (rc < 0 || etcp_conn_wants_drain(o->conn, NULL))
+        return finish_sending(aTHX_ o, rc);
+    etcp_object_succeeded(aTHX_ o);
+    return 1;
+}
+
+/* Keeps both until the statement ends: Perl code is about to run, or may. */
+static void hold(pTHX_ etcp_object *o, SV *data)
+{
+    etcp_object_protect(aTHX_ o);
+    sv_2mortal(SvREFCNT_inc_simple_NN(data));
+}
+
+static ETCP_RARE int send_structure(pTHX_ etcp_object *o, SV *data)
+{
+    const unsigned can = etcp_object_peer_can(o);
     etcp_frozen frozen;
     int rc;
 
-    etcp_perl_freeze_pieces(aTHX_ data, etcp_object_peer_can(o), &frozen);
+    if (!etcp_perl_freeze_pieces(aTHX_ data, can, 0, &frozen)) {
+        hold(aTHX_ o, data);
+        (void)etcp_perl_freeze_pieces(aTHX_ data, can, 1, &frozen);
+    }
     if (!frozen.pieces)
-        return send_bytes(aTHX_ o, ETCP_MESSAGE_COMPLEX, frozen.bytes, frozen.len, NULL);
+        return send_copied(aTHX_ o, ETCP_MESSAGE_COMPLEX, frozen.bytes, frozen.len);
     (void)etcp_conn_settle(o->conn, 0);
     rc = etcp_conn_send_pieces(o->conn, ETCP_MESSAGE_COMPLEX, frozen.pieces, frozen.count, frozen.len);
     etcp_free(frozen.pieces);
@@ -404,8 +429,10 @@ static inline int is_short_bytes(const SV *data)
            SvCUR(data) < ETCP_LARGE_MESSAGE;
 }
 
-static int send_any(pTHX_ etcp_object *o, SV *data)
+static ETCP_RARE int send_any(pTHX_ etcp_object *o, SV *data)
 {
+    if (SvROK(data) && (o->async || (o->conn && !etcp_conn_is_settled(o->conn))))
+        hold(aTHX_ o, data);
     if (SvROK(data) || SvGMAGICAL(data))
         etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
     if (!can_send(o)) {
@@ -428,19 +455,17 @@ static int send_any(pTHX_ etcp_object *o, SV *data)
     return send_structure(aTHX_ o, data);
 }
 
-/* Most messages are short strings on connections that are there: send_any would come to the same. */
+/* Most messages are short strings, or structures, on connections that are there: send_any would come to
+ * the same. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data)
 {
-    int rc = 0;
-
-    if (is_short_bytes(data) && !o->async && o->conn && etcp_conn_is_settled(o->conn))
-        rc = etcp_conn_send_usual(o->conn, 0, (const U8 *)SvPVX_const(data), SvCUR(data));
-    if (rc == 0)
-        return send_any(aTHX_ o, data);
-    if (rc < 0 || etcp_conn_wants_drain(o->conn, NULL))
-        return finish_sending(aTHX_ o, rc);
-    etcp_object_succeeded(aTHX_ o);
-    return 1;
+    if (!o->async && o->conn && etcp_conn_is_open(o->conn)) {
+        if (is_short_bytes(data))
+            return send_copied(aTHX_ o, 0, (const U8 *)SvPVX_const(data), SvCUR(data));
+        if (SvROK(data) && !SvGMAGICAL(data) && etcp_conn_is_settled(o->conn) && !o->policy->passes_images)
+            return send_structure(aTHX_ o, data);
+    }
+    return send_any(aTHX_ o, data);
 }
 
 /* ---- to many --------------------------------------------------------------------------------- */

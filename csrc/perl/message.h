@@ -46,8 +46,9 @@ static inline SV *etcp_message_take(pTHX_ etcp_object *o)
 /* Over TLS a client may send before the server's last word of the negotiation came: waits for it. */
 void etcp_message_settle(pTHX_ etcp_object *o);
 
-/* Sends data on o, waiting where the original waited. Magic and hooks of data may run Perl code: the
- * caller keeps both alive (etcp_arguments_hold). Returns 1, or 0 with $@ set. */
+/* Sends data on o, waiting where the original waited. Reading data's own magic may run Perl code: the
+ * caller keeps both alive if it has any. Where other code may run, that of hooks or of handlers of
+ * signals, they are kept here. Returns 1, or 0 with $@ set. */
 int etcp_message_send(pTHX_ etcp_object *o, SV *data);
 
 /* Sends data to the clients of a server: those in the array that to refers to, all if it is NULL, but

@@ -57,8 +57,8 @@ typedef struct etcp_frozen {
 
 /* The same for an image that goes out: a large one is the caller's, and long strings of the
  * structure are pieces of it where they are, without a copy. What happens to the structure
- * afterwards does not show. */
-void etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, etcp_frozen *frozen);
+ * afterwards does not show. Returns 1, or 0: this takes Perl code, and may_run_perl is 0. */
+int etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, int may_run_perl, etcp_frozen *frozen);
 
 /* Runs the handlers of signals that have come, as Perl does between two statements. */
 void etcp_storable_despatch_signals(pTHX);

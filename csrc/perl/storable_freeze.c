@@ -252,17 +252,19 @@ static int walk(pTHX_ etcp_freezer *z, SV *root)
 
 /* ---- settings and delegation ----------------------------------------------------------------- */
 
-static int freeze_natively(pTHX_ etcp_freezer *z, SV *root)
+static int freeze_natively(pTHX_ etcp_freezer *z, SV *root, int may_run_perl)
 {
     SV *canonical = etcp_storable_setting(aTHX_ z->state->canonical);
     int rc;
 
+    if (!may_run_perl && canonical && (SvGMAGICAL(canonical) || SvROK(canonical)))
+        return ETCP_FREEZE_AGAIN;
     z->is_canonical = canonical && SvTRUE(canonical);
     for (;;) {
         rc = etcp_storable_begin(&z->w, z->state->minor);
         if (rc == 0)
             rc = walk(aTHX_ z, root);
-        if (rc != ETCP_FREEZE_AGAIN)
+        if (rc != ETCP_FREEZE_AGAIN || (z->mode == ETCP_FREEZE_HOLDING && !may_run_perl))
             return rc;
         etcp_freeze_end_loans(aTHX_ z);
         etcp_freezer_clean(aTHX_ z);
@@ -364,8 +366,10 @@ static int give_pieces(pTHX_ etcp_freezer *z, etcp_frozen *frozen)
     return 1;
 }
 
-/* Returns as etcp_perl_freeze. The image is *z's: NULL if it is Storable's, in *data. */
-static int freeze(pTHX_ SV *rv, unsigned can, int lends, etcp_freezer **z, const U8 **data, STRLEN *len)
+/* Returns as etcp_perl_freeze, or -1: this takes Perl code, which may not run. The image is *z's: NULL if
+ * it is Storable's, in *data. */
+static int freeze(pTHX_ SV *rv, unsigned can, int lends, int may_run_perl, etcp_freezer **z,
+                  const U8 **data, STRLEN *len)
 {
     etcp_storable_state *s = etcp_storable_state_of(aTHX);
     etcp_freezer *used = etcp_freezer_take(s);
@@ -375,14 +379,16 @@ static int freeze(pTHX_ SV *rv, unsigned can, int lends, etcp_freezer **z, const
         croak("Out of memory");
     used->can = can;
     used->lends = lends;
-    rc = SvROK(rv) ? freeze_natively(aTHX_ used, SvRV(rv)) : ETCP_FREEZE_FOREIGN;
+    rc = SvROK(rv) ? freeze_natively(aTHX_ used, SvRV(rv), may_run_perl) : ETCP_FREEZE_FOREIGN;
     if (rc)
         etcp_freeze_end_loans(aTHX_ used);
     etcp_freezer_finish(aTHX_ used);
     if (rc == ETCP_ENOMEM)
         croak("Out of memory");
+    *z = NULL;
+    if (rc && !may_run_perl)
+        return -1;
     if (rc) {
-        *z = NULL;
         freeze_by_storable(aTHX_ s, rv, data, len);
         return 0;
     }
@@ -396,18 +402,20 @@ int etcp_perl_freeze(pTHX_ SV *rv, unsigned can, const U8 **data, STRLEN *len)
 {
     etcp_freezer *z;
 
-    return freeze(aTHX_ rv, can, 0, &z, data, len);
+    return freeze(aTHX_ rv, can, 0, 1, &z, data, len);
 }
 
-void etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, etcp_frozen *frozen)
+int etcp_perl_freeze_pieces(pTHX_ SV *rv, unsigned can, int may_run_perl, etcp_frozen *frozen)
 {
     etcp_freezer *z;
 
     frozen->pieces = NULL;
     frozen->count = 0;
-    (void)freeze(aTHX_ rv, can, 1, &z, &frozen->bytes, &frozen->len);
+    if (freeze(aTHX_ rv, can, 1, may_run_perl, &z, &frozen->bytes, &frozen->len) < 0)
+        return 0;
     if (z && (z->w.loan_count || frozen->len >= GIVEN_MIN) && !give_pieces(aTHX_ z, frozen)) {
         etcp_freeze_end_loans(aTHX_ z);
         croak("Out of memory");
     }
+    return 1;
 }

@@ -146,6 +146,12 @@ int etcp_session_clone(const etcp_session *s, etcp_session **out);
 int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end,
                       etcp_event *event);
 
+/* Takes what nearly always comes as etcp_session_next would: a small message that lies in the input as a
+ * whole, where nothing was agreed and nothing is under way. Returns 1, or 0 otherwise: nothing was
+ * taken. */
+int etcp_session_next_usual(etcp_session *s, const uint8_t **input, const uint8_t *end,
+                            etcp_event *event);
+
 /* Whether nothing is left to be done: no output, and without new bytes etcp_session_next would
  * return 0 and free nothing. */
 int etcp_session_is_at_rest(const etcp_session *s);

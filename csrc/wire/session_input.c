@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rare.h"
 #include "capability.h"
 #include "frame.h"
 #include "negotiate.h"
@@ -439,8 +440,8 @@ static int check_switch(etcp_session *s, int is_input_used_up)
 /* Nearly every call is for a small message that lies in the input as a whole, where nothing was agreed
  * and nothing is under way. Takes it as the functions above would, by one look at all that they ask for
  * one after the other. Returns 0, and changes nothing, if any of that is otherwise. */
-static inline int next_usual(etcp_session *s, const uint8_t **input, const uint8_t *end,
-                             etcp_event *event)
+int etcp_session_next_usual(etcp_session *s, const uint8_t **input, const uint8_t *end,
+                            etcp_event *event)
 {
     const unsigned kind =
         ETCP_FLAG_ALWAYS_ON | ETCP_FLAG_REAL | ETCP_FLAG_ENCRYPTED | ETCP_FLAG_COMPRESSED;
@@ -457,7 +458,7 @@ static inline int next_usual(etcp_session *s, const uint8_t **input, const uint8
     return give_message(event, packet[0], packet + 3, packet[2]);
 }
 
-static int next_any(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event)
+int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event)
 {
     if (s->error.code)
         return s->error.code;
@@ -483,11 +484,6 @@ static int next_any(etcp_session *s, const uint8_t **input, const uint8_t *end, 
     return 0;
 }
 
-int etcp_session_next(etcp_session *s, const uint8_t **input, const uint8_t *end, etcp_event *event)
-{
-    return next_usual(s, input, end, event) ? 1 : next_any(s, input, end, event);
-}
-
 /* ---- reading in place ----------------------------------------------------------------------- */
 
 /* How many bytes of the packet in s->input are missing; 0 when even its header is not whole. */
@@ -501,13 +497,11 @@ static size_t missing_input(const etcp_session *s)
     return frame.header_len + frame.len - len;
 }
 
-size_t etcp_session_window(etcp_session *s, uint8_t **where)
+static ETCP_RARE size_t open_window(etcp_session *s, uint8_t **where)
 {
     etcp_incoming *in = s->incoming;
     size_t missing;
 
-    if (!in && (etcp_buf_len(&s->input) == 0 || s->spent))
-        return 0; /* between two packets, as most often */
     if (s->error.code || s->unpacking)
         return 0;
     if (in) {
@@ -527,6 +521,13 @@ size_t etcp_session_window(etcp_session *s, uint8_t **where)
     return smaller(missing, etcp_buf_room(&s->input));
 }
 
+size_t etcp_session_window(etcp_session *s, uint8_t **where)
+{
+    if (!s->incoming && (etcp_buf_len(&s->input) == 0 || s->spent))
+        return 0; /* between two packets, as most often */
+    return open_window(s, where);
+}
+
 void etcp_session_commit(etcp_session *s, size_t len)
 {
     if (s->incoming)
@@ -536,7 +537,7 @@ void etcp_session_commit(etcp_session *s, size_t len)
 }
 
 /* Whether total bytes, of which the first len are at bytes, begin with a whole packet. */
-static int is_whole(const uint8_t *bytes, size_t len, size_t total)
+static ETCP_RARE int is_any_whole(const uint8_t *bytes, size_t len, size_t total)
 {
     etcp_frame frame;
     int rc = etcp_frame_parse(bytes, len, &frame);
@@ -547,8 +548,15 @@ static int is_whole(const uint8_t *bytes, size_t len, size_t total)
     return total >= frame.header_len && total - frame.header_len >= frame.len;
 }
 
+static inline int is_whole(const uint8_t *bytes, size_t len, size_t total)
+{
+    if (len >= 3 && (bytes[0] & ETCP_FLAG_ALWAYS_ON) && bytes[1] == 1)
+        return bytes[2] <= total - 3;
+    return is_any_whole(bytes, len, total);
+}
+
 /* The same for what is kept in s->input with input[0..len) behind it. */
-static int completes_kept(const etcp_session *s, const uint8_t *input, size_t len)
+static ETCP_RARE int completes_kept(const etcp_session *s, const uint8_t *input, size_t len)
 {
     uint8_t header[ETCP_FRAME_HEADER_MAX];
     size_t kept = etcp_buf_len(&s->input);
@@ -561,17 +569,22 @@ static int completes_kept(const etcp_session *s, const uint8_t *input, size_t le
     return is_whole(header, header_len + more, kept + len);
 }
 
-int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const uint8_t *end)
+static ETCP_RARE int has_packet_in_parts(const etcp_session *s, const uint8_t *input, size_t len)
 {
-    size_t len = (size_t)(end - input);
-
     if (s->error.code || s->unpacking)
         return 1;
     if (s->incoming)
         return s->incoming->len - s->incoming->have <= len;
-    if (s->spent || etcp_buf_len(&s->input) == 0)
-        return is_whole(input, len, len);
-    return completes_kept(s, input, len);
+    return s->spent ? is_whole(input, len, len) : completes_kept(s, input, len);
+}
+
+int etcp_session_has_packet(const etcp_session *s, const uint8_t *input, const uint8_t *end)
+{
+    const size_t len = (size_t)(end - input);
+
+    if (s->error.code || s->unpacking || s->incoming || etcp_buf_len(&s->input) > 0)
+        return has_packet_in_parts(s, input, len);
+    return is_whole(input, len, len);
 }
 
 void etcp_session_end_of_input(etcp_session *s)

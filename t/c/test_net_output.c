@@ -21,32 +21,54 @@ static size_t most_pieces;
 static uint8_t wire[1 << 20];
 static size_t wire_len;
 
-static ssize_t scripted_sendmsg(int fd, const struct msghdr *m, int flags)
+/* What the next step of the script takes of these pieces. */
+static ssize_t take(const struct iovec *pieces, size_t count)
 {
     long room = step < steps ? script[step++] : -EAGAIN;
     size_t taken = 0;
     size_t i;
 
-    (void)fd;
-    (void)flags;
     called++;
-    if ((size_t)m->msg_iovlen > most_pieces)
-        most_pieces = (size_t)m->msg_iovlen;
+    if (count > most_pieces)
+        most_pieces = count;
     if (room < 0) {
         errno = (int)-room;
         return -1;
     }
-    for (i = 0; i < (size_t)m->msg_iovlen && taken < (size_t)room; i++) {
-        size_t n = m->msg_iov[i].iov_len;
+    for (i = 0; i < count && taken < (size_t)room; i++) {
+        size_t n = pieces[i].iov_len;
 
         if (n > (size_t)room - taken)
             n = (size_t)room - taken;
         if (n)
-            memcpy(wire + wire_len + taken, m->msg_iov[i].iov_base, n);
+            memcpy(wire + wire_len + taken, pieces[i].iov_base, n);
         taken += n;
     }
     wire_len += taken;
     return (ssize_t)taken;
+}
+
+static ssize_t scripted_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    (void)fd;
+    (void)flags;
+    return take(m->msg_iov, (size_t)m->msg_iovlen);
+}
+
+static ssize_t scripted_send(int fd, const void *bytes, size_t len, int flags)
+{
+    struct iovec piece;
+    union {
+        const void *in;
+        void *out;
+    } all;
+
+    (void)fd;
+    (void)flags;
+    all.in = bytes;
+    piece.iov_base = all.out;
+    piece.iov_len = len;
+    return take(&piece, 1);
 }
 
 static void start_script(int count, const long *results)
@@ -331,6 +353,7 @@ int main(void)
 {
     calls = etcp_system_calls;
     calls.sendmsg = scripted_sendmsg;
+    calls.send = scripted_send;
     etcp_sys = &calls;
     test_copies();
     test_in_place();

@@ -68,6 +68,86 @@ static void test_in_place(void)
     etcp_config_unref(config);
 }
 
+/* What is handed out the short way is what the long way hands out. */
+static void compare_ways(etcp_config *config, const uint8_t *input, size_t len, const char *name,
+                         int is_usual)
+{
+    const uint8_t *at[2];
+    etcp_event event[2];
+    peer p[2];
+    int rc[2];
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        make_ready(&p[i], config, "0.26");
+        memset(&event[i], 0, sizeof event[i]);
+        at[i] = input;
+    }
+    rc[0] = etcp_session_next_usual(p[0].s, &at[0], input + len, &event[0]);
+    rc[1] = etcp_session_next(p[1].s, &at[1], input + len, &event[1]);
+    tap_is_int(rc[0], is_usual, "%s: the short way", name);
+    if (rc[0])
+        tap_ok(rc[1] == 1 && at[0] == at[1] && event[0].type == event[1].type &&
+                   event[0].flags == event[1].flags && event[0].data == event[1].data &&
+                   event[0].len == event[1].len && event[0].payload == event[1].payload,
+               "%s: both ways give the same", name);
+    else
+        tap_ok(at[0] == input, "%s: nothing is taken", name);
+    for (i = 0; i < 2; i++)
+        peer_deinit(&p[i]);
+}
+
+static void test_usual(void)
+{
+    static const uint8_t text[] = {5, 1, 2, 'a', 'b', 5};
+    static const uint8_t complex[] = {7, 1, 2, 'a', 'b'};
+    static const uint8_t empty[] = {5, 1, 0};
+    static const uint8_t no_length[] = {5, 0};
+    static const uint8_t two_bytes[] = {5, 2, 0, 2, 'a', 'b'};
+    static const uint8_t internal[] = {1, 1, 1, '0'};
+    static const uint8_t not_ours[] = {4, 1, 1, 'a'};
+    static const uint8_t encrypted[] = {13, 1, 1, 'a'};
+    static const uint8_t compressed[] = {21, 1, 1, 'a'};
+    etcp_config *config = plain_config(ETCP_ROLE_SERVER);
+
+    compare_ways(config, text, sizeof text, "text", 1);
+    compare_ways(config, complex, sizeof complex, "complex", 1);
+    compare_ways(config, empty, sizeof empty, "empty", 1);
+    compare_ways(config, text, 0, "no input", 0);
+    compare_ways(config, text, 2, "half a header", 0);
+    compare_ways(config, text, 4, "half a message", 0);
+    compare_ways(config, no_length, sizeof no_length, "no length", 0);
+    compare_ways(config, two_bytes, sizeof two_bytes, "a long header", 0);
+    compare_ways(config, internal, sizeof internal, "not for the user", 0);
+    compare_ways(config, not_ours, sizeof not_ours, "no packet", 0);
+    compare_ways(config, encrypted, sizeof encrypted, "encrypted", 0);
+    compare_ways(config, compressed, sizeof compressed, "compressed", 0);
+    config->message_max = 1;
+    compare_ways(config, text, sizeof text, "too large", 0);
+    etcp_config_unref(config);
+}
+
+static void test_usual_between(void)
+{
+    static const uint8_t input[] = {5, 1, 2, 'a', 'b', 5, 1, 1, 'c'};
+    etcp_config *config = plain_config(ETCP_ROLE_SERVER);
+    const uint8_t *at = input;
+    etcp_event event;
+    peer p;
+
+    make_ready(&p, config, "0.26");
+    tap_is_int(etcp_session_next(p.s, &at, input + 4, &event), 0, "usual: a part is kept");
+    tap_is_int(etcp_session_next_usual(p.s, &at, input + sizeof input, &event), 0,
+               "usual: not while a message is under way");
+    tap_is_int(etcp_session_next(p.s, &at, input + sizeof input, &event), 1, "usual: it is completed");
+    tap_is_int(etcp_session_next_usual(p.s, &at, input + sizeof input, &event), 0,
+               "usual: not while it is held");
+    tap_ok(etcp_session_next(p.s, &at, input + sizeof input, &event) == 1 && *event.data == 'c',
+           "usual: the next one");
+    peer_deinit(&p);
+    etcp_config_unref(config);
+}
+
 static void test_encode_in_place(void)
 {
     static const uint8_t payload[] = "hello";
@@ -624,6 +704,8 @@ static void test_config(void)
 int main(void)
 {
     test_in_place();
+    test_usual();
+    test_usual_between();
     test_encode_in_place();
     test_cuts();
     test_ready_and_data_in_one_read();
