@@ -32,8 +32,6 @@ static int write_failed(etcp_conn *c, int error)
     return ETCP_ESYSTEM;
 }
 
-/* Releases the payloads that are not needed any more, which may drop the connection: the last thing
- * that a call does. */
 static ETCP_RARE void release_all(etcp_conn *c)
 {
     const int saved = errno;
@@ -42,6 +40,8 @@ static ETCP_RARE void release_all(etcp_conn *c)
     errno = saved;
 }
 
+/* Releases the payloads that are not needed any more, which may drop the connection: the last thing
+ * that a call does. */
 static inline void release_finished(etcp_conn *c)
 {
     if (c->out.finished)

@@ -262,7 +262,7 @@ static ETCP_RARE void brake(etcp_server *s, etcp_conn *c)
 
 /* ---- choosing whose turn it is --------------------------------------------------------------- */
 
-static ETCP_RARE int next_pending(etcp_server *s)
+static int next_pending(etcp_server *s)
 {
     unsigned events;
     etcp_entry *e = etcp_loop_take_pending(s->loop, &events);
@@ -342,7 +342,7 @@ static void expire_half_open(etcp_conn *c)
     etcp_conn_finish_closing(c);
 }
 
-static ETCP_RARE int next_deadline(etcp_server *s)
+static int next_deadline(etcp_server *s)
 {
     etcp_list list;
     etcp_entry *e;

@@ -52,6 +52,13 @@ static void leave_callbacks(pTHX_ bool caught)
     LEAVE;
 }
 
+/* Whether only call_sv can call: for the debugger, or where perl counts what is on its stacks. */
+#ifdef PERL_RC_STACK
+#define TAKES_CALL_SV 1
+#else
+#define TAKES_CALL_SV PERLDB_SUB
+#endif
+
 /* Calls code with one argument, in void context and without an eval: a die goes through to whoever
  * called the loop, as it always did. Perl holds on to code while it runs; self is the caller's to keep
  * alive, and temporary values are the caller's to free. What call_sv does around each call, so that an
@@ -65,7 +72,7 @@ static inline void call_with(pTHX_ SV *code, SV *self)
 
     PUSHMARK(SP);
     XPUSHs(self);
-    if (PERLDB_SUB) { /* the debugger has a call of its own */
+    if (TAKES_CALL_SV) {
         PUTBACK;
         call_sv(code, G_VOID);
     } else {

@@ -536,7 +536,6 @@ void etcp_session_commit(etcp_session *s, size_t len)
         etcp_buf_commit(&s->input, len);
 }
 
-/* Whether total bytes, of which the first len are at bytes, begin with a whole packet. */
 static ETCP_RARE int is_any_whole(const uint8_t *bytes, size_t len, size_t total)
 {
     etcp_frame frame;
@@ -548,6 +547,7 @@ static ETCP_RARE int is_any_whole(const uint8_t *bytes, size_t len, size_t total
     return total >= frame.header_len && total - frame.header_len >= frame.len;
 }
 
+/* Whether total bytes, of which the first len are at bytes, begin with a whole packet. */
 static inline int is_whole(const uint8_t *bytes, size_t len, size_t total)
 {
     if (len >= 3 && (bytes[0] & ETCP_FLAG_ALWAYS_ON) && bytes[1] == 1)
