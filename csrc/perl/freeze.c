@@ -19,9 +19,10 @@ static int may_nest(pTHX_ etcp_freezer *z)
     GV *const limits[] = {z->state->recursion_limit, z->state->recursion_limit_hash};
     int i;
 
-    etcp_freeze_guard(aTHX_ z); /* they may have magic */
     for (i = 0; i < 2; i++) {
         SV *limit = etcp_storable_setting(aTHX_ limits[i]);
+        if (limit && (SvGMAGICAL(limit) || SvROK(limit)))
+            return 0; /* reading it may run Perl code: Storable does, and goes on */
         if (!limit || !SvOK(limit) || SvIV(limit) < 0)
             z->deepest = SIZE_MAX;
         else if ((UV)SvIV(limit) > z->deepest / 2)
