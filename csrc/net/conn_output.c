@@ -100,7 +100,8 @@ static int queue_block(etcp_conn *c, etcp_buf *block)
     return rc;
 }
 
-/* Clear text of many messages becomes one record: seals it into the queue. */
+/* Clear text of many messages becomes one record: seals it into the queue. What cannot be sealed any
+ * more, as the input has failed, is lost; what is queued is not. */
 static int seal_gathered(etcp_conn *c)
 {
     etcp_buf *clear = &c->tunnel->gathered;
@@ -109,6 +110,10 @@ static int seal_gathered(etcp_conn *c)
 
     if (etcp_buf_len(clear) == 0)
         return 0;
+    if (etcp_channel_has_failed(c->tunnel->channel)) {
+        etcp_buf_wipe(clear);
+        return 0;
+    }
     etcp_buf_init(&block);
     rc = etcp_channel_seal(c->tunnel->channel, NULL, 0, etcp_buf_bytes(clear), etcp_buf_len(clear),
                            &block);
@@ -498,13 +503,21 @@ static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const u
     return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
 }
 
+/* Whether something can be sealed: 0, or why not. What was sealed before still leaves. */
+static int check_tunnel(etcp_conn *c)
+{
+    if (etcp_conn_may_use_tunnel(c) && !etcp_channel_has_failed(c->tunnel->channel))
+        return 0;
+    return send_error(c);
+}
+
 static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet)
 {
     size_t total = packet->header_len + packet->body_len;
-    int rc;
+    int rc = check_tunnel(c);
 
-    if (!etcp_conn_may_use_tunnel(c))
-        return send_error(c);
+    if (rc < 0)
+        return rc;
     if (c->gathering && etcp_buf_len(&c->tunnel->gathered) + total <= ETCP_GATHERED_MAX)
         return gather_clear(c, packet);
     rc = seal_gathered(c);
@@ -769,7 +782,9 @@ static int put_pieces(etcp_conn *c, const etcp_packet *packet, const etcp_piece 
     etcp_buf_init(&before);
     rc = etcp_buf_append(&before, packet->header, packet->header_len);
     if (rc == 0 && c->tunnel)
-        rc = etcp_conn_may_use_tunnel(c) ? seal_gathered(c) : send_error(c);
+        rc = check_tunnel(c);
+    if (rc == 0 && c->tunnel)
+        rc = seal_gathered(c);
     if (rc == 0)
         rc = put_all(c, &before, pieces, count, &taken, &has_begun);
     release_pieces(pieces + taken, count - taken);

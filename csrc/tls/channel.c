@@ -191,9 +191,17 @@ static int finish_handshake(etcp_channel *ch)
     return 0;
 }
 
+/* The stream ended without a word before. That is the end of the input only: whoever has shut down his
+ * sending side may still want what is sealed for him. */
 static int cut_off(etcp_channel *ch)
 {
-    return etcp_channel_fail(ch, ETCP_EPROTO, "The connection was cut off");
+    int rc = etcp_channel_fail(ch, ETCP_EPROTO, "The connection was cut off");
+
+    if (ch->established) {
+        ch->end_code = (int8_t)rc;
+        ch->code = 0;
+    }
+    return rc;
 }
 
 /* Goes on with the handshake. Returns 0 or an error. */
@@ -429,6 +437,11 @@ int etcp_channel_seal(etcp_channel *ch, const uint8_t *head, size_t head_len, co
     rc = seal_all(ch, head, head_len, body, len);
     take_back(ch, rc < 0);
     return rc;
+}
+
+int etcp_channel_has_failed(const etcp_channel *ch)
+{
+    return ch->code != 0;
 }
 
 int etcp_channel_close(etcp_channel *ch, etcp_buf *output)

@@ -38,9 +38,10 @@ void etcp_channel_free(etcp_channel *ch);
 
 /* Takes cipher text from *input up to end and advances *input; clear text goes to out[0..room), and
  * cipher text to send is appended to output, in failures too. Returns the bytes in out (0: input
- * used up, or no room), ETCP_ECLOSED (the peer said that no more comes; etcp_channel_seal still
- * works), or another code: ETCP_EPROTO, ETCP_EPOLICY (the peer's key or certificate is refused),
- * ETCP_ETOOBIG, ETCP_ENOMEM. Codes are sticky. Keeps no pointer. */
+ * used up, or no room), ETCP_ECLOSED (the peer said that no more comes), or another code:
+ * ETCP_EPROTO, ETCP_EPOLICY (the peer's key or certificate is refused), ETCP_ETOOBIG, ETCP_ENOMEM.
+ * Codes are sticky. etcp_channel_seal still works after ETCP_ECLOSED, and after ETCP_EPROTO if an
+ * established channel was only cut off: see etcp_channel_has_failed. Keeps no pointer. */
 ptrdiff_t etcp_channel_open(etcp_channel *ch, const uint8_t **input, const uint8_t *end,
                             uint8_t *out, size_t room, etcp_buf *output);
 
@@ -52,6 +53,9 @@ int etcp_channel_has_more(const etcp_channel *ch);
  * sticky. */
 int etcp_channel_seal(etcp_channel *ch, const uint8_t *head, size_t head_len, const uint8_t *body,
                       size_t len, etcp_buf *output);
+
+/* Whether nothing can be sealed any more, as something failed before. */
+int etcp_channel_has_failed(const etcp_channel *ch);
 
 /* Whether the handshake is over: Finished from both, protocol and certificate judged. */
 int etcp_channel_is_established(const etcp_channel *ch);

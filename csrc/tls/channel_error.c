@@ -11,6 +11,8 @@ int etcp_channel_fail(etcp_channel *ch, int code, const char *format, ...)
     if (ch->code)
         return ch->code;
     ch->code = (int8_t)code;
+    if (ch->error)
+        return code; /* why the input ended */
     ch->error = etcp_zalloc(sizeof *ch->error);
     if (!ch->error)
         return code;

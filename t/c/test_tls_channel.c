@@ -337,10 +337,17 @@ static void test_cut_off(void)
     etcp_channel_end_of_input(p.server.ch);
     tap_is_int(tls_feed(&p.server, NULL, 0, 10), ETCP_EPROTO, "an end without close_notify");
     tap_is_str(etcp_channel_error(p.server.ch)->text, "The connection was cut off", "is told");
+    tap_is_int(tls_feed(&p.server, big, 5, 10), ETCP_EPROTO, "and stays");
+    tap_ok(!etcp_channel_has_failed(p.server.ch) && passes(&p.server, &p.client, 1, 100, 0),
+           "the other direction goes on");
+    (void)etcp_channel_close(p.server.ch, &p.server.out);
+    (void)tls_move(&p.server, &p.client, 0);
+    tap_is_int(p.client.rc, ETCP_ECLOSED, "and ends in good order");
     pair_deinit(&p);
     (void)pair_init(&p);
     etcp_channel_end_of_input(p.client.ch);
     tap_is_int(tls_feed(&p.client, NULL, 0, 10), ETCP_EPROTO, "an end in the handshake");
+    tap_ok(etcp_channel_has_failed(p.client.ch), "ends both directions");
     pair_deinit(&p);
 }
 
