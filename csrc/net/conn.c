@@ -433,6 +433,8 @@ void etcp_conn_release_fd(etcp_conn *c)
     c->state = ETCP_CONN_CLOSED;
     c->entry.fd = -1;
     c->on_close = NULL;
+    if (c->tunnel)
+        etcp_buf_wipe(&c->tunnel->gathered);
     etcp_output_drop(&c->out);
     etcp_deadline_stop(&c->entry.stall);
     etcp_output_release(&c->out);
@@ -492,7 +494,7 @@ int etcp_conn_fd(const etcp_conn *c)
 
 size_t etcp_conn_queued(const etcp_conn *c)
 {
-    return c->generation == etcp_process_generation() ? c->out.len : 0;
+    return c->generation == etcp_process_generation() ? etcp_conn_unsent(c) : 0;
 }
 
 etcp_session *etcp_conn_session(etcp_conn *c)

@@ -95,6 +95,11 @@ int etcp_conn_wants_drain(const etcp_conn *c, size_t *mark);
 /* Whether more than high_water is queued for a connection that has a loop. */
 int etcp_conn_is_full(const etcp_conn *c);
 
+/* The same, once the kernel was offered what is only gathered: a peer that reads need not be waited for.
+ * If it stays so, the loop tells when the queue is empty. Releases nothing: what was borrowed goes with
+ * the next call that sends. */
+int etcp_conn_stays_full(etcp_conn *c);
+
 /* Has the loop that c has tell when its queue is empty, which may be now: also if little was queued. */
 void etcp_conn_tell_drained(etcp_conn *c);
 

@@ -50,7 +50,14 @@ static inline void release_finished(etcp_conn *c)
 
 int etcp_conn_is_full(const etcp_conn *c)
 {
-    return c->entry.loop && c->limits.high_water && c->out.len > c->limits.high_water;
+    return c->entry.loop && c->limits.high_water && etcp_conn_unsent(c) > c->limits.high_water;
+}
+
+/* What the kernel takes at once never was long, however much it is. */
+static inline void note_long(etcp_conn *c)
+{
+    if (c->blocked && c->entry.loop && (c->out.len >= LONG_QUEUE || etcp_conn_is_full(c)))
+        c->was_long = 1;
 }
 
 /* Keeps the time since when output does not get on, where there is a loop to watch it. */
@@ -133,7 +140,7 @@ static int prepare_tunnel(etcp_conn *c)
 
 static void note_drained(etcp_conn *c)
 {
-    if (c->out.len > 0 || !c->was_long)
+    if (!c->was_long || etcp_conn_unsent(c) > 0)
         return;
     c->was_long = 0;
     c->drained = 1;
@@ -165,6 +172,7 @@ static int flush_queue(etcp_conn *c)
         return write_failed(c, errno);
     etcp_conn_count_out(c, (size_t)written);
     note_blocked(c, c->out.len);
+    note_long(c);
     note_stall(c, written > 0);
     note_drained(c);
     etcp_conn_watch(c);
@@ -181,6 +189,18 @@ int etcp_conn_flush(etcp_conn *c)
 
     release_finished(c);
     return rc;
+}
+
+int etcp_conn_stays_full(etcp_conn *c)
+{
+    if (!etcp_conn_is_full(c))
+        return 0;
+    if (!c->blocked)
+        (void)flush_queue(c); /* a failure shows when something is sent */
+    if (!etcp_conn_is_full(c))
+        return 0;
+    c->was_long = 1; /* what is refused is refused until this is told */
+    return 1;
 }
 
 /* ---- gathering ------------------------------------------------------------------------------- */
@@ -292,8 +312,7 @@ static int queue_rest(etcp_conn *c, const etcp_packet *packet, size_t done, lend
 
 static int after_queueing(etcp_conn *c)
 {
-    if (c->entry.loop && (c->out.len >= LONG_QUEUE || etcp_conn_is_full(c)))
-        c->was_long = 1;
+    note_long(c);
     if (c->gathering && c->out.len < GATHER_MAX)
         return 0;
     if (c->blocked && c->out.len < c->retry_at) {
@@ -570,10 +589,10 @@ static inline int check_output(etcp_conn *c)
 {
     if ((c->state != ETCP_CONN_OPEN && c->state != ETCP_CONN_NEGOTIATING) || c->entry.fd < 0)
         return ETCP_ECLOSED;
+    if (c->limits.when_full != ETCP_FULL_WAIT && etcp_conn_stays_full(c))
+        return refuse_to_queue(c);
     if (c->output_ended)
         return send_error(c);
-    if (c->limits.when_full != ETCP_FULL_WAIT && etcp_conn_is_full(c))
-        return refuse_to_queue(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
     return 0;

@@ -207,6 +207,12 @@ static inline void etcp_conn_note_held(etcp_conn *c, size_t now)
         c->entry.loop->heavy += heavy - was_heavy;
 }
 
+/* Bytes that were given to be sent, and that the kernel has not taken. */
+static inline size_t etcp_conn_unsent(const etcp_conn *c)
+{
+    return c->out.len + (c->tunnel ? etcp_buf_len(&c->tunnel->gathered) : 0);
+}
+
 /* Tells the loop, if there is one, what the connection waits for now. */
 void etcp_conn_watch(etcp_conn *c);
 

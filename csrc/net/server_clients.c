@@ -159,10 +159,9 @@ void etcp_server_select_all(etcp_server *s, int is_selected)
 }
 
 /* The other ways of whenfull are those of any message; to wait is to leave out. */
-static int has_room(const etcp_conn *c)
+static int has_room(etcp_conn *c)
 {
-    return c->limits.when_full != ETCP_FULL_WAIT || !c->limits.high_water ||
-           c->out.len <= c->limits.high_water;
+    return c->limits.when_full != ETCP_FULL_WAIT || !etcp_conn_stays_full(c);
 }
 
 static etcp_parcel *parcel_for(const broadcast *b, const etcp_conn *c)

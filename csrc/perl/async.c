@@ -131,12 +131,21 @@ static int refuse(pTHX_ etcp_object *o)
     return 0;
 }
 
-int etcp_async_keep(pTHX_ etcp_object *o, SV *data)
+/* What is only gathered is no reason to refuse anything. */
+static int is_full(const etcp_object *o)
 {
     const size_t high = o->async->limits.high_water;
+
+    if (!high || etcp_async_queued(o) <= high)
+        return 0;
+    return !o->conn || etcp_conn_stays_full(o->conn) || etcp_async_queued(o) > high;
+}
+
+int etcp_async_keep(pTHX_ etcp_object *o, SV *data)
+{
     etcp_forms made;
 
-    if (high && etcp_async_queued(o) > high)
+    if (is_full(o))
         return refuse(aTHX_ o);
     if (!etcp_forms_make(aTHX_ data, &made))
         return 0;
@@ -215,7 +224,7 @@ void etcp_async_flush(pTHX_ etcp_object *o)
     etcp_async *a = o->async;
     etcp_async_message *m;
 
-    while ((m = a->first) != NULL && is_connected(o) && !etcp_conn_is_full(o->conn)) {
+    while ((m = a->first) != NULL && is_connected(o) && !etcp_conn_stays_full(o->conn)) {
         int sent = send_message(o->conn, m);
 
         take_out(aTHX_ a, &a->first);
