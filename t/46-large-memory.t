@@ -1,4 +1,4 @@
-# What a large structure takes at most at each end. This process itself makes nothing large: what it freed
+# What a large message takes at most at each end. This process itself makes nothing large: what it freed
 # would be there for its children, and hide what they take.
 use strict;
 use warnings;
@@ -13,6 +13,8 @@ my @plain = (donotencrypt => 1, donotcompress => 1);
 my @tls   = (donotcompress => 1);
 my @zlib  = (donotencrypt => 1, compress => 'always', donotcompresswith => 'Compress::LZF');
 my @lzf   = (donotencrypt => 1, compress => 'always', donotcompresswith => 'Compress::Zlib');
+my @aes   = (requireencryption => 'Crypt::Rijndael',    donotencryptwith => 'TLS');
+my @rc4   = (requireencryption => 'Crypt::CipherSaber', donotencryptwith => 'TLS', donotcompress => 1);
 
 # Resident memory now and at most, in MB.
 sub memory {
@@ -21,7 +23,7 @@ sub memory {
     return @size{qw(VmRSS VmHWM)};
 }
 
-# What each end takes at most, as parts of the structure, which make() makes.
+# What each end takes at most, as parts of the message, which make() makes.
 sub peaks_of {
     my ($make, @options) = @_;
     my $server = spawn_server(
@@ -30,8 +32,8 @@ sub peaks_of {
             data => sub {
                 my $client = shift;
                 my ($before) = memory();
-                my $structure = $client->data;
-                return $client->send($before) if !ref $structure;
+                my $message = $client->data;
+                return $client->send($before) if !ref $message && $message eq 'how large';
                 my ($now, $most) = memory();
                 $client->send("$now $most");
             }
@@ -39,12 +41,12 @@ sub peaks_of {
     );
     my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $server->{port}, @options)
         or die "Cannot connect: $@";
-    my ($before)  = memory();
-    my $structure = $make->();
-    my ($with)    = memory();
+    my ($before) = memory();
+    my $message = $make->();
+    my ($with) = memory();
     $client->send('how large') or die $@;
     my $server_before = $client->receive;
-    $client->send($structure) or die $@;
+    $client->send(ref $message eq 'SCALAR' ? $$message : $message) or die $@;
     my (undef, $most) = memory();
     my ($server_with, $server_most) = split ' ', $client->receive;
     $server->kill('TERM');
@@ -66,6 +68,11 @@ SKIP: {
         [ 'TLS, records',   $records, @tls ],
         [ 'zlib, strings',  $strings, @zlib ],
         [ 'LZF, strings',   $strings, @lzf ],
+        [ 'Crypt::Rijndael, strings',         $strings, @aes, donotcompress => 1 ],
+        [ 'Crypt::Rijndael, records',         $records, @aes, donotcompress => 1 ],
+        [ 'Crypt::Rijndael, zlib, strings',   $strings, @aes, @zlib[ 2 .. 5 ] ],
+        [ 'Crypt::Rijndael, LZF, strings',    $strings, @aes, @lzf[ 2 .. 5 ] ],
+        [ 'Crypt::CipherSaber, strings',      $strings, @rc4 ],
     );
     skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
     skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;
@@ -79,7 +86,7 @@ SKIP: {
         # Each in a process of its own, whose peak is its own.
         my $child = spawn(sub { $_[0]->report(join ' ', peaks_of($make, @options)) });
         my ($sender, $receiver) = split ' ', $child->line;
-        cmp_ok($sender,   '<', 1.7, "$name: the sender takes little more than the structure");
+        cmp_ok($sender,   '<', 1.7, "$name: the sender takes little more than the message");
         cmp_ok($receiver, '<', 1.7, "$name: and so does the receiver");
         note(sprintf '%s: %.2f and %.2f', $name, $sender, $receiver);
     }

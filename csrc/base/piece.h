@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mem.h"
+
 typedef struct etcp_piece {
     const uint8_t *bytes;
     size_t len;
@@ -12,5 +14,19 @@ typedef struct etcp_piece {
     void *owner;
     int is_forgotten; /* nobody else needs what is in bytes, which may be overwritten: see etcp_forget */
 } etcp_piece;
+
+/* Forgets bytes[from..from + len) of a piece, if that may be done. */
+static inline void etcp_piece_forget(const etcp_piece *p, size_t from, size_t len)
+{
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } bytes; /* of a piece that may be written to */
+
+    if (!p->is_forgotten)
+        return;
+    bytes.in = p->bytes + from;
+    etcp_forget(bytes.out, len);
+}
 
 #endif

@@ -207,7 +207,7 @@ static int seal_blocks(cbc_ctx *c, const uint8_t *iv, const uint8_t *bytes, size
         at += direct;
         iv = at - block;
     }
-    if (rest)
+    if (rest && at != bytes + direct)
         memcpy(at, bytes + direct, rest);
     memset(at + rest, (int)padding, padding);
     return rc < 0 ? rc : c->block->encrypt(c->schedule, iv, at, at, rest + padding);
@@ -407,4 +407,4 @@ int etcp_cbc_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes,
     return rc;
 }
 
-const etcp_large_ops etcp_cbc_large = {sealed_len, seal_part};
+const etcp_large_ops etcp_cbc_large = {HEADER_SIZE, sealed_len, seal_part};

@@ -36,7 +36,7 @@ static const etcp_cipher rows[] = {
     CBC_ROW('E', "Crypt::TEA", "1.25", 7, 16, 0, &etcp_xtea),
     {'2', "Crypt::CipherSaber", "1.01", ETCP_CIPHER_SYMMETRIC | ETCP_CIPHER_MERGES, 8, 32, 0, NULL,
      etcp_ciphersaber_new_ctx, etcp_ciphersaber_free_ctx, etcp_ciphersaber_seal,
-     etcp_ciphersaber_open, etcp_ciphersaber_open_step, NULL},
+     etcp_ciphersaber_open, etcp_ciphersaber_open_step, &etcp_ciphersaber_large},
 };
 
 const etcp_cipher *etcp_ciphers(size_t *count)

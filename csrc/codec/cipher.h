@@ -49,14 +49,20 @@ typedef struct etcp_open_run {
     etcp_cipher_style style;
 } etcp_open_run;
 
+enum { ETCP_SEALED_TAIL_MAX = 16 /* bytes of a sealed message beyond its header and its plain text */ };
+
 /* What some rows can do so that a large message needs no second copy in memory. Return as seal of
  * the row. */
 typedef struct etcp_large_ops {
+    size_t header_len; /* of a message, in front of what was sealed */
+
     /* The size of the sealed form of len bytes; 0: too large. */
     size_t (*sealed_len)(const etcp_cipher_ctx *ctx, size_t len);
 
     /* Appends the sealed form of the next part of a message to out. All parts but the last, which
-     * may be empty, are multiples of 16 bytes. Nothing else may be sealed in between. */
+     * may be empty, are multiples of 16 bytes. Nothing else may be sealed in between. The bytes may
+     * lie where their sealed form will be, behind the header if it is the first part, if out has the
+     * room for all of it. */
     int (*seal_part)(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
                      void *source_arg, etcp_seal_run *run, const uint8_t *bytes, size_t len,
                      int is_last, etcp_buf *out);

@@ -19,7 +19,8 @@ typedef struct rc4_state {
 typedef struct saber_ctx {
     size_t len;               /* of the secret */
     uint8_t key[RC4_KEY_MAX]; /* the secret; the vector is put behind it for each message */
-    rc4_state *run;           /* of a message that is opened in steps, or NULL */
+    rc4_state *opening;       /* of a message that is opened in steps, or NULL */
+    rc4_state *sealing;       /* of one that is sealed in parts */
 } saber_ctx;
 
 static saber_ctx *own(etcp_cipher_ctx *ctx)
@@ -106,12 +107,23 @@ int etcp_ciphersaber_new_ctx(const etcp_cipher *row, const uint8_t *key, size_t 
     return 0;
 }
 
-static void end_run(saber_ctx *c)
+/* Begins a message that takes several steps, in *run. */
+static int begin_run(saber_ctx *c, rc4_state **run, const uint8_t iv[IV_SIZE])
 {
-    if (c->run)
-        etcp_wipe(c->run, sizeof *c->run);
-    etcp_free(c->run);
-    c->run = NULL;
+    if (!*run)
+        *run = etcp_malloc(sizeof **run);
+    if (!*run)
+        return ETCP_ENOMEM;
+    set_vector(c, *run, iv);
+    return 0;
+}
+
+static void end_run(rc4_state **run)
+{
+    if (*run)
+        etcp_wipe(*run, sizeof **run);
+    etcp_free(*run);
+    *run = NULL;
 }
 
 void etcp_ciphersaber_free_ctx(etcp_cipher_ctx *ctx)
@@ -120,7 +132,8 @@ void etcp_ciphersaber_free_ctx(etcp_cipher_ctx *ctx)
 
     if (!c)
         return;
-    end_run(c);
+    end_run(&c->opening);
+    end_run(&c->sealing);
     etcp_wipe(c, sizeof *c);
     etcp_free(c);
 }
@@ -145,6 +158,37 @@ int etcp_ciphersaber_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_ra
     return 0;
 }
 
+static size_t sealed_len(const etcp_cipher_ctx *ctx, size_t len)
+{
+    (void)ctx;
+    return len > SIZE_MAX - IV_SIZE ? 0 : IV_SIZE + len;
+}
+
+static int seal_part(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_random_fn source,
+                     void *source_arg, etcp_seal_run *run, const uint8_t *bytes, size_t len,
+                     int is_last, etcp_buf *out)
+{
+    saber_ctx *c = own(ctx);
+    size_t header = run->begun ? 0 : IV_SIZE;
+    uint8_t *at;
+    int rc = 0;
+
+    (void)style;
+    if (etcp_buf_reserve(out, header + len) < 0)
+        return ETCP_ENOMEM;
+    at = etcp_buf_tail(out);
+    if (header && (rc = source(source_arg, at, IV_SIZE)) == 0)
+        rc = begin_run(c, &c->sealing, at);
+    if (rc < 0)
+        return rc;
+    run->begun = 1;
+    rc4_run(c->sealing, bytes, at + header, len);
+    if (is_last)
+        end_run(&c->sealing);
+    etcp_buf_commit(out, header + len);
+    return 0;
+}
+
 int etcp_ciphersaber_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                           etcp_cipher_style *style)
 {
@@ -160,18 +204,6 @@ int etcp_ciphersaber_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len
     return 0;
 }
 
-static int begin_run(saber_ctx *c, const uint8_t *bytes, size_t len)
-{
-    if (len < IV_SIZE)
-        return ETCP_ECRYPT;
-    if (!c->run)
-        c->run = etcp_malloc(sizeof *c->run);
-    if (!c->run)
-        return ETCP_ENOMEM;
-    set_vector(c, c->run, bytes);
-    return 0;
-}
-
 int etcp_ciphersaber_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len)
 {
     saber_ctx *c = own(ctx);
@@ -179,17 +211,19 @@ int etcp_ciphersaber_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t
     int rc;
 
     if (run->done == 0) {
-        rc = begin_run(c, bytes, len);
+        rc = len < IV_SIZE ? ETCP_ECRYPT : begin_run(c, &c->opening, bytes);
         if (rc < 0)
             return rc;
         run->done = IV_SIZE;
     }
     part = len - run->done < STEP ? len - run->done : STEP;
-    rc4_run(c->run, bytes + run->done, bytes + run->len, part);
+    rc4_run(c->opening, bytes + run->done, bytes + run->len, part);
     run->done += part;
     run->len += part;
     if (run->done < len)
         return ETCP_AGAIN;
-    end_run(c);
+    end_run(&c->opening);
     return 0;
 }
+
+const etcp_large_ops etcp_ciphersaber_large = {IV_SIZE, sealed_len, seal_part};

@@ -14,5 +14,6 @@ int etcp_ciphersaber_seal(etcp_cipher_ctx *ctx, etcp_cipher_style style, etcp_ra
 int etcp_ciphersaber_open(etcp_cipher_ctx *ctx, const uint8_t *bytes, size_t len, etcp_buf *out,
                           etcp_cipher_style *style);
 int etcp_ciphersaber_open_step(etcp_cipher_ctx *ctx, etcp_open_run *run, uint8_t *bytes, size_t len);
+extern const etcp_large_ops etcp_ciphersaber_large;
 
 #endif

@@ -481,17 +481,6 @@ static int gather_clear(etcp_conn *c, const etcp_packet *packet)
     return etcp_buf_append(clear, packet->body, packet->body_len);
 }
 
-static void forget_part(const etcp_piece *own, size_t from, size_t len)
-{
-    union {
-        const uint8_t *in;
-        uint8_t *out;
-    } bytes; /* of a piece that may be written to */
-
-    bytes.in = own->bytes + from;
-    etcp_forget(bytes.out, len);
-}
-
 /* Seals and sends in parts, so that the peer receives the first while the last is worked on. What is
  * sealed of a piece may be forgotten then, if it says so; piece NULL: body is none. */
 static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const uint8_t *body,
@@ -510,8 +499,8 @@ static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const u
                                &block);
         if (rc == ETCP_ENOMEM && !done)
             return rc; /* nothing is sealed: the next message may still be sent */
-        if (piece && piece->is_forgotten)
-            forget_part(piece, done, part);
+        if (piece)
+            etcp_piece_forget(piece, done, part);
         if (rc == 0)
             rc = put_block(c, &block);
         etcp_buf_deinit(&block);
@@ -839,13 +828,19 @@ static int send_joined(etcp_conn *c, unsigned flags, const etcp_piece *pieces, s
     return rc < 0 ? rc : etcp_conn_send(c, flags, whole.bytes, whole.len, whole.release, whole.owner);
 }
 
-/* What the session has made of the pieces goes in their place. */
+/* What the session has made of the pieces goes in their place, or what it makes of them part by part. */
 static int put_instead(etcp_conn *c, etcp_packet *packet, const etcp_piece *pieces, size_t count)
 {
+    const int are_needed = packet->rest_len > 0;
     lender nobody = {NULL, NULL, 0};
+    int rc;
 
-    release_pieces(pieces, count);
-    return put_message(c, packet, &nobody);
+    if (!are_needed)
+        release_pieces(pieces, count);
+    rc = put_message(c, packet, &nobody);
+    if (are_needed)
+        release_pieces(pieces, count);
+    return rc;
 }
 
 int etcp_conn_send_pieces(etcp_conn *c, unsigned flags, const etcp_piece *pieces, size_t count,

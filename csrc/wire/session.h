@@ -68,6 +68,7 @@ typedef struct etcp_packet {
     int is_borrowed;     /* ... the caller's own payload, or the parcel's */
     const uint8_t *rest; /* what of the caller's payload is not in body yet, in any form */
     size_t rest_len;     /* 0: the packet is whole */
+    const etcp_piece *piece; /* NULL, or the piece that rest is in; others follow */
     etcp_seal_run run;
 } etcp_packet;
 
@@ -191,8 +192,8 @@ int etcp_session_encode_parcel(etcp_session *s, etcp_parcel *parcel, etcp_packet
 
 /* The same for a message in pieces, of len bytes together, which lie where they are. Where it goes as
  * it is, the packet is borrowed and has no body: the pieces follow it. Otherwise they are not needed
- * any more. Returns as etcp_session_encode, or ETCP_IN_ONE_PLACE: then they are to be put together, and
- * encoded as ever. */
+ * any more when the packet is whole; what may be forgotten of them is, as they are used. Returns as
+ * etcp_session_encode, or ETCP_IN_ONE_PLACE: then they are to be put together, and encoded as ever. */
 enum { ETCP_IN_ONE_PLACE = 2 };
 int etcp_session_encode_pieces(etcp_session *s, unsigned flags, const etcp_piece *pieces,
                                size_t count, size_t len, etcp_packet *packet);

@@ -138,6 +138,7 @@ static int pack(etcp_session *s, int codec, const matter *m, etcp_buf *out)
     const etcp_compressor *row = etcp_compressor_by_key(codecs[codec].key);
     etcp_compressor_state **state = etcp_compressor_state_of(s->config, row);
     const int level = codecs[codec].level;
+    const size_t before = etcp_buf_len(out);
     const uint8_t key = (uint8_t)row->key;
     int rc = s->transform.is_mixed ? etcp_buf_append(out, &key, 1) : 0;
 
@@ -145,7 +146,7 @@ static int pack(etcp_session *s, int codec, const matter *m, etcp_buf *out)
         rc = row->compress(state, level, m->pieces->bytes, m->len, out);
     else if (rc == 0)
         rc = row->compress_pieces(state, level, m->pieces, m->count, m->len, out);
-    return rc < 0 ? rc : etcp_buf_len(out) < m->len;
+    return rc < 0 ? rc : etcp_buf_len(out) - before < m->len;
 }
 
 /* The same, measured if the content is known; and not tried at all with noise. */
@@ -153,6 +154,7 @@ static int pack_measured(etcp_session *s, int codec, etcp_content content, const
                          etcp_buf *out)
 {
     const int is_adapting = content != ETCP_CONTENTS;
+    const size_t before = etcp_buf_len(out);
 
     if (etcp_is_noise(m->sample->bytes, m->sample->len))
         return 0;
@@ -162,7 +164,7 @@ static int pack_measured(etcp_session *s, int codec, etcp_content content, const
 
     if (rc < 0 || !is_adapting)
         return rc;
-    etcp_adapt_packed(s->adapt, (etcp_codec)codec, content, m->len, etcp_buf_len(out), work);
+    etcp_adapt_packed(s->adapt, (etcp_codec)codec, content, m->len, etcp_buf_len(out) - before, work);
     if (work > WORTH_A_LOOK_US)
         look(s);
     return rc;

@@ -112,8 +112,8 @@ static inline size_t etcp_session_frame(const etcp_session *s, uint8_t out[ETCP_
     return etcp_frame_encode(out, flags, len);
 }
 
-/* Compresses payload into out if that is worth it, or should be tried (session_compress.c). Returns
- * 1 if out is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
+/* Appends payload compressed to out if that is worth it, or should be tried (session_compress.c).
+ * Returns 1 if that is shorter, 0 if the payload goes as it is, or ETCP_ENOMEM, ETCP_ETOOBIG. */
 int etcp_session_compress(etcp_session *s, const uint8_t *payload, size_t len, etcp_buf *out);
 
 /* The same for a payload in pieces. */

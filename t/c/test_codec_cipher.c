@@ -644,6 +644,32 @@ static void test_parts(const etcp_cipher *row, etcp_cipher_style style, const ch
     fixture_deinit(&f);
 }
 
+/* Seals the message in the memory where its sealed form will be. */
+static void test_seal_in_place(const etcp_cipher *row, etcp_cipher_style style, const char *spec)
+{
+    const size_t header = row->large->header_len;
+    etcp_seal_run run = {0};
+    const uint8_t *data;
+    uint8_t salt = 0;
+    fixture f;
+    int rc;
+
+    fixture_init(&f, row, key_string, row->key_length);
+    recorded_make(&f.message, spec);
+    (void)seal(&f, style);
+    rc = etcp_buf_reserve(&f.out, header + etcp_buf_len(&f.message) + ETCP_SEALED_TAIL_MAX);
+    recorded_need(rc == 0, "out of memory");
+    etcp_buf_commit(&f.out, header);
+    (void)etcp_buf_append(&f.out, etcp_buf_bytes(&f.message), etcp_buf_len(&f.message));
+    data = etcp_buf_bytes(&f.out);
+    etcp_buf_clear(&f.out);
+    rc = row->large->seal_part(f.ctx, style, counting, &salt, &run, data + header,
+                               etcp_buf_len(&f.message), 1, &f.out);
+    tap_ok(rc == 0 && etcp_buf_bytes(&f.out) == data && recorded_is_content(&f.out, &f.sealed),
+           "%s, %s: sealed where it lies", row->name, spec);
+    fixture_deinit(&f);
+}
+
 /* Opens a copy of bytes where it lies. */
 static int open_in_place(fixture *f, const uint8_t *bytes, size_t len, etcp_cipher_style *style)
 {
@@ -715,6 +741,8 @@ static void test_in_place(const etcp_cipher *row, etcp_cipher_style style)
 
 static void test_large_ops(const etcp_cipher *row)
 {
+    static const char *const in_place[] = {"plen:0", "plen:15", "plen:16", "plarge:4095", "plarge:4096",
+                                           "plarge:300001"};
     fixture f;
 
     fixture_init(&f, row, key_string, row->key_length);
@@ -724,6 +752,8 @@ static void test_large_ops(const etcp_cipher *row)
     for (int i = 0; i < 2; i++) {
         test_parts(row, styles_of(row)[i], "plarge:300001");
         test_parts(row, styles_of(row)[i], "plarge:262144");
+        for (size_t j = 0; j < sizeof in_place / sizeof in_place[0]; j++)
+            test_seal_in_place(row, styles_of(row)[i], in_place[j]);
     }
 }
 
@@ -740,10 +770,9 @@ static void test_row(const etcp_cipher *row)
         test_exhausted_memory(row, styles[i]);
         test_in_place(row, styles[i]);
     }
-    if (row->block) {
+    if (row->block)
         test_padding(row);
-        test_large_ops(row);
-    }
+    test_large_ops(row);
     test_idle_memory(row);
     test_exhausted_memory_for_keys(row);
     test_new_keys(row);

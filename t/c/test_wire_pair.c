@@ -454,6 +454,122 @@ static void test_allocation_failures(void)
     tap_is_int(other, 0, "allocation failures: each is reported as what it is");
 }
 
+/* ---- messages in pieces ---------------------------------------------------------------------- */
+
+enum { LONG = 900001, PIECES_MAX = 16 };
+
+static int same_random(void *arg, uint8_t *out, size_t len)
+{
+    (void)arg;
+    memset(out, 7, len);
+    return 0;
+}
+
+/* A copy of bytes in pieces, all of which may be forgotten: long ones, and short ones around the places
+ * where a part of 128 KiB ends. */
+static size_t cut(etcp_piece pieces[PIECES_MAX], const uint8_t *bytes)
+{
+    static const size_t cuts[] = {0,      5,      5,      131070, 131073, 131073, 262144,
+                                  262150, 393200, 393230, 700000, 700001, LONG};
+    size_t count = sizeof cuts / sizeof cuts[0] - 1;
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        pieces[i] = (etcp_piece){bytes + cuts[i], cuts[i + 1] - cuts[i], NULL, NULL, 1};
+    return count;
+}
+
+/* Encodes a message by way of one of the functions, all of it into out. */
+static int encode_all(etcp_session *s, const etcp_piece *pieces, size_t count, etcp_buf *out)
+{
+    etcp_packet packet;
+    int rc = count == 1
+                 ? etcp_session_encode(s, ETCP_MESSAGE_COMPLEX, pieces->bytes, pieces->len, &packet)
+                 : etcp_session_encode_pieces(s, ETCP_MESSAGE_COMPLEX, pieces, count, LONG, &packet);
+
+    if (rc == 0)
+        rc = etcp_buf_append(out, packet.header, packet.header_len);
+    while (rc == 0 && (rc = etcp_buf_append(out, packet.body, packet.body_len)) == 0 && packet.rest_len)
+        rc = etcp_session_encode_rest(s, &packet);
+    return rc;
+}
+
+static int arrives(peer *to, const etcp_buf *wire, const uint8_t *message)
+{
+    int rc;
+
+    etcp_buf_clear(&to->data);
+    do {
+        rc = peer_feed(to, etcp_buf_bytes(wire), to->rc == ETCP_AGAIN ? 0 : etcp_buf_len(wire));
+    } while (rc == ETCP_AGAIN);
+    return rc == 0 && etcp_buf_len(&to->data) == LONG &&
+           memcmp(etcp_buf_bytes(&to->data), message, LONG) == 0;
+}
+
+static void check_pieces(pair *p, const char *cipher, const char *compressor, const uint8_t *message)
+{
+    const etcp_piece whole = {message, LONG, NULL, NULL, 0};
+    uint8_t *copy = malloc(LONG);
+    etcp_piece pieces[PIECES_MAX];
+    etcp_buf one, many;
+
+    memcpy(copy, message, LONG);
+    etcp_buf_init(&one);
+    etcp_buf_init(&many);
+    p->client_config->random = same_random;
+    tap_is_int(encode_all(p->client.s, &whole, 1, &one), 0, "%s, %s: in one", cipher, compressor);
+    tap_is_int(encode_all(p->client.s, pieces, cut(pieces, copy), &many), 0, "and in pieces");
+    if (strcmp(compressor, "none") == 0)
+        tap_is_mem(etcp_buf_bytes(&many), etcp_buf_len(&many), etcp_buf_bytes(&one),
+                   etcp_buf_len(&one), "the same bytes");
+    tap_ok(arrives(&p->server, &one, message) && arrives(&p->server, &many, message),
+           "and both arrive");
+    etcp_buf_deinit(&one);
+    etcp_buf_deinit(&many);
+    free(copy);
+}
+
+static void test_pieces(void)
+{
+    static const char *const compressors[] = {"none", "Compress::Zlib", "Compress::LZF"};
+    uint8_t *message = malloc(LONG + 32);
+    size_t count;
+    const etcp_cipher *ciphers = etcp_ciphers(&count);
+    size_t i;
+
+    for (i = 0; i < LONG; i += 13)
+        (void)snprintf((char *)message + i, 14, "line %06lu\r\n", (unsigned long)i);
+    for (i = 0; i < 3 * count; i++) {
+        struct agreement a;
+        pair p;
+
+        if (!(ciphers[i / 3].flags & ETCP_CIPHER_SYMMETRIC))
+            continue;
+        memset(&a, 0, sizeof a);
+        a.cipher = ciphers[i / 3].name;
+        a.compressor = compressors[i % 3];
+        (void)start_agreement(&p, &a, 0);
+        check_pieces(&p, a.cipher, a.compressor, message);
+        pair_deinit(&p);
+    }
+    free(message);
+}
+
+/* What is in pieces and cannot be sealed in parts is left to the caller. */
+static void test_pieces_in_one_place(void)
+{
+    static const etcp_piece pieces[] = {{(const uint8_t *)"one", 3, NULL, NULL, 0},
+                                        {(const uint8_t *)"two", 3, NULL, NULL, 0}};
+    struct agreement a = agreements[0];
+    etcp_packet packet;
+    pair p;
+
+    (void)start_agreement(&p, &a, 0);
+    tap_is_int(etcp_session_encode_pieces(p.client.s, 0, pieces, 2, 6, &packet), ETCP_IN_ONE_PLACE,
+               "short pieces are put together first");
+    pair_deinit(&p);
+}
+
 int main(void)
 {
     fill_big();
@@ -466,5 +582,7 @@ int main(void)
     test_clones();
     test_clone_in_packet();
     test_allocation_failures();
+    test_pieces();
+    test_pieces_in_one_place();
     return tap_done();
 }
