@@ -57,6 +57,7 @@ typedef struct etcp_compressor {
      * for out and cap, which the caller may change between two steps, keeping the content. Returns
      * 0 (all is out), ETCP_AGAIN (another step is needed, for which some hundred bytes of room are
      * enough), ETCP_EDECODE or ETCP_ENOMEM. A step ends even if nothing comes out of what it uses.
+     * What is used is not looked at again, but for the first byte.
      * end_steps is called in every case. */
     int (*decompress_step)(etcp_unpack_run *run, const uint8_t *bytes, size_t len);
     void (*end_steps)(etcp_unpack_run *run);

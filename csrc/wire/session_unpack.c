@@ -9,7 +9,10 @@
 #include "state.h"
 #include "transform.h"
 
-enum { ROOM_MIN = 4096 /* for a step of decompression */ };
+enum {
+    ROOM_MIN = 4096,        /* for a step of decompression */
+    FORGOTTEN_MIN = 1 << 18 /* compressed bytes whose memory is worth giving back before all are used */
+};
 
 static int fail(etcp_session *s, int code)
 {
@@ -92,17 +95,37 @@ static int make_room(etcp_session *s, etcp_unpacking *u)
     return 0;
 }
 
-static int decompress_some(etcp_session *s, etcp_unpacking *u)
+/* Finds out what decompresses the message. */
+static int begin_decompressing(etcp_session *s, etcp_unpacking *u)
 {
     const uint8_t *bytes = u->bytes;
-    size_t len = u->len;
-    int rc = make_room(s, u);
+    const size_t len = u->len;
 
-    u->row = etcp_transform_compressor_of(&s->transform, &bytes, &len);
-    if (!u->row)
-        return ETCP_EDECODE;
+    u->row = etcp_transform_compressor_of(&s->transform, &bytes, &u->len);
+    u->bytes += len - u->len;
+    u->forgotten = 1;
+    return u->row ? 0 : ETCP_EDECODE;
+}
+
+/* What comes out takes the place of what it came of. */
+static void forget_used(etcp_unpacking *u)
+{
+    if (u->run.done - u->forgotten < FORGOTTEN_MIN)
+        return;
+    etcp_forget(u->bytes + u->forgotten, u->run.done - u->forgotten);
+    u->forgotten = u->run.done;
+}
+
+static int decompress_some(etcp_session *s, etcp_unpacking *u)
+{
+    int rc = u->row ? 0 : begin_decompressing(s, u);
+
     if (rc == 0)
-        rc = u->row->decompress_step(&u->run, bytes, len);
+        rc = make_room(s, u);
+    if (rc == 0)
+        rc = u->row->decompress_step(&u->run, u->bytes, u->len);
+    if (rc == ETCP_AGAIN)
+        forget_used(u);
     if ((rc == 0 || rc == ETCP_AGAIN) &&
         (u->run.len > s->config->message_max || u->run.left > s->config->message_max - u->run.len))
         return ETCP_ETOOBIG;
@@ -129,7 +152,7 @@ static int work(etcp_session *s, etcp_unpacking *u)
     return decompress_some(s, u);
 }
 
-/* Hands out the message, with the memory that it is in. */
+/* Hands out the message, with the memory that it is in; frees what it was decompressed from. */
 static void finish(etcp_session *s, etcp_unpacking *u, etcp_event *event)
 {
     event->type = ETCP_EVENT_MESSAGE;
@@ -142,6 +165,8 @@ static void finish(etcp_session *s, etcp_unpacking *u, etcp_event *event)
         event->len = u->run.len;
         event->payload = u->handle;
         u->handle = NULL;
+        etcp_buf_deinit(&s->input);
+        s->spent = 0;
     } else if (s->incoming) {
         event->payload = s->incoming->handle;
         s->incoming->handle = NULL;

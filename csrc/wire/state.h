@@ -42,7 +42,8 @@ typedef struct etcp_unpacking {
     uint8_t *bytes; /* as it came, in the session's input or its large payload */
     size_t len;
     etcp_open_run open;
-    const etcp_compressor *row; /* NULL: nothing was decompressed yet */
+    const etcp_compressor *row; /* of what is in bytes then; NULL: nothing was decompressed yet */
+    size_t forgotten; /* of bytes, which are not needed any more */
     etcp_unpack_run run;
     size_t room;  /* at run.out, of which a step gets a part */
     void *handle; /* of payload_ops: has run.out; NULL: the session's decoded has it */

@@ -585,6 +585,49 @@ static void test_inflation_limit(void)
     etcp_config_unref(small);
 }
 
+/* What a large message was decompressed from is given back as it is used, and gone when the message is
+ * handed out. */
+static void test_memory_of_compressed(void)
+{
+    enum { LEN = 3000000 };
+    uint8_t *digits = malloc(LEN); /* of which zlib makes half */
+    etcp_config *config = etcp_config_new(ETCP_ROLE_CLIENT);
+    account books = {0, 0, 0, 0};
+    uint32_t x = 1;
+    etcp_packet packet;
+    const uint8_t *at;
+    etcp_event event = {0};
+    etcp_buf wire;
+    int steps = 0;
+    peer p;
+    int rc;
+
+    for (size_t i = 0; i < LEN; i++)
+        digits[i] = (uint8_t)"0123456789abcdef"[(x = x * 1664525 + 1013904223) >> 28];
+    config->payload_ops = &payload_ops;
+    config->payload_arg = &books;
+    negotiate_compression(&p, config, "1.00");
+    (void)etcp_session_encode(p.s, 0, digits, LEN, &packet);
+    etcp_buf_init(&wire);
+    (void)etcp_buf_append(&wire, packet.header, packet.header_len);
+    (void)etcp_buf_append(&wire, packet.body, packet.body_len);
+    at = etcp_buf_bytes(&wire);
+    do {
+        steps++;
+        rc = etcp_session_next(p.s, &at, etcp_buf_bytes(&wire) + etcp_buf_len(&wire), &event);
+    } while (rc == ETCP_AGAIN);
+    tap_ok(rc == 1 && etcp_buf_len(&wire) > LEN / 3 && steps > 2, "memory: of %lu bytes, in %d steps",
+           (unsigned long)etcp_buf_len(&wire), steps);
+    tap_ok(event.len == LEN && memcmp(event.data, digits, LEN) == 0, "memory: the message");
+    tap_is_int((long long)etcp_session_held(p.s), 0, "memory: and nothing else is held");
+    if (event.payload)
+        destroy_payload(&books, event.payload);
+    etcp_buf_deinit(&wire);
+    peer_deinit(&p);
+    etcp_config_unref(config);
+    free(digits);
+}
+
 /* ---- encryption ----------------------------------------------------------------------------- */
 
 /* A server's session with a client of this version that chose CipherSaber and the key "k". */
@@ -718,6 +761,7 @@ int main(void)
     test_compression();
     test_noise();
     test_inflation_limit();
+    test_memory_of_compressed();
     test_encryption();
     test_born_ready();
     test_config();
