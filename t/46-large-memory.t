@@ -60,6 +60,7 @@ SKIP: {
     my $strings = sub { [ map { text(64_000, "text $_") } 1 .. 1000 ] };
     my $pages   = sub { [ map { text(8_000, "text $_") } 1 .. 8000 ] };
     my $records = sub { [ map { { number => $_, text => "this is line $_" } } 1 .. 130_000 ] };
+    my $element = sub { my @list; $list[0] = 'text ' x 12_800_000; return \@list };
     my @cases   = (
         [ 'plain, strings', $strings, @plain ],
         [ 'plain, records', $records, @plain ],
@@ -68,6 +69,7 @@ SKIP: {
         [ 'TLS, records',   $records, @tls ],
         [ 'zlib, strings',  $strings, @zlib ],
         [ 'LZF, strings',   $strings, @lzf ],
+        [ 'plain, a structure of one string', $element, @plain ],
         [ 'Crypt::Rijndael, strings',         $strings, @aes, donotcompress => 1 ],
         [ 'Crypt::Rijndael, records',         $records, @aes, donotcompress => 1 ],
         [ 'Crypt::Rijndael, zlib, strings',   $strings, @aes, @zlib[ 2 .. 5 ] ],

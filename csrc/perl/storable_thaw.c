@@ -118,6 +118,25 @@ static void *make_string(void *arg, const uint8_t *bytes, size_t len, int is_utf
     return sv;
 }
 
+static void *make_blank(void *arg, const uint8_t *bytes, size_t len, int is_utf8, uint8_t **to)
+{
+    dTHAWER;
+    SV *sv;
+
+    if (is_utf8 && !is_sound_utf8(bytes, len))
+        return NULL;
+    sv = newSV(len + 1); /* for Perl's NUL and the count of copy-on-write */
+    SvPOK_only(sv);
+    SvCUR_set(sv, len);
+    *SvEND(sv) = '\0';
+    if (is_utf8)
+        SvUTF8_on(sv);
+    if (t->is_tainted)
+        SvTAINTED_on(sv);
+    *to = (uint8_t *)SvPVX(sv);
+    return sv;
+}
+
 static int hang_vstring(void *arg, void *string, const uint8_t *literal, size_t len)
 {
     dTHAWER;
@@ -473,6 +492,7 @@ static const etcp_storable_builder builder = {
     make_native,
     make_exact,
     make_string,
+    make_blank,
     make_array,
     make_hash,
     make_reference,

@@ -219,14 +219,9 @@ static int read_op(etcp_storable_reader *r, unsigned op)
 /* Nothing before the next item is needed any more. */
 static void forget_read(etcp_storable_reader *r)
 {
-    const size_t read = (size_t)(r->at - r->start);
-    size_t before;
-
     if (!r->forgotten)
         return; /* it ends too early */
-    before = (size_t)((const uint8_t *)r->forgotten - r->start);
-    etcp_forget(r->forgotten, read - before);
-    r->forgotten += read - before;
+    etcp_storable_forget_until(r, r->at);
     r->forget_at = etcp_storable_bytes_left(r) > FORGOTTEN_AT_ONCE ? r->at + FORGOTTEN_AT_ONCE : r->end;
 }
 

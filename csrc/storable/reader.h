@@ -66,6 +66,8 @@ typedef struct etcp_storable_builder {
     /* EXACT_...: 8 bytes, most significant first; or of EXACT_DECIMAL the text, checked for its form. */
     void *(*exact)(void *arg, etcp_storable_op op, const uint8_t *bytes, size_t len);
     void *(*string)(void *arg, const uint8_t *bytes, size_t len, int is_utf8);
+    /* The same of a string whose bytes the reader copies to *to; only for images that are forgotten. */
+    void *(*blank)(void *arg, const uint8_t *bytes, size_t len, int is_utf8, uint8_t **to);
 
     /* Containers, empty at first. count elements follow, so many bytes at least are there. */
     void *(*array)(void *arg, size_t count);

@@ -5,7 +5,10 @@
 
 #include "reader_private.h"
 
-enum { LONG_STRING = 64 * 1024 }; /* shorter ones are not worth asking for memory first */
+enum {
+    LONG_STRING = 64 * 1024, /* shorter ones are not worth asking for memory first */
+    COPIED_AT_ONCE = 1 << 20 /* of a string whose image is forgotten */
+};
 
 static const etcp_storable_frame *top_frame(const etcp_storable_reader *r)
 {
@@ -167,40 +170,82 @@ int etcp_storable_read_exact(etcp_storable_reader *r, etcp_storable_op op)
     return etcp_storable_leaf(r, r->builder->exact(r->arg, op, bytes, len));
 }
 
-int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
-{
-    int is_long = op == ETCP_SX_LSCALAR || op == ETCP_SX_LUTF8STR;
-    int is_utf8 = op == ETCP_SX_UTF8STR || op == ETCP_SX_LUTF8STR;
+/* A string in an image. */
+typedef struct text {
     const uint8_t *bytes;
     size_t len;
-    void *value;
+    int is_utf8;
+} text;
+
+static int take_string(etcp_storable_reader *r, unsigned op, text *t)
+{
+    int is_long = op == ETCP_SX_LSCALAR || op == ETCP_SX_LUTF8STR;
     int rc;
 
-    if (!is_long && !is_utf8 && op != ETCP_SX_SCALAR)
+    t->is_utf8 = op == ETCP_SX_UTF8STR || op == ETCP_SX_LUTF8STR;
+    if (!is_long && !t->is_utf8 && op != ETCP_SX_SCALAR)
         return etcp_storable_damaged(r, "no string where one must be");
-    rc = etcp_storable_take_text(r, is_long, &bytes, &len);
-    if (rc == 0 && len >= LONG_STRING)
-        rc = etcp_storable_try_memory(r, len);
-    if (rc < 0)
-        return rc;
-    value = r->builder->string(r->arg, bytes, len, is_utf8);
-    if (!value && is_utf8)
+    rc = etcp_storable_take_text(r, is_long, &t->bytes, &t->len);
+    if (rc == 0 && t->len >= LONG_STRING)
+        rc = etcp_storable_try_memory(r, t->len);
+    return rc;
+}
+
+static int place_string(etcp_storable_reader *r, const text *t, void *value)
+{
+    if (!value && t->is_utf8)
         return etcp_storable_damaged(r, "malformed UTF-8");
     return etcp_storable_leaf(r, value);
+}
+
+static void *make_string(etcp_storable_reader *r, const text *t)
+{
+    return r->builder->string(r->arg, t->bytes, t->len, t->is_utf8);
+}
+
+/* The string takes the place of its image, which may hold little else. */
+static void *make_by_parts(etcp_storable_reader *r, const text *t)
+{
+    uint8_t *to;
+    void *value = r->builder->blank(r->arg, t->bytes, t->len, t->is_utf8, &to);
+    size_t done = 0;
+
+    while (value && done < t->len) {
+        const size_t some = t->len - done < COPIED_AT_ONCE ? t->len - done : COPIED_AT_ONCE;
+
+        memcpy(to + done, t->bytes + done, some);
+        done += some;
+        etcp_storable_forget_until(r, t->bytes + done);
+    }
+    return value;
+}
+
+int etcp_storable_read_string(etcp_storable_reader *r, unsigned op)
+{
+    text t;
+    int rc = take_string(r, op, &t);
+
+    if (rc < 0)
+        return rc;
+    return place_string(r, &t, r->forgotten && t.len > COPIED_AT_ONCE ? make_by_parts(r, &t)
+                                                                       : make_string(r, &t));
 }
 
 /* The literal comes first, then the string. Storable takes any item there and writes strings only. */
 int etcp_storable_read_vstring(etcp_storable_reader *r, int is_long)
 {
-    const uint8_t *literal;
+    const uint8_t *literal; /* in the image, which must stay until it is used */
     size_t len;
     unsigned op = 0;
+    text t;
     int rc = etcp_storable_take_text(r, is_long, &literal, &len);
 
     if (rc == 0)
         rc = etcp_storable_take_byte(r, &op);
     if (rc == 0)
-        rc = etcp_storable_read_string(r, op);
+        rc = take_string(r, op, &t);
+    if (rc == 0)
+        rc = place_string(r, &t, make_string(r, &t));
     if (rc == 0)
         rc = r->builder->vstring(r->arg, r->item, literal, len);
     return rc < 0 ? etcp_storable_builder_failed(r, rc) : ETCP_STEP_ITEM;

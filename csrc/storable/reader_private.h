@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/mem.h"
 
 #define ETCP_STORABLE_NO_CLASS UINT32_MAX
 
@@ -258,6 +259,15 @@ void etcp_storable_drop_large_tables(etcp_storable_reader *r);
 
 /* Frees that of all. */
 void etcp_storable_free_tables(etcp_storable_reader *r);
+
+/* Nothing before until is needed any more, in an image that is forgotten. */
+static inline void etcp_storable_forget_until(etcp_storable_reader *r, const uint8_t *until)
+{
+    const size_t read = (size_t)(until - r->forgotten);
+
+    etcp_forget(r->forgotten, read);
+    r->forgotten += read;
+}
 
 /* Makes a tag stand for undef. */
 void etcp_storable_forget_tag(etcp_storable_reader *r, size_t tag);

@@ -188,8 +188,8 @@ static int scan_class_ready(void *arg, etcp_storable_class *c)
 }
 
 static const etcp_storable_builder scanner = {
-    scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   scan_container,
-    scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
+    scan_constant,  scan_integer,   scan_native,    scan_exact, scan_string,   NULL /* forgets none */,
+    scan_container, scan_container, scan_reference, scan_array_put, scan_hash_put, scan_reference_put,
     scan_vstring,   scan_share,     scan_touch,     scan_owners,   scan_shape,
     scan_touch,     scan_tied,      scan_tie,       scan_touch,    scan_code,
     scan_regexp,    scan_thaw,      scan_class_named, scan_class_ready, scan_touch,

@@ -184,6 +184,15 @@ static inline void *tree_string(void *arg, const uint8_t *bytes, size_t len, int
     return n;
 }
 
+static inline void *tree_blank(void *arg, const uint8_t *bytes, size_t len, int is_utf8, uint8_t **to)
+{
+    tree_node *n = (tree_node *)tree_string(arg, bytes, len, is_utf8);
+
+    if (n)
+        memset(*to = n->bytes, '?', len);
+    return n;
+}
+
 static inline void *tree_container(tree *t, enum tree_kind kind, size_t count)
 {
     tree_node *n;
@@ -505,7 +514,8 @@ static inline int tree_thaw(void *arg, void **object, etcp_storable_class *c, co
 static inline const etcp_storable_builder *tree_builder(void)
 {
     static const etcp_storable_builder builder = {
-        tree_constant,  tree_integer,     tree_native,  tree_exact, tree_string, tree_array, tree_hash,
+        tree_constant,  tree_integer,     tree_native,  tree_exact, tree_string, tree_blank,
+        tree_array,     tree_hash,
         tree_reference, tree_array_put,   tree_hash_put, tree_reference_put,
         tree_vstring,   tree_share,       tree_release, tree_owners, tree_shape, tree_empty, tree_tied,
         tree_tie,       tree_restricted,  tree_code,    tree_regexp, tree_thaw,  tree_class_named,
@@ -538,19 +548,25 @@ typedef int tree_reading(etcp_storable_reader *r, const uint8_t *data, size_t le
                          const etcp_storable_builder *builder, void *arg,
                          const etcp_storable_options *options, void **root);
 
-/* Reads an image from a block of exactly its size, so that a sanitizer sees each byte too far. Returns
- * the reader's result; after a failure nothing may be left of the tree. */
+/* Reads an image from a block of exactly its size, so that a sanitizer sees each byte too far; that one
+ * is forgotten if the image is to be. Returns the reader's result; after a failure nothing may be left
+ * of the tree. */
 static inline int tree_read_by(tree_reading *reading, tree *t, etcp_storable_reader *r,
                                const uint8_t *image, size_t len, const etcp_storable_options *options,
                                tree_node **root)
 {
     uint8_t *exact = len ? malloc(len) : NULL;
+    etcp_storable_options own = {0};
     void *value = NULL;
     int rc;
 
     if (len)
         memcpy(exact, image, len);
-    rc = reading(r, exact, len, tree_builder(), t, options, &value);
+    if (options)
+        own = *options;
+    if (own.forgets)
+        own.forgets = exact;
+    rc = reading(r, exact, len, tree_builder(), t, options ? &own : NULL, &value);
     free(exact);
     while (t->replaced) {
         tree_node *next = t->replaced->next_replaced;

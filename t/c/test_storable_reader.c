@@ -1,6 +1,7 @@
 /* The Storable reader with a builder that checks what it is told: every kind of item, what must be
  * refused, every truncation and single changed byte, every failing allocation. */
 #include "storable/reader.h"
+#include "storable/writer.h"
 
 #include "alloc.h"
 #include "storable_tree.h"
@@ -170,6 +171,50 @@ static void test_plain(etcp_storable_reader *r)
                    sound[i].name);
         tree_deinit(&t);
     }
+}
+
+/* Appends a string of len letters, and for a version string its literal before. */
+static uint8_t *put_long(uint8_t *at, const char *literal, uint8_t letter, uint32_t len)
+{
+    if (literal) {
+        *at++ = ETCP_SX_VSTRING;
+        *at++ = (uint8_t)strlen(literal);
+        memcpy(at, literal, strlen(literal));
+        at += strlen(literal);
+    }
+    *at++ = ETCP_SX_LSCALAR;
+    etcp_storable_store_u32(at, len);
+    memset(at + 4, letter, len);
+    return at + 4 + len;
+}
+
+static int consists_of(const tree_node *n, uint8_t letter, size_t len)
+{
+    return n->len == len && n->bytes[0] == letter && memcmp(n->bytes, n->bytes + 1, len - 1) == 0;
+}
+
+/* Strings that are longer than what is copied at once take the place of an image that is forgotten. */
+static void test_long_strings(etcp_storable_reader *r)
+{
+    enum { LONG = 3 << 20, LONGER = 5 << 20 };
+    uint8_t *image = malloc(2 * LONG + LONGER);
+    etcp_storable_options forgetting = options;
+    size_t len = unhex("050b02 00000002", image);
+    uint8_t *end = put_long(put_long(image + len, NULL, 'a', LONGER), "v1.2", 'b', LONG);
+    tree_node *root;
+    tree t;
+
+    len = (size_t)(end - image);
+    forgetting.forgets = image;
+    tree_init(&t, len);
+    tap_is_int(etcp_storable_is_plain(r, image, len, &options), 1, "long strings are plain");
+    tap_is_int(tree_read(&t, r, image, len, &forgetting, &root), 0, "and read");
+    tap_ok(consists_of(root->items[0], 'a', LONGER) && consists_of(root->items[1], 'b', LONG),
+           "as they were");
+    tap_ok(root->items[1]->literal_len == 4 && memcmp(root->items[1]->literal, "v1.2", 4) == 0,
+           "a literal, too, which stands before its string");
+    tree_deinit(&t);
+    free(image);
 }
 
 /* ---- what is refused ---------------------------------------------------------------------------------- */
@@ -865,6 +910,7 @@ int main(void)
 
     test_sound(r);
     test_plain(r);
+    test_long_strings(r);
     test_exact(r);
     test_refused(r);
     test_network_only(r);
