@@ -287,6 +287,7 @@ typedef struct lender {
     etcp_release_fn release;
     void *owner;
     int is_queued;
+    int is_for_many; /* and nobody waits for the one who gets it */
 } lender;
 
 /* Queues a packet without its first done bytes. */
@@ -352,7 +353,7 @@ static int put_packet(etcp_conn *c, const etcp_packet *packet, lender *l)
  * it would have to copy. */
 static int put_encoded(etcp_conn *c, const etcp_packet *packet)
 {
-    lender encoded = {etcp_free, etcp_session_encoded(c->session), 0};
+    lender encoded = {etcp_free, etcp_session_encoded(c->session), 0, 0};
     int rc = put_packet(c, packet, &encoded);
 
     if (encoded.is_queued)
@@ -360,29 +361,54 @@ static int put_encoded(etcp_conn *c, const etcp_packet *packet)
     return rc;
 }
 
-/* Between two parts of a large message. Who has no loop waits for the whole queue afterwards: better
- * before all of it is sealed, and needs memory. A signal ends that, since its handler runs when all is
- * queued. */
-static int wait_for_sealed(etcp_conn *c, int *is_in_hurry)
+/* The pauses between the parts of a large message. */
+typedef struct pauses {
+    uint64_t since;
+    int are_over;
+} pauses;
+
+static int is_interrupted(const etcp_conn *c)
 {
-    uint64_t since = 0;
+    const etcp_config *config = etcp_session_config(c->session);
+
+    return !config->is_interrupted || config->is_interrupted();
+}
+
+/* Whether it is time to wait, until how little is queued. */
+static int wants_pause(const etcp_conn *c, size_t *mark)
+{
+    if (c->entry.loop)
+        return etcp_conn_wants_drain(c, mark);
+    *mark = SEALED_AHEAD / 2;
+    return c->out.len > SEALED_AHEAD;
+}
+
+/* Between two parts of a large message. Who waits for the queue afterwards does so better before all of
+ * it is sealed, and needs memory. A signal ends that, since its handler runs when all is queued. */
+static int wait_for_sealed(etcp_conn *c, pauses *p)
+{
+    size_t mark;
     int rc;
 
-    if (c->entry.loop || *is_in_hurry || c->out.len <= SEALED_AHEAD)
+    if (p->are_over || !wants_pause(c, &mark))
         return 0;
-    rc = etcp_conn_await_written(c, SEALED_AHEAD / 2, &since);
-    *is_in_hurry = rc == ETCP_EINTR;
-    return *is_in_hurry ? 0 : rc;
+    if (!c->entry.loop)
+        p->since = 0;
+    do {
+        rc = etcp_conn_await_written(c, mark, &p->since);
+    } while (rc == ETCP_EINTR && !is_interrupted(c));
+    p->are_over = rc == ETCP_EINTR;
+    return p->are_over ? 0 : rc;
 }
 
 /* Sends the other parts of a packet. */
-static int put_rest(etcp_conn *c, etcp_packet *packet)
+static int put_rest(etcp_conn *c, etcp_packet *packet, const lender *l)
 {
-    int is_in_hurry = 0;
+    pauses p = {0, l->is_for_many};
     int rc = 0;
 
     while (rc == 0 && packet->rest_len) {
-        rc = wait_for_sealed(c, &is_in_hurry);
+        rc = wait_for_sealed(c, &p);
         if (rc == 0)
             rc = etcp_session_encode_rest(c->session, packet);
         if (rc == 0)
@@ -408,7 +434,7 @@ static int refuse_to_queue(etcp_conn *c)
 /* Sends a block, which it takes over. */
 static int put_block(etcp_conn *c, etcp_buf *block)
 {
-    lender l = {etcp_free, block->data, 0};
+    lender l = {etcp_free, block->data, 0, 0};
     etcp_packet packet;
     int rc;
 
@@ -484,10 +510,9 @@ static int gather_clear(etcp_conn *c, const etcp_packet *packet)
 /* Seals and sends in parts, so that the peer receives the first while the last is worked on. What is
  * sealed of a piece may be forgotten then, if it says so; piece NULL: body is none. */
 static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const uint8_t *body,
-                     size_t body_len, const etcp_piece *piece)
+                     size_t body_len, const etcp_piece *piece, pauses *p)
 {
     size_t done = 0;
-    int is_in_hurry = 0;
     int rc;
 
     do {
@@ -505,7 +530,7 @@ static int put_parts(etcp_conn *c, const uint8_t *head, size_t head_len, const u
             rc = put_block(c, &block);
         etcp_buf_deinit(&block);
         if (rc == 0)
-            rc = wait_for_sealed(c, &is_in_hurry);
+            rc = wait_for_sealed(c, p);
         done += part;
     } while (rc == 0 && done < body_len);
     return rc < 0 && !c->output_ended ? break_off(c, rc) : rc;
@@ -519,9 +544,10 @@ static int check_tunnel(etcp_conn *c)
     return send_error(c);
 }
 
-static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet)
+static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet, const lender *l)
 {
     size_t total = packet->header_len + packet->body_len;
+    pauses p = {0, l->is_for_many};
     int rc = check_tunnel(c);
 
     if (rc < 0)
@@ -531,7 +557,7 @@ static int put_in_tunnel(etcp_conn *c, const etcp_packet *packet)
     rc = seal_gathered(c);
     return rc < 0 ? rc
                   : put_parts(c, packet->header, packet->header_len, packet->body,
-                              packet->body_len, NULL);
+                              packet->body_len, NULL, &p);
 }
 
 /* ---- negotiation packets --------------------------------------------------------------------- */
@@ -638,11 +664,11 @@ static inline int put_message(etcp_conn *c, etcp_packet *packet, lender *l)
     int rc;
 
     if (c->tunnel)
-        return put_in_tunnel(c, packet);
+        return put_in_tunnel(c, packet, l);
     if (packet->is_borrowed)
         return put_packet(c, packet, l);
     rc = put_encoded(c, packet);
-    return rc < 0 || !packet->rest_len ? rc : put_rest(c, packet);
+    return rc < 0 || !packet->rest_len ? rc : put_rest(c, packet, l);
 }
 
 static int send_message(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
@@ -666,7 +692,7 @@ static inline void count_message(etcp_conn *c, size_t len)
 static int send_checked(etcp_conn *c, int rc, unsigned flags, const uint8_t *payload, size_t len,
                         etcp_release_fn release, void *owner)
 {
-    lender l = {release, owner, 0};
+    lender l = {release, owner, 0, 0};
     int saved;
 
     if (rc == 0)
@@ -730,7 +756,7 @@ static void release_pieces(const etcp_piece *pieces, size_t count)
 
 /* Seals a piece behind what stands before it, or queues it. It is released when it is not needed any
  * more. */
-static int put_piece(etcp_conn *c, const etcp_buf *before, const etcp_piece *piece)
+static int put_piece(etcp_conn *c, const etcp_buf *before, const etcp_piece *piece, pauses *p)
 {
     const uint8_t *head = etcp_buf_bytes(before);
     const size_t head_len = etcp_buf_len(before);
@@ -742,19 +768,19 @@ static int put_piece(etcp_conn *c, const etcp_buf *before, const etcp_piece *pie
         if (rc == 0)
             return 0;
     } else {
-        rc = put_parts(c, head, head_len, piece->bytes, piece->len, piece);
+        rc = put_parts(c, head, head_len, piece->bytes, piece->len, piece, p);
     }
     release_pieces(piece, 1);
     return rc;
 }
 
 /* The bytes that stand last. */
-static int put_end(etcp_conn *c, const etcp_buf *end)
+static int put_end(etcp_conn *c, const etcp_buf *end, pauses *p)
 {
     if (etcp_buf_len(end) == 0)
         return 0;
     if (c->tunnel)
-        return put_parts(c, NULL, 0, etcp_buf_bytes(end), etcp_buf_len(end), NULL);
+        return put_parts(c, NULL, 0, etcp_buf_bytes(end), etcp_buf_len(end), NULL, p);
     return etcp_output_append(&c->out, etcp_buf_bytes(end), etcp_buf_len(end), NULL, 0);
 }
 
@@ -763,6 +789,7 @@ static int put_end(etcp_conn *c, const etcp_buf *end)
 static int put_all(etcp_conn *c, etcp_buf *before, const etcp_piece *pieces, size_t count,
                    size_t *taken, int *has_begun)
 {
+    pauses p = {0, 0};
     int rc = 0;
 
     while (rc == 0 && *taken < count) {
@@ -773,11 +800,11 @@ static int put_all(etcp_conn *c, etcp_buf *before, const etcp_piece *pieces, siz
             release_pieces(piece, 1);
             continue;
         }
-        rc = put_piece(c, before, piece);
+        rc = put_piece(c, before, piece, &p);
         *has_begun |= rc == 0;
         etcp_buf_clear(before);
     }
-    return rc < 0 ? rc : put_end(c, before);
+    return rc < 0 ? rc : put_end(c, before, &p);
 }
 
 static int put_pieces(etcp_conn *c, const etcp_packet *packet, const etcp_piece *pieces, size_t count)
@@ -832,7 +859,7 @@ static int send_joined(etcp_conn *c, unsigned flags, const etcp_piece *pieces, s
 static int put_instead(etcp_conn *c, etcp_packet *packet, const etcp_piece *pieces, size_t count)
 {
     const int are_needed = packet->rest_len > 0;
-    lender nobody = {NULL, NULL, 0};
+    lender nobody = {NULL, NULL, 0, 0};
     int rc;
 
     if (!are_needed)
@@ -876,7 +903,7 @@ static void release_parcel(void *owner)
 
 int etcp_conn_send_parcel(etcp_conn *c, etcp_parcel *parcel)
 {
-    lender l = {release_parcel, parcel, 0};
+    lender l = {release_parcel, parcel, 0, 1};
     etcp_packet packet;
     int rc;
 

@@ -90,6 +90,7 @@ static int fill_config(pTHX_ etcp_config *config, const parts *p)
         options->buffered_max ? options->buffered_max : default_buffered(options);
     config->payload_ops = etcp_message_payload_ops();
     config->payload_threshold = ETCP_LARGE_MESSAGE;
+    config->is_interrupted = etcp_message_is_interrupted;
     config->ciphers &= options->ciphers;
     config->compressors &= options->compressors;
     set_storable(aTHX_ config);

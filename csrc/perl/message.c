@@ -276,6 +276,13 @@ static void release_scalar(void *owner)
     SvREFCNT_dec((SV *)owner);
 }
 
+int etcp_message_is_interrupted(void)
+{
+    dTHX;
+
+    return PL_sig_pending != 0;
+}
+
 static ETCP_RARE int send_failed(pTHX_ const etcp_object *o, int rc)
 {
     const etcp_error *e = etcp_conn_error(o->conn);

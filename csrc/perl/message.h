@@ -8,6 +8,9 @@
 /* The payload_ops that receive large messages straight into Perl scalars; arg is not used. */
 const etcp_payload_ops *etcp_message_payload_ops(void);
 
+/* Whether a signal's handler waits to be run. */
+int etcp_message_is_interrupted(void);
+
 /* Plain messages of at least this size are received into, and sent from, the scalar itself. */
 #define ETCP_LARGE_MESSAGE ((size_t)32768)
 

@@ -95,6 +95,8 @@ typedef struct etcp_config {
     size_t payload_threshold;            /* messages of at least this size use payload_ops */
     const etcp_payload_ops *payload_ops; /* NULL: large messages stay in the session's buffer */
     void *payload_arg;
+    int (*is_interrupted)(void); /* whether the program has something to do that cannot be done inside a
+                                    call, as for a signal; NULL: nobody knows */
     etcp_random_fn random;
     void *random_arg;
     etcp_random_pool pool;      /* random_arg, unless a test brings its own source */

@@ -1088,6 +1088,70 @@ static void test_broken_off(send_large *how, int encrypted, int least)
     free(payload);
 }
 
+/* ---- pauses in large messages ------------------------------------------------------------------ */
+
+static etcp_conn *pausing;
+static size_t most_queued;
+static int polls;
+static int (*usual_poll)(struct pollfd *, nfds_t, int);
+
+/* Every second wait ends early, as all do that last for a second. */
+static int short_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    if (etcp_conn_queued(pausing) > most_queued)
+        most_queued = etcp_conn_queued(pausing);
+    if (++polls % 2 == 0)
+        return usual_poll(fds, count, timeout_ms);
+    errno = EINTR;
+    return -1;
+}
+
+static int nothing_to_do(void)
+{
+    return 0;
+}
+
+static int something_to_do(void)
+{
+    return 1;
+}
+
+static void test_pauses(int (*is_interrupted)(void), size_t least, size_t most)
+{
+    enum { LEN = 20000000 };
+    uint8_t *payload = malloc(LEN);
+    uint64_t since = 0;
+    world w;
+
+    memset(payload, 'x', LEN);
+    payload[40] = '\0';
+    world_start(&w, NULL);
+    encrypt(&w);
+    w.client_config->is_interrupted = is_interrupted;
+    pausing = world_dial(&w);
+    world_pump(&w);
+    world_calls.sendmsg = sluggish;
+    usual_poll = world_calls.poll;
+    world_calls.poll = short_poll;
+    script(0, takes);
+    most_queued = 0;
+    polls = 0;
+    tap_is_int(etcp_conn_send(pausing, 0, payload, LEN, NULL, NULL), 0, "a large message is sent");
+    if (etcp_conn_queued(pausing) > most_queued)
+        most_queued = etcp_conn_queued(pausing);
+    tap_ok(polls > 0 && most_queued > least && most_queued < most, "%lu bytes were queued at most",
+           (unsigned long)most_queued);
+    while (etcp_conn_drain(pausing, 0, &since) == ETCP_EINTR)
+        ;
+    world_forget(&w);
+    world_pump(&w);
+    tap_ok(strncmp(w.log, "M1(xxxx", 7) == 0, "and arrives");
+    etcp_conn_unref(pausing);
+    world_pump(&w);
+    world_stop(&w);
+    free(payload);
+}
+
 int main(void)
 {
     test_dial_failures();
@@ -1121,5 +1185,8 @@ int main(void)
     test_broken_off(send_whole, 1, 4);
     test_broken_off(send_in_pieces, 0, 2);
     test_broken_off(send_in_pieces, 1, 2);
+    test_pauses(nothing_to_do, 1 << 20, 5 << 20);
+    test_pauses(something_to_do, 5 << 20, 20 << 20);
+    test_pauses(NULL, 5 << 20, 20 << 20);
     return tap_done();
 }

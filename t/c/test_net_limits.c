@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/conn_private.h"
 #include "net/poller.h"
 #include "slow_reader.h"
 #include "tap.h"
@@ -544,6 +545,68 @@ static void test_high_water(void)
     world_stop(&w);
 }
 
+static etcp_conn *reading;
+static size_t received, most_queued;
+static int pauses;
+
+static void receive_some(void)
+{
+    uint64_t since = 0;
+    etcp_event event;
+    int rc;
+
+    do {
+        rc = etcp_conn_receive(reading, 0, &since, &event);
+        if (rc == 1 && event.type == ETCP_EVENT_MESSAGE)
+            received += event.len;
+    } while (rc == 1 || rc == ETCP_EINTR);
+}
+
+/* While the server waits for its client, the client reads. */
+static int read_meanwhile(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    pauses++;
+    if (etcp_conn_queued(slow_server_side) > most_queued)
+        most_queued = etcp_conn_queued(slow_server_side);
+    receive_some();
+    return poll(fds, count, timeout_ms);
+}
+
+/* A sender that would wait in the end does so before all of a large message is sealed; one that sends to
+ * many waits for none. */
+static void test_large_above_high_water(void)
+{
+    enum { LEN = 8000000, HIGH = 1000000 };
+    static uint8_t payload[LEN];
+    etcp_server_options o = world_options();
+    etcp_parcel *parcel = etcp_parcel_new(0, payload, LEN, NULL, NULL);
+    world w;
+
+    o.limits.high_water = HIGH;
+    world_start(&w, &o);
+    w.server_config->flags &= ~(unsigned)ETCP_DONOT_ENCRYPT;
+    w.client_config->flags &= ~(unsigned)ETCP_DONOT_ENCRYPT;
+    w.on_event = slow_note;
+    reading = world_dial(&w);
+    slow_small_buffers(etcp_conn_fd(reading));
+    world_pump(&w);
+    received = most_queued = 0;
+    pauses = 0;
+    world_calls.poll = read_meanwhile;
+    tap_is_int(etcp_conn_send(slow_server_side, 0, payload, LEN, NULL, NULL), 0, "a large message");
+    tap_ok(pauses > 0 && most_queued < HIGH + HIGH / 2, "%lu bytes were queued at most",
+           (unsigned long)most_queued);
+    pauses = 0;
+    tap_is_int(etcp_conn_send_parcel(slow_server_side, parcel), 0, "and one for many");
+    tap_ok(!pauses && etcp_conn_queued(slow_server_side) > 2 * HIGH, "is queued as a whole");
+    while (received < 2 * LEN && etcp_conn_flush(slow_server_side) == 0)
+        receive_some();
+    tap_is_int((long long)received, 2 * LEN, "both arrive");
+    etcp_parcel_unref(parcel);
+    etcp_conn_unref(reading);
+    world_stop(&w);
+}
+
 static void test_flood(void)
 {
     enum { FLOOD = 2000000 };
@@ -633,6 +696,7 @@ static void run(void)
         test_holding(actions[i]);
     test_slow_reader();
     test_high_water();
+    test_large_above_high_water();
     test_flood();
     test_unread_negotiation();
 }
