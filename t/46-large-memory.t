@@ -60,6 +60,7 @@ SKIP: {
     my $strings = sub { [ map { text(64_000, "text $_") } 1 .. 1000 ] };
     my $pages   = sub { [ map { text(8_000, "text $_") } 1 .. 8000 ] };
     my $records = sub { [ map { { number => $_, text => "this is line $_" } } 1 .. 130_000 ] };
+    my $text    = sub { my $text = ''; $text .= text(64_000, "text $_") for 1 .. 1000; return \$text };
     my $element = sub { my @list; $list[0] = 'text ' x 12_800_000; return \@list };
     my @cases   = (
         [ 'plain, strings', $strings, @plain ],
@@ -70,11 +71,14 @@ SKIP: {
         [ 'zlib, strings',  $strings, @zlib ],
         [ 'LZF, strings',   $strings, @lzf ],
         [ 'plain, a structure of one string', $element, @plain ],
+        [ 'TLS, one string',                  $text, @tls ],
         [ 'Crypt::Rijndael, strings',         $strings, @aes, donotcompress => 1 ],
+        [ 'Crypt::Rijndael, one string',      $text, @aes, donotcompress => 1 ],
         [ 'Crypt::Rijndael, records',         $records, @aes, donotcompress => 1 ],
         [ 'Crypt::Rijndael, zlib, strings',   $strings, @aes, @zlib[ 2 .. 5 ] ],
         [ 'Crypt::Rijndael, LZF, strings',    $strings, @aes, @lzf[ 2 .. 5 ] ],
         [ 'Crypt::CipherSaber, strings',      $strings, @rc4 ],
+        [ 'Crypt::CipherSaber, one string',   $text, @rc4 ],
     );
     skip 'memory is not told here', 2 * @cases if $^O ne 'linux' || !defined((memory())[1]);
     skip 'a sanitizer keeps what is freed', 2 * @cases if ($ENV{LD_PRELOAD} || '') =~ /asan|vgpreload/;

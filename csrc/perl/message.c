@@ -394,6 +394,13 @@ static SV *shared_copy(pTHX_ SV *data)
     return copy;
 }
 
+/* Whether a queue may borrow what is sent: it does not where that is sealed, which is over when the call
+ * returns. */
+static int may_be_borrowed(const etcp_object *o)
+{
+    return !etcp_session_cipher(etcp_conn_session(o->conn)) && !etcp_conn_is_tls(o->conn);
+}
+
 static int send_scalar(pTHX_ etcp_object *o, SV *data)
 {
     STRLEN len;
@@ -407,7 +414,7 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
             return 0;
         }
         bytes = SvPV_const(narrow, len);
-    } else if (len >= ETCP_LARGE_MESSAGE && SvPOK(data) && !SvMAGICAL(data)) {
+    } else if (len >= ETCP_LARGE_MESSAGE && SvPOK(data) && !SvMAGICAL(data) && may_be_borrowed(o)) {
         keep = shared_copy(aTHX_ data);
         bytes = SvPVX_const(keep);
         len = SvCUR(keep);
