@@ -711,8 +711,9 @@ static int send_checked(etcp_conn *c, int rc, unsigned flags, const uint8_t *pay
 /* Whether a message goes the short way: it is small and goes as it is, and nothing stands in its way. */
 static inline int is_usual(const etcp_conn *c, size_t len)
 {
-    return c->state == ETCP_CONN_OPEN && c->entry.fd >= 0 && c->generation == etcp_process_generation() &&
-           !c->on_close && !c->output_ended && !c->gap_since_ms && !c->tunnel && len && len <= SMALL_MAX &&
+    return c->state == ETCP_CONN_OPEN && c->entry.fd >= 0 &&
+           c->generation == etcp_process_generation() && !c->on_close && !c->output_ended &&
+           !c->gap_since_ms && !c->tunnel && len && len <= SMALL_MAX &&
            etcp_session_is_plain(c->session, len) && !etcp_conn_is_full(c);
 }
 

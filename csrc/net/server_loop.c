@@ -109,11 +109,12 @@ static inline int is_at_rest(const etcp_conn *c)
     return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
 }
 
-/* Whether nothing will be left to do for c once its message, the last that was read, is handed out. What a
- * callback makes of it is pending work then. */
+/* Whether nothing will be left to do for c once its message, the last that was read, is handed out. What
+ * a callback makes of it is pending work then. */
 static inline int is_turn_done(const etcp_server *s, const etcp_conn *c)
 {
-    return c->budget == 0 && !c->end_code && !c->drained && !c->tunnel && !s->loop->gatherer && is_at_rest(c);
+    return c->budget == 0 && !c->end_code && !c->drained && !c->tunnel && !s->loop->gatherer &&
+           is_at_rest(c);
 }
 
 static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
@@ -383,6 +384,13 @@ static int next_deadline(etcp_server *s)
     return 1;
 }
 
+/* Whether all there is to do is noted as ready. */
+static inline int has_only_ready(const etcp_server *s)
+{
+    return etcp_loop_has_ready(s->loop) && !s->loop->pending && !s->loop->deadlines_due &&
+           !s->timed_are_due;
+}
+
 static inline int has_work(const etcp_server *s)
 {
     return etcp_loop_has_work(s->loop) || s->accept_left > 0 || s->timed_are_due;
@@ -426,7 +434,7 @@ static void choose(etcp_server *s)
     int (*const *first)(etcp_server * s) = sources + s->first_source;
 
     s->cheap_ms = 0;
-    if (etcp_loop_has_ready(s->loop) && !s->loop->pending && !s->loop->deadlines_due && !s->timed_are_due)
+    if (has_only_ready(s))
         (void)next_ready(s);
     else if (!first[0](s) && !first[1](s) && !first[2](s))
         (void)next_pending(s);

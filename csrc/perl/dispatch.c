@@ -331,7 +331,8 @@ static inline etcp_object *hand_to_server(pTHX_ const etcp_object *server, etcp_
     if (!self)
         return o;
     call_with(aTHX_ code, self);
-    if ((SvFLAGS(self) & (SVf_ROK | SVprv_WEAKREF)) == SVf_ROK && etcp_object_find(aTHX_ SvRV(self)) == o)
+    if ((SvFLAGS(self) & (SVf_ROK | SVprv_WEAKREF)) == SVf_ROK &&
+        etcp_object_find(aTHX_ SvRV(self)) == o)
         return o;
     return is_listed(server, o) ? o : NULL;
 }
@@ -358,7 +359,8 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
         etcp_conn_fail(event->conn);
         return;
     }
-    if (o->async || o->owed || o->thawing || etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
+    if (o->async || o->owed || o->thawing ||
+        etcp_bucket_first(&o->bucket)->state == ETCP_MESSAGE_FROZEN) {
         hand_with_care(aTHX_ server, o);
     } else {
         o = hand_to_server(aTHX_ server, o);

@@ -336,14 +336,16 @@ static ETCP_RARE int finish_sending(pTHX_ etcp_object *o, int rc)
     return 1;
 }
 
-static ETCP_RARE int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len, SV *keep)
+static ETCP_RARE int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len,
+                                SV *keep)
 {
     (void)etcp_conn_settle(o->conn, 0);
     return finish_sending(aTHX_ o, etcp_conn_send(o->conn, flags, bytes, len,
                                                   keep ? release_scalar : NULL, keep));
 }
 
-/* The same for what need not be kept. Nearly always it leaves at once, or is queued where there is room. */
+/* The same for what need not be kept. Nearly always it leaves at once, or is queued where there is
+ * room. */
 static inline int send_copied(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len)
 {
     int rc = etcp_conn_is_settled(o->conn) ? etcp_conn_send_usual(o->conn, flags, bytes, len) : 0;
@@ -476,7 +478,8 @@ int etcp_message_send(pTHX_ etcp_object *o, SV *data)
     if (!o->async && o->conn && etcp_conn_is_open(o->conn)) {
         if (is_short_bytes(data))
             return send_copied(aTHX_ o, 0, (const U8 *)SvPVX_const(data), SvCUR(data));
-        if (SvROK(data) && !SvGMAGICAL(data) && etcp_conn_is_settled(o->conn) && !o->policy->passes_images)
+        if (SvROK(data) && !SvGMAGICAL(data) && etcp_conn_is_settled(o->conn) &&
+            !o->policy->passes_images)
             return send_structure(aTHX_ o, data);
     }
     return send_any(aTHX_ o, data);

@@ -31,7 +31,8 @@ int etcp_message_prepare(pTHX_ etcp_object *o);
  * damaged, and $@ says why (*failed is set to 1 then). */
 SV *etcp_message_fetch(pTHX_ etcp_object *o, int *failed);
 
-/* The same for whoever does not ask whether it failed. Most often there is one message, and it is ready. */
+/* The same for whoever does not ask whether it failed. Most often there is one message, and it is
+ * ready. */
 static inline SV *etcp_message_take(pTHX_ etcp_object *o)
 {
     etcp_bucket *b = &o->bucket;

@@ -366,8 +366,8 @@ static int give_pieces(pTHX_ etcp_freezer *z, etcp_frozen *frozen)
     return 1;
 }
 
-/* Returns as etcp_perl_freeze, or -1: this takes Perl code, which may not run. The image is *z's: NULL if
- * it is Storable's, in *data. */
+/* Returns as etcp_perl_freeze, or -1: this takes Perl code, which may not run. The image is *z's: NULL
+ * if it is Storable's, in *data. */
 static int freeze(pTHX_ SV *rv, unsigned can, int lends, int may_run_perl, etcp_freezer **z,
                   const U8 **data, STRLEN *len)
 {

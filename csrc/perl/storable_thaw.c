@@ -184,8 +184,8 @@ static void *make_hash(void *arg, size_t count)
     HV *hv = newHV();
 
     PERL_UNUSED_VAR(t);
-    /* A new hash has 8 buckets and grows, from Perl 5.26 on, when two thirds are in use. Fewer are looked
-     * through sooner, when it is frozen or freed. */
+    /* A new hash has 8 buckets and grows, from Perl 5.26 on, when two thirds are in use. Fewer are
+     * looked through sooner, when it is frozen or freed. */
     if (count > 5)
         hv_ksplit(hv, (IV)count);
     else if (count < 3)
