@@ -714,7 +714,7 @@ static inline int is_usual(const etcp_conn *c, size_t len)
     return c->state == ETCP_CONN_OPEN && c->entry.fd >= 0 &&
            c->generation == etcp_process_generation() && !c->on_close && !c->output_ended &&
            !c->gap_since_ms && !c->tunnel && len && len <= SMALL_MAX &&
-           etcp_session_is_plain(c->session, len) && !etcp_conn_is_full(c);
+           etcp_session_is_plain(c->session, len) && (c->out.len == 0 || !etcp_conn_is_full(c));
 }
 
 int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
