@@ -359,6 +359,15 @@ for my $kind (qw(server client)) {
     is($got, $sent + $more, 'again all arrives');
     is($client->send('x'), 1, 'and there is room again');
 
+    # What is queued leaves within send(), and much is queued again before the loop can tell.
+    my ($all, $before) = ($sent + $more + 1, -1);
+    $drained = 0;
+    $all += $client->send('x' x 50_000) until $client->queued > 100_000;
+    until ($got == $before) { $before = $got; $server->process(0.01) }
+    $all++ while $client->send('x' x 50_000);
+    until ($got == $all) { $client->process; $server->process }
+    is($drained, 1, 'drained: told once');
+
     my @ends;
     my $closing = async(port => $port, donotcompress => 1, highwater => 100_000, whenfull => 'close');
     $closing->setcallback(disconnect => sub { push @ends, $_[1] });

@@ -103,6 +103,9 @@ int etcp_conn_stays_full(etcp_conn *c);
 /* Has the loop that c has tell when its queue is empty, which may be now: also if little was queued. */
 void etcp_conn_tell_drained(etcp_conn *c);
 
+/* Whether the loop is to tell now. What was queued after all had left has to leave, too, first. */
+int etcp_conn_take_drained(etcp_conn *c);
+
 /* Takes the next message: buffered ones first, then what the kernel has, then waiting. timeout_ms
  * is inactivity: every byte starts it anew; 0 does not wait. *waited_since as for etcp_conn_drain.
  * Returns 1 (*event filled, as etcp_session_next), ETCP_EINTR (call again), ETCP_ETIMEOUT,

@@ -153,6 +153,15 @@ void etcp_conn_tell_drained(etcp_conn *c)
     note_drained(c);
 }
 
+int etcp_conn_take_drained(etcp_conn *c)
+{
+    if (!c->drained)
+        return 0;
+    c->drained = 0;
+    c->was_long = etcp_conn_queued(c) > 0;
+    return !c->was_long;
+}
+
 static int flush_queue(etcp_conn *c)
 {
     ptrdiff_t written;

@@ -198,12 +198,6 @@ static int advance(etcp_server *s, etcp_conn *c, etcp_event *event)
     return rc;
 }
 
-static ETCP_RARE int tell_drained(etcp_conn *c, etcp_server_event *event)
-{
-    c->drained = 0;
-    return tell(event, ETCP_SERVER_DRAINED, c);
-}
-
 /* However much a client sends, and however long the callbacks take, others wait for a part of it
  * only. */
 static int is_turn_over(etcp_server *s)
@@ -237,8 +231,8 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
     for (;;) {
         int rc;
 
-        if (c->drained)
-            return tell_drained(c, event);
+        if (etcp_conn_take_drained(c))
+            return tell(event, ETCP_SERVER_DRAINED, c);
         rc = is_at_rest(c) ? 0 : advance(s, c, &event->message);
         if (rc > 0)
             return tell_event(s, c, event);
