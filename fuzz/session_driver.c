@@ -125,6 +125,12 @@ void session_driver_switch(etcp_session **s, etcp_config *config)
         abort();
 }
 
+/* The next event, as connections take it. */
+static int next_event(etcp_session *s, const uint8_t **piece, const uint8_t *end, etcp_event *event)
+{
+    return etcp_session_next_usual(s, piece, end, event) ? 1 : etcp_session_next(s, piece, end, event);
+}
+
 /* Takes all that piece..end gives. Returns 0 when the session has ended. */
 static int feed(etcp_session **session, etcp_config *config, const uint8_t *piece, const uint8_t *end)
 {
@@ -132,7 +138,7 @@ static int feed(etcp_session **session, etcp_config *config, const uint8_t *piec
     etcp_event event;
     int rc;
 
-    while ((rc = etcp_session_next(s, &piece, end, &event)) > 0) {
+    while ((rc = next_event(s, &piece, end, &event)) > 0) {
         if (event.type == ETCP_EVENT_TLS) {
             session_driver_switch(session, config);
             s = *session;

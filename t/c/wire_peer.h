@@ -38,6 +38,13 @@ static inline void peer_deinit(peer *p)
     memset(p, 0, sizeof *p);
 }
 
+/* The next event, as connections take it. */
+static inline int peer_next(peer *p, const uint8_t **at, const uint8_t *end, etcp_event *event)
+{
+    return etcp_session_next_usual(p->s, at, end, event) ? 1
+                                                         : etcp_session_next(p->s, at, end, event);
+}
+
 /* Takes all events that bytes[0..len) give. The bytes are handed over as an exact heap block, so
  * that a sanitizer sees reads behind them. */
 static inline int peer_feed(peer *p, const uint8_t *bytes, size_t len)
@@ -48,7 +55,7 @@ static inline int peer_feed(peer *p, const uint8_t *bytes, size_t len)
 
     if (len)
         memcpy(block, bytes, len);
-    while ((p->rc = etcp_session_next(p->s, &at, block + len, &event)) == 1) {
+    while ((p->rc = peer_next(p, &at, block + len, &event)) == 1) {
         if (event.type == ETCP_EVENT_READY) {
             p->ready++;
             continue;
