@@ -61,7 +61,7 @@ SKIP: {
     my $pages   = sub { [ map { text(8_000, "text $_") } 1 .. 8000 ] };
     my $records = sub { [ map { { number => $_, text => "this is line $_" } } 1 .. 130_000 ] };
     my $text    = sub { my $text = ''; $text .= text(64_000, "text $_") for 1 .. 1000; return \$text };
-    my $element = sub { my @list; $list[0] = 'text ' x 12_800_000; return \@list };
+    my $element = sub { my ($word, @list) = 'text '; $list[0] = $word x 12_800_000; return \@list };
     my @cases   = (
         [ 'plain, strings', $strings, @plain ],
         [ 'plain, records', $records, @plain ],
