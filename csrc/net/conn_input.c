@@ -285,7 +285,8 @@ static int receive_alone(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_sin
     return rc == 1 ? keep_event(c, event, bytes, sizeof bytes) : rc;
 }
 
-/* What the loop must still do for this connection is noted: parse the rest, tell that it ended. */
+/* What the loop must still do for this connection is noted: parse the rest, which may be a message that
+ * is decoded in part, tell that it ended. */
 static int receive_in_loop(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
                            etcp_event *event)
 {
@@ -299,7 +300,7 @@ static int receive_in_loop(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_s
     rc = receive_into(c, timeout_ms, waited_since, event, scratch->bytes, sizeof scratch->bytes);
     if (etcp_conn_has_view(c) && !c->kept)
         scratch->owner = &c->entry; /* nobody's since the view before was used up */
-    if (etcp_conn_has_view(c) || c->end_code)
+    if (c->end_code || (rc != ETCP_ETIMEOUT && !etcp_conn_is_at_rest(c)))
         etcp_conn_pend(c);
     return rc;
 }

@@ -182,6 +182,13 @@ static inline int etcp_conn_has_view(const etcp_conn *c)
     return c->view != c->view_end;
 }
 
+/* Whether nothing that was read is left to be worked on. Most looks at a connection only find that its
+ * last message was the last. */
+static inline int etcp_conn_is_at_rest(const etcp_conn *c)
+{
+    return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
+}
+
 /* Whether the peer must read before it is read any further: who asks and asks and does not take the
  * answers stops nobody but itself. What was read already is handed out if the input has ended for
  * another reason than the peer's. */

@@ -103,18 +103,12 @@ static void gather(etcp_server *s, etcp_conn *c)
     etcp_conn_gather(c);
 }
 
-/* Most looks at a connection only find that its last message was the last. */
-static inline int is_at_rest(const etcp_conn *c)
-{
-    return !etcp_conn_has_view(c) && !c->kept && etcp_session_is_at_rest(c->session);
-}
-
 /* Whether nothing will be left to do for c once its message, the last that was read, is handed out. What
  * a callback makes of it is pending work then. */
 static inline int is_turn_done(const etcp_server *s, const etcp_conn *c)
 {
     return c->budget == 0 && !c->end_code && !c->drained && !c->tunnel && !s->loop->gatherer &&
-           is_at_rest(c);
+           etcp_conn_is_at_rest(c);
 }
 
 static int tell_message(etcp_server *s, etcp_conn *c, etcp_server_event *event)
@@ -217,7 +211,7 @@ static void end_turn(etcp_server *s)
 static ETCP_RARE void break_turn(etcp_server *s, etcp_conn *c)
 {
     c->budget = 0;
-    if (c->end_code || !is_at_rest(c))
+    if (c->end_code || !etcp_conn_is_at_rest(c))
         etcp_conn_pend(c);
     end_turn(s);
 }
@@ -233,7 +227,7 @@ static int step(etcp_server *s, etcp_conn *c, etcp_server_event *event)
 
         if (etcp_conn_take_drained(c))
             return tell(event, ETCP_SERVER_DRAINED, c);
-        rc = is_at_rest(c) ? 0 : advance(s, c, &event->message);
+        rc = etcp_conn_is_at_rest(c) ? 0 : advance(s, c, &event->message);
         if (rc > 0)
             return tell_event(s, c, event);
         if (c->end_code)

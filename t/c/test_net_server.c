@@ -288,6 +288,62 @@ static void test_receive_outside(void)
     world_stop(&w);
 }
 
+/* A message that takes several steps to be decoded; whoever receives it gives up after the first. */
+
+enum { SLOW = 4 << 20 };
+
+static void give_up(world *w, etcp_server_event *e)
+{
+    int *rc = w->arg;
+    uint64_t since = 0;
+    etcp_event event;
+
+    if (e->type == ETCP_SERVER_CONNECT)
+        other = e->conn;
+    if (e->type != ETCP_SERVER_MESSAGE || e->message.len != 5 || *rc)
+        return;
+    do {
+        *rc = etcp_conn_receive(e->conn, 1000, &since, &event);
+    } while (*rc == ETCP_EINTR && etcp_session_is_at_rest(etcp_conn_session(e->conn)));
+}
+
+static void test_given_up(int is_inside)
+{
+    uint8_t *slow = malloc(SLOW);
+    char expected[64];
+    etcp_event event;
+    etcp_conn *c;
+    uint64_t since = 0;
+    int rc = is_inside ? 0 : 1;
+    world w;
+
+    for (size_t i = 0; i < SLOW; i++)
+        slow[i] = (uint8_t)('a' + (i * i / 7 + i / 1000) % 19);
+    (void)snprintf(expected, sizeof expected, "M1(start) M1(%.40s) ", (const char *)slow);
+    world_start(&w, NULL);
+    w.server_config->flags &= ~(unsigned)ETCP_DONOT_COMPRESS;
+    w.client_config->flags &= ~(unsigned)ETCP_DONOT_COMPRESS;
+    w.on_event = give_up;
+    w.arg = &rc;
+    c = world_dial(&w);
+    world_pump(&w);
+    world_forget(&w);
+    (void)world_send(c, "start");
+    if (!is_inside)
+        world_pump(&w);
+    (void)etcp_conn_send(c, 0, slow, SLOW, NULL, NULL);
+    while (!is_inside && (rc = etcp_conn_receive(other, 1000, &since, &event)) == ETCP_EINTR &&
+           etcp_session_is_at_rest(etcp_conn_session(other)))
+        continue;
+    world_pump(&w);
+    tap_is_int(rc, ETCP_EINTR, "interrupted");
+    tap_is_str(w.log, expected, "the loop goes on decoding");
+    etcp_conn_unref(c);
+    world_pump(&w);
+    world_stop(&w);
+    free(slow);
+}
+
 /* ---- the server goes while its events are under way ------------------------------------------ */
 
 static etcp_server_event_type free_at;
@@ -571,6 +627,8 @@ static void run(void)
     test_nesting();
     test_receive_inside();
     test_receive_outside();
+    test_given_up(1);
+    test_given_up(0);
     test_free_at(ETCP_SERVER_ACCEPTED);
     test_free_at(ETCP_SERVER_CONNECT);
     test_free_at(ETCP_SERVER_MESSAGE);
