@@ -403,11 +403,22 @@ static int wait_for_sealed(etcp_conn *c, pauses *p)
         return 0;
     if (!c->entry.loop)
         p->since = 0;
+    c->is_halfway = 1;
     do {
         rc = etcp_conn_await_written(c, mark, &p->since);
     } while (rc == ETCP_EINTR && !is_interrupted(c));
+    c->is_halfway = 0;
     p->are_over = rc == ETCP_EINTR;
     return p->are_over ? 0 : rc;
+}
+
+/* An exception of a handler that ran at once, as those of POSIX::sigaction do, has left a pause: what
+ * stands on the wire is the beginning of a message. */
+static ETCP_RARE int left_halfway(etcp_conn *c)
+{
+    c->is_halfway = 0;
+    (void)etcp_conn_set_error(c, ETCP_ECLOSED, "A signal's handler left a message half sent");
+    return break_off(c, ETCP_ECLOSED);
 }
 
 /* Sends the other parts of a packet. */
@@ -617,6 +628,8 @@ static inline int check_output(etcp_conn *c)
         return refuse_to_queue(c);
     if (c->output_ended)
         return send_error(c);
+    if (c->is_halfway)
+        return left_halfway(c);
     if (c->gap_since_ms)
         wait_for_gap(c);
     return 0;

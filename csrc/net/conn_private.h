@@ -99,6 +99,7 @@ struct etcp_conn {
     unsigned drained : 1;      /* then all left, which nobody was told yet */
     unsigned waits_for_answer : 1; /* negotiates until the session is no longer early */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
+    unsigned is_halfway : 1;   /* waits before the rest of a message is sealed */
     unsigned has_guessed : 1;  /* the password, which was counted */
     unsigned is_unproven : 1;  /* it left when it could tell from the answer that it was wrong */
     unsigned is_withheld : 1;  /* the answer to that waits; nothing is read meanwhile */

@@ -1327,7 +1327,9 @@ are those of the program: nothing here depends on them, and what a callback chan
 called in void context.
 
 Signal handlers run while the module waits, and an exception in one of them leaves the wait. One that leaves
-L</close> has closed the connection; what was still on its way may be lost.
+L</close> has closed the connection; what was still on its way may be lost. Handlers that run at once, as
+those of C<POSIX::sigaction>, may leave L</send> in the middle of a message, which nothing can follow: C<send>
+fails from then on.
 
 =head2 Clients with callbacks
 

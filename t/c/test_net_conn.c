@@ -1,6 +1,7 @@
 /* A client's connection: dialling, receiving, sending, closing. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -510,6 +511,47 @@ static void test_large(size_t len, int encrypted)
     tap_is_int(live, 0, "nor of half a message");
     world_stop(&w);
     free(payload);
+}
+
+/* ---- a handler that runs at once and throws an exception ----------------------------------------- */
+
+static jmp_buf out_of_poll;
+
+static int throw_from_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    if (timeout_ms == 0)
+        return poll(fds, count, 0);
+    world_calls.poll = poll;
+    longjmp(out_of_poll, 1);
+}
+
+/* Nothing may follow half a message: the peer would take it for the rest. */
+static void test_left_halfway(void)
+{
+    const size_t len = (size_t)16 << 20;
+    uint8_t *large = calloc(1, len);
+    etcp_conn *c;
+    world w;
+
+    world_start(&w, NULL);
+    encrypt(&w);
+    c = world_dial(&w);
+    world_pump(&w);
+    world_forget(&w);
+    world_calls.poll = throw_from_poll;
+    if (setjmp(out_of_poll) == 0)
+        (void)etcp_conn_send(c, 0, large, len, NULL, NULL);
+    tap_ok(world_calls.poll == poll, "a send is left while it waits");
+    tap_ok(etcp_conn_queued(c) > 0, "with something queued");
+    tap_is_int(etcp_conn_send(c, 0, bytes("next"), 4, NULL, NULL), ETCP_ECLOSED, "no other follows");
+    tap_is_str(etcp_conn_error(c)->text, "A signal's handler left a message half sent",
+               "and it is told why");
+    tap_is_int(etcp_conn_send(c, 0, bytes("last"), 4, NULL, NULL), ETCP_ECLOSED, "again");
+    etcp_conn_unref(c);
+    world_pump(&w);
+    tap_is_str(w.log, "D1 F1 ", "the peer gets no message");
+    world_stop(&w);
+    free(large);
 }
 
 static void say_goodbye(world *w, etcp_server_event *e)
@@ -1170,6 +1212,7 @@ int main(void)
     test_large(3000000, 0);
     test_large(300000, 1);
     test_large(3000000, 1);
+    test_left_halfway();
     test_buffered_before_end();
     test_short_writes();
     test_release();
