@@ -149,6 +149,47 @@ static void test_drain(int over_tls)
     part(&w, c);
 }
 
+/* A long queue leaves, and another one stands there before anybody was told: there is no news. */
+static void answer_twice(world *w, etcp_server_event *e)
+{
+    uint64_t since = 0;
+    int i;
+
+    (void)w;
+    drained += e->type == ETCP_SERVER_DRAINED && etcp_conn_queued(e->conn) == 0;
+    asked += e->type == ETCP_SERVER_DRAINED;
+    for (i = 0; i < 2 && e->type == ETCP_SERVER_MESSAGE; i++) {
+        int n;
+
+        stuffed = -1;
+        (void)etcp_conn_drain(e->conn, 0, &since);
+        stuff();
+        for (n = 0; n < 8; n++)
+            say(e->conn, REPLY);
+    }
+}
+
+static void test_old_news(int over_tls)
+{
+    const char *name = over_tls ? "TLS" : "plain";
+    etcp_event event;
+    unsigned came = 0;
+    world w;
+    etcp_conn *c = meet(&w, over_tls, NULL, answer_twice);
+
+    drained = asked = 0;
+    ask_together(c, 1);
+    world_pump(&w);
+    tap_ok(etcp_conn_queued(slow_server_side) > 8 * REPLY, "%s: much is queued again", name);
+    tap_is_int((int)asked, 0, "%s: that it had left before is not told", name);
+    stuffed = -1;
+    while (world_wait(c, 100, &event) == 1)
+        came += event.len == REPLY;
+    tap_is_int((int)came, 16, "%s: all of it arrives", name);
+    tap_ok(drained == 1 && asked == 1, "%s: that all has left is told, once", name);
+    part(&w, c);
+}
+
 static unsigned unsent; /* replies that were not with the kernel at once */
 
 static void answer_briefly(world *w, etcp_server_event *e)
@@ -423,6 +464,7 @@ int main(void)
     for (over_tls = 0; over_tls <= (server_tls != NULL); over_tls++) {
         test_queued(over_tls);
         test_drain(over_tls);
+        test_old_news(over_tls);
         test_small_mark(over_tls, 20000, ETCP_FULL_FAIL);
         test_small_mark(over_tls, 30000, ETCP_FULL_CLOSE);
         test_small_mark(over_tls, 1000, ETCP_FULL_CLOSE);
