@@ -93,7 +93,7 @@ PREINIT:
     I32 i;
 PPCODE:
     LOOPS_ONLY(self, "setcallback");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     for (i = 1; i < items; i += 2) {
         SV *code = i + 1 < items ? ST(i + 1) : &PL_sv_undef;
         if (!etcp_callbacks_set(aTHX_ self, ST(i), code)) {
@@ -360,7 +360,7 @@ PREINIT:
     IV number;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "client");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     PUTBACK;
     SvGETMAGIC(serial);
     number = SvOK(serial) ? SvIV_nomg(serial) : 0;
@@ -390,7 +390,7 @@ PREINIT:
     I32 i;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "addclientip");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     for (i = 1; i < items; i++) {
         const char *address = SvPV_nolen_const(ST(i));
         int rc = etcp_server_allow(self->srv->core, address);
@@ -408,7 +408,7 @@ PREINIT:
     I32 i;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "deleteclientip");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     for (i = 1; i < items; i++) {
         const char *address = SvPV_nolen_const(ST(i));
         if (etcp_server_disallow(self->srv->core, address) < 0)
@@ -434,7 +434,7 @@ PREINIT:
     NV spread;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "finish");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     SvGETMAGIC(seconds);
     spread = SvOK(seconds) ? SvNV_nomg(seconds) : 30;
     if (!(spread >= 0) || spread > 86400)
@@ -466,7 +466,7 @@ PREINIT:
     IV count;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "broadcast");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     PUTBACK;
     for (i = 2; i + 1 < items; i += 2) {
         const char *name = SvPV_nolen_const(ST(i));
@@ -549,7 +549,7 @@ PPCODE:
     CONNECTIONS_ONLY(self, "receive");
     if (self->async) /* it would take the reply to a request, and each other would get the next one's */
         RETURN_FAILURE(self, "async client cannot use method receive()");
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     etcp_object_protect(aTHX_ self); /* signal handlers and hooks may drop it */
     PUTBACK;
     SvGETMAGIC(seconds);
@@ -594,7 +594,7 @@ PREINIT:
 PPCODE:
     if (!self->async)
         RETURN_FAILURE(self, "%s cannot use method request()", etcp_object_mode(self));
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     PUTBACK;
     for (i = 3; i + 1 < items; i += 2) {
         if (strEQ(SvPV_nolen_const(ST(i)), "timeout"))
@@ -632,7 +632,7 @@ void
 _handle(self, ...)
     etcp_object *self
 PPCODE:
-    etcp_arguments_hold(aTHX_ self, ax, items);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     if (items > 1)
         etcp_handle_set(aTHX_ self, ST(1));
     if (!self->handle)

@@ -336,6 +336,56 @@ foreach my $late (1 .. 20) {
         "$late messages while a hook runs");
 }
 
+# The handler of a warning that perl has about a value is code, too.
+{
+    no warnings 'once';
+    package Orphan;
+    our @ISA = ('Not::There');
+    package Orphan::Overloading;
+    use overload '""' => sub { 'text' };
+}
+
+foreach my $case (
+    [ 'finish', sub { $_[0]->finish('soon') } ],
+    [ 'client', sub { $_[0]->client('first') } ],
+    [ 'broadcast', sub { $_[0]->broadcast('text', undef, 1) } ],
+    [ 'addclientip', sub { $_[0]->addclientip(undef, '192.0.2.1') } ],
+    [ 'deleteclientip', sub { $_[0]->deleteclientip(undef) } ],
+) {
+    my ($name, $call) = @$case;
+    my ($server, $warned) = (scalar new_server(), 0);
+    my @later;
+    local $SIG{__WARN__} = sub { $warned++; undef $server; push @later, map { { a => $_ } } 1 .. 100 };
+    eval { $call->($server); 1 } or note $@;
+    ok($warned, "$name() while the handler of a warning drops the server");
+}
+
+sub nested { my $deep = my $in = []; push @$in, [] and $in = $in->[-1] foreach 1 .. 30000; return $deep }
+
+foreach my $case (
+    [ 'an object whose parent is not there', sub { [ (bless {}, 'Orphan'), map { [$_] } 1 .. 100 ] } ],
+    [ 'one that overloads', sub {
+        @Orphan::Overloading::ISA = ('Not::There');
+        return [ (bless {}, 'Orphan::Overloading'), map { [$_] } 1 .. 100 ];
+    } ],
+    [ 'what nests deeper than a limit that is no number', \&nested ],
+) {
+    my ($name, $make) = @$case;
+    my $client = client_to($echo, donotencrypt => 1, donotcompress => 1);
+    my ($structure, $warned) = ($make->(), 0);
+    my @later;
+    local $Storable::recursion_limit = 'lots';
+    local $SIG{__WARN__} = sub {
+        $warned++;
+        undef $client;
+        @$structure = () if $name !~ /nests/;
+        undef $structure;
+        push @later, map { [$_] } 1 .. 200;
+    };
+    eval { $client->send($structure); 1 } or note $@;
+    ok($warned, "send() of $name, while the handler of the warning drops all");
+}
+
 $bystander->close;
 $echo->kill('TERM');
 done_testing();

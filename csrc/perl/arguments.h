@@ -1,26 +1,14 @@
-/* Arguments of methods whose reading runs Perl code: ties, overloading, other magic. */
+/* Arguments of methods whose reading runs Perl code: ties, overloading, other magic,
+ * warnings. */
 #ifndef ETCP_PERL_ARGUMENTS_H
 #define ETCP_PERL_ARGUMENTS_H
 
 #include "object.h"
 
-/* Keeps the object and the arguments alive until the statement ends. */
+/* Keeps the object of a method and its arguments, items of them from ST(0) on, alive until the statement
+ * ends: reading one may run code that drops any of them, the handler of a warning, too. Call it before
+ * the first is read; it runs none. */
 void etcp_arguments_keep(pTHX_ etcp_object *o, I32 ax, I32 items);
-
-/* Keeps the object of a method and its arguments, items of them from ST(0) on, alive until the
- * statement ends, if reading one may run code that drops any of them. Call it before the first is
- * read; it runs none. */
-static inline void etcp_arguments_hold(pTHX_ etcp_object *o, I32 ax, I32 items)
-{
-    I32 i;
-
-    for (i = 1; i < items; i++) {
-        if (SvROK(ST(i)) || SvGMAGICAL(ST(i))) {
-            etcp_arguments_keep(aTHX_ o, ax, items);
-            return;
-        }
-    }
-}
 
 /* The text of a value, read once: a mortal without magic, which nothing else changes. */
 SV *etcp_arguments_text(pTHX_ SV *value);

@@ -23,6 +23,8 @@ static int may_nest(pTHX_ etcp_freezer *z)
         SV *limit = etcp_storable_setting(aTHX_ limits[i]);
         if (limit && (SvGMAGICAL(limit) || SvROK(limit)))
             return 0; /* reading it may run Perl code: Storable does, and goes on */
+        if (limit && SvOK(limit) && !looks_like_number(limit))
+            return 0; /* so may the warning */
         if (!limit || !SvOK(limit) || SvIV(limit) < 0)
             z->deepest = SIZE_MAX;
         else if ((UV)SvIV(limit) > z->deepest / 2)

@@ -50,6 +50,25 @@ static CV *method_of(pTHX_ HV *stash, const char *name)
     return gv && isGV((SV *)gv) ? GvCV(gv) : NULL;
 }
 
+/* Whether perl would warn, when it looks for a method, of a parent that is not there: that may run Perl
+ * code. */
+static int may_warn(pTHX_ HV *stash)
+{
+#if PERL_VERSION < 10
+    return hv_exists(stash, "ISA", 3);
+#else
+    const char *name = HvNAME_get(stash);
+    AV *line = name ? mro_get_linear_isa(stash) : NULL;
+    SSize_t i;
+
+    for (i = 1; line && i <= AvFILLp(line); i++) {
+        if (!gv_stashsv(AvARRAY(line)[i], 0))
+            return 1;
+    }
+    return 0;
+#endif
+}
+
 /* Adds a class behind the last. Looking for methods may die. */
 static int add_class(pTHX_ etcp_freezer *z, HV *stash)
 {
@@ -57,6 +76,10 @@ static int add_class(pTHX_ etcp_freezer *z, HV *stash)
     etcp_freeze_class *c;
     CV *hook;
 
+    if (z->mode != ETCP_FREEZE_HOLDING && may_warn(aTHX_ stash)) {
+        z->mode = ETCP_FREEZE_HOLDING;
+        return ETCP_FREEZE_AGAIN;
+    }
     etcp_freeze_guard(aTHX_ z);
     /* Its symbol table was deleted; Storable would not survive it. */
     if (!name || !*name)
@@ -89,16 +112,22 @@ static int name_class(etcp_freezer *z, etcp_freeze_class *c)
     return etcp_storable_put_class(&z->w, (const uint8_t *)c->name, c->len);
 }
 
-int etcp_freeze_has_overloading(pTHX_ etcp_freezer *z, HV *stash)
+int etcp_freeze_find_overloading(pTHX_ etcp_freezer *z, HV *stash, int *overloads)
 {
+    *overloads = 0;
 #ifdef HvAMAGIC
     /* From Perl 5.18 on the flag is the stash's and says "perhaps". */
     if (!HvAMAGIC(stash))
-        return 0;
+        return ETCP_FREEZE_DONE;
 #endif
+    if (z->mode != ETCP_FREEZE_HOLDING && may_warn(aTHX_ stash)) {
+        z->mode = ETCP_FREEZE_HOLDING;
+        return ETCP_FREEZE_AGAIN;
+    }
     /* It dies when a method that overloads is missing, as nfreeze does. */
     etcp_freeze_guard(aTHX_ z);
-    return Gv_AMG(stash) ? 1 : 0;
+    *overloads = Gv_AMG(stash) ? 1 : 0;
+    return ETCP_FREEZE_DONE;
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
@@ -284,8 +313,11 @@ int etcp_freeze_object(pTHX_ etcp_freezer *z, SV *sv)
     HV *stash = SvSTASH(sv);
     size_t i = find_class(aTHX_ z, stash);
 
-    if (i == z->class_count && add_class(aTHX_ z, stash) < 0)
-        return ETCP_ENOMEM;
+    if (i == z->class_count) {
+        int rc = add_class(aTHX_ z, stash);
+        if (rc)
+            return rc;
+    }
     if (z->classes[i].hook)
         return freeze_hooked(aTHX_ z, sv, i);
     return name_class(z, &z->classes[i]);

@@ -137,7 +137,8 @@ int etcp_freeze_hash_step(pTHX_ etcp_freezer *z, etcp_freeze_frame *f, SV **next
  * otherwise it was, or will be, written by a hook. */
 int etcp_freeze_object(pTHX_ etcp_freezer *z, SV *sv);
 int etcp_freeze_hook_step(pTHX_ etcp_freezer *z, etcp_freeze_frame *f, SV **next);
-int etcp_freeze_has_overloading(pTHX_ etcp_freezer *z, HV *stash);
+/* Whether a class overloads operators: ETCP_FREEZE_DONE, with the answer, or ETCP_FREEZE_AGAIN. */
+int etcp_freeze_find_overloading(pTHX_ etcp_freezer *z, HV *stash, int *overloads);
 
 /* freeze_tied.c: tied containers and scalars, and elements of tied containers. The magic of the
  * tie, or NULL; the object behind it, an undefined mortal for a scalar that is tied to itself. */

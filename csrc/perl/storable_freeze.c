@@ -14,10 +14,18 @@ enum { GIVEN_MIN = 1 << 20 };
 static int freeze_reference(pTHX_ etcp_freezer *z, const SV *rv, SV **next)
 {
     SV *target = SvRV((SV *)rv);
-    int overloads = SvOBJECT(target) && etcp_freeze_has_overloading(aTHX_ z, SvSTASH(target));
-    etcp_storable_op op = overloads ? ETCP_SX_OVERLOAD : ETCP_SX_REF;
+    int overloads = 0;
+    etcp_storable_op op;
     int rc;
 
+    if (SvOBJECT(target)) {
+        if (z->mode == ETCP_FREEZE_HOLDING) /* the handler of a warning may let go of it */
+            etcp_freeze_hold(aTHX_ z, SvREFCNT_inc_simple_NN(target));
+        rc = etcp_freeze_find_overloading(aTHX_ z, SvSTASH(target), &overloads);
+        if (rc)
+            return rc;
+    }
+    op = overloads ? ETCP_SX_OVERLOAD : ETCP_SX_REF;
     if (SvWEAKREF(rv)) {
         if (etcp_freeze_needs(z, ETCP_FREEZE_TRACKING))
             return ETCP_FREEZE_AGAIN;
