@@ -375,6 +375,7 @@ foreach my $case (
     my ($structure, $warned) = ($make->(), 0);
     my @later;
     local $Storable::recursion_limit = 'lots';
+    local $^W = 1;    # Storable has no warnings of its own
     local $SIG{__WARN__} = sub {
         $warned++;
         undef $client;
@@ -384,6 +385,24 @@ foreach my $case (
     };
     eval { $client->send($structure); 1 } or note $@;
     ok($warned, "send() of $name, while the handler of the warning drops all");
+}
+
+# The same when a structure comes in; the handler reads others meanwhile.
+{
+    my $image = Net::EasyTCP::_freeze([ (bless {}, 'Orphan::Overloading'), map { [$_] } 1 .. 1000 ]);
+    my $other = Net::EasyTCP::_freeze([ map { { number => $_ } } 1 .. 3000 ]);
+    my $warned = 0;
+    @Orphan::Overloading::ISA = ('Is::Not::There');
+    local $SIG{__WARN__} = sub { $warned++; Net::EasyTCP::_thaw($other) foreach 1 .. 3 };
+    my $structure = Net::EasyTCP::_thaw($image);
+    ok($warned, 'an object whose parent is not there comes in: its class is looked at');
+    is(ref $structure->[0], 'Orphan::Overloading', 'it is of its class');
+    is_deeply([ map { $_->[0] } @$structure[ 1 .. 1000 ] ], [ 1 .. 1000 ], 'and the rest is as it was');
+    @Orphan::Overloading::ISA = ();
+    local $Storable::flags = 'none';
+    $warned = 0;
+    is(ref Net::EasyTCP::_thaw($image)->[0], 'HASH', 'flags that are no number allow nothing');
+    is($warned, 0, 'and nobody is warned of them');
 }
 
 $bystander->close;

@@ -50,25 +50,6 @@ static CV *method_of(pTHX_ HV *stash, const char *name)
     return gv && isGV((SV *)gv) ? GvCV(gv) : NULL;
 }
 
-/* Whether perl would warn, when it looks for a method, of a parent that is not there: that may run Perl
- * code. */
-static int may_warn(pTHX_ HV *stash)
-{
-#if PERL_VERSION < 10
-    return hv_exists(stash, "ISA", 3);
-#else
-    const char *name = HvNAME_get(stash);
-    AV *line = name ? mro_get_linear_isa(stash) : NULL;
-    SSize_t i;
-
-    for (i = 1; line && i <= AvFILLp(line); i++) {
-        if (!gv_stashsv(AvARRAY(line)[i], 0))
-            return 1;
-    }
-    return 0;
-#endif
-}
-
 /* Adds a class behind the last. Looking for methods may die. */
 static int add_class(pTHX_ etcp_freezer *z, HV *stash)
 {
@@ -76,7 +57,7 @@ static int add_class(pTHX_ etcp_freezer *z, HV *stash)
     etcp_freeze_class *c;
     CV *hook;
 
-    if (z->mode != ETCP_FREEZE_HOLDING && may_warn(aTHX_ stash)) {
+    if (z->mode != ETCP_FREEZE_HOLDING && etcp_storable_may_warn(aTHX_ stash)) {
         z->mode = ETCP_FREEZE_HOLDING;
         return ETCP_FREEZE_AGAIN;
     }
@@ -120,7 +101,7 @@ int etcp_freeze_find_overloading(pTHX_ etcp_freezer *z, HV *stash, int *overload
     if (!HvAMAGIC(stash))
         return ETCP_FREEZE_DONE;
 #endif
-    if (z->mode != ETCP_FREEZE_HOLDING && may_warn(aTHX_ stash)) {
+    if (z->mode != ETCP_FREEZE_HOLDING && etcp_storable_may_warn(aTHX_ stash)) {
         z->mode = ETCP_FREEZE_HOLDING;
         return ETCP_FREEZE_AGAIN;
     }

@@ -30,7 +30,9 @@ int etcp_storable_may_bless(pTHX_ const etcp_storable_state *s)
     SV *flags = etcp_storable_setting(aTHX_ s->flags);
 
     /* Storables before 3.x have no such variable; theirs always bless. BLESS_OK is 2. */
-    return !flags || !SvOK(flags) || (SvIV(flags) & 2);
+    if (!flags || !SvOK(flags))
+        return 1;
+    return (SvGMAGICAL(flags) || looks_like_number(flags)) && (SvIV(flags) & 2); /* without a warning */
 }
 
 /* ---- scanning -------------------------------------------------------------------------------- */

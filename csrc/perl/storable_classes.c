@@ -36,6 +36,23 @@ int etcp_storable_allow(pTHX_ const etcp_thaw_policy *policy, const etcp_storabl
 
 /* ---- symbol tables --------------------------------------------------------------------------- */
 
+int etcp_storable_may_warn(pTHX_ HV *stash)
+{
+#if PERL_VERSION < 10
+    return hv_exists(stash, "ISA", 3);
+#else
+    const char *name = HvNAME_get(stash);
+    AV *line = name ? mro_get_linear_isa(stash) : NULL;
+    SSize_t i;
+
+    for (i = 1; line && i <= AvFILLp(line); i++) {
+        if (!gv_stashsv(AvARRAY(line)[i], 0))
+            return 1;
+    }
+    return 0;
+#endif
+}
+
 int etcp_storable_overloads(pTHX_ HV *stash)
 {
 #if PERL_VERSION >= 14

@@ -91,6 +91,10 @@ HV *etcp_storable_stash(pTHX_ etcp_storable_state *s, const etcp_storable_class 
 /* Makes value, which is ours, an object of a class that is none of the keyword's. */
 void etcp_storable_bless(pTHX_ SV *value, HV *stash);
 
+/* Whether perl would warn, when it looks for a method of the class, of a parent that is not there: that
+ * may run Perl code. */
+int etcp_storable_may_warn(pTHX_ HV *stash);
+
 /* Whether a class overloads operators: 1, 0, or -1 if by methods that do not exist. */
 int etcp_storable_overloads(pTHX_ HV *stash);
 

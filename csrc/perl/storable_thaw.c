@@ -468,7 +468,7 @@ static int prepare_class(void *arg, etcp_storable_class *c)
 #if PERL_VERSION < 18
         return ETCP_STORABLE_FOREIGN;
 #else
-        if (etcp_storable_overloads(aTHX_ stash) <= 0)
+        if (etcp_storable_may_warn(aTHX_ stash) || etcp_storable_overloads(aTHX_ stash) <= 0)
             return ETCP_STORABLE_FOREIGN;
 #endif
     }
