@@ -2121,6 +2121,11 @@ After a C<fork>, the parent goes on sending what it had queued: the child can on
 
 C<sendtimeout> has passed. The connection is given up.
 
+=item A signal's handler left a message half sent
+
+An exception in a handler that runs at once, as those of C<POSIX::sigaction> do, ended L</send> between two parts
+of a large message. Nothing can follow what has left of it: close the connection.
+
 =item Invalid I<option>: must be a client or a reference to an array of clients
 
 C<to> or C<except> of L</broadcast>.
