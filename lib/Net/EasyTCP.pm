@@ -2123,8 +2123,8 @@ C<sendtimeout> has passed. The connection is given up.
 
 =item A signal's handler left a message half sent
 
-An exception in a handler that runs at once, as those of C<POSIX::sigaction> do, ended L</send> between two parts
-of a large message. Nothing can follow what has left of it: close the connection.
+An exception in a handler that runs at once, as those of C<POSIX::sigaction> do, ended L</send> between two
+parts of a large message. Nothing can follow what has left of it: close the connection.
 
 =item Invalid I<option>: must be a client or a reference to an array of clients
 
