@@ -1,7 +1,6 @@
 # When callbacks are called, in which order, with what; what the objects in them keep.
 use strict;
 use warnings;
-use File::Temp qw(tempdir);
 use Test::More;
 use lib 't/lib';
 use EasyTCPTest;
@@ -321,12 +320,8 @@ my $peer = OldPeer->client(version => '0.19', port => $port, idle => loop_of($se
 $peer->send('debugged');
 print $peer->receive, $called eq 'main::echo' || $called eq \&echo ? ' seen' : " after $called", "\n";
 SCRIPT
-    my $file = tempdir(CLEANUP => 1) . '/script';
-    open my $out, '>', $file or die $!;
-    print {$out} $script;
-    close $out or die $!;
     local $ENV{PERL5DB} = '{ package DB; our $sub; sub DB {} sub sub { &$sub } }';
-    open my $in, '-|', $^X, '-d', (map { "-I$_" } @INC), $file or die $!;
+    open my $in, '-|', $^X, '-d', (map { "-I$_" } @INC), '-e', $script or die $!;
     is(readline $in, "debugged seen\n", 'callbacks under a debugger');
 }
 
