@@ -51,13 +51,14 @@ foreach my $way (reverse @ways) {
     my ($name, @options) = @$way;
     push @options, donotcompress => 1;
     my ($server, $port) = new_server(@options, highwater => $MARK, whenfull => 'fail');
-    my (@clients, $drained);
+    my (@clients, $filled, $drained);
     $server->setcallback(
         connect => sub {
             push @clients, $_[0];
             setsockopt $_[0]->socket, SOL_SOCKET, SO_SNDBUF, pack 'l', 16_384;
         },
-        drain => sub { $drained++; $_[0]->send('end') },
+        # A busy system takes late what it has room for: queues may empty while they are filled.
+        drain => sub { $drained++, $_[0]->send('end') if $filled },
     ) or die $@;
     my $child = unread($port, $CLIENTS, @options);
     told($server, $child);
@@ -68,6 +69,7 @@ foreach my $way (reverse @ways) {
         $sent += $count;
         $server->do_one_loop(0);
     }
+    $filled = 1;
     my $stats = $server->stats;
     cmp_ok($stats->{queued_most}, '<', $MARK + 1100, "$name: no more than the mark is queued for anybody");
     cmp_ok($stats->{queued}, '>', $MARK * $CLIENTS, "$name: for everybody a little more");
