@@ -56,7 +56,12 @@ unlike($notes, qr/^apt-get/m, 'without trying');
 ($status, $output, $notes) = build('root', %debian, id => 'echo 0');
 is($status, 0, 'as root it goes on although apt-get update fails') or diag($output);
 like($notes, qr/^apt-get install .* libperl-dev zlib1g-dev\s*$/m, 'and installs what is missing');
+like($notes, qr/^apt-get install .* libdeflate-dev\s*$/m, 'and what is not needed, but is of use');
 like($notes, qr/^perl Makefile\.PL\n(?:.*\n)*make -j2$/m, 'then builds');
+
+($status, $output, $notes) = build('no libdeflate', %debian, id => 'echo 0',
+    'apt-get' => 'case $* in *libdeflate-dev) exit 100 ;; esac');
+is($status, 0, 'which may be missing') or diag($output);
 
 ($status, $output, $notes) = build('sudo', %debian, id => 'echo 1000', sudo => 'exec "$@"');
 is($status, 0, 'with sudo it goes on, too') or diag($output);

@@ -38,7 +38,7 @@ cd Net-EasyTCP-*/
 
 # Whoever packages it has a name; what the libraries are called in Debian is not in META.
 export DEBFULLNAME="Nobody" DEBEMAIL="nobody@example.org" EMAIL="nobody@example.org" HOME="$work"
-needs='debhelper-compat (= 13), perl-xs-dev, perl:native, zlib1g-dev, libssl-dev'
+needs='debhelper-compat (= 13), perl-xs-dev, perl:native, zlib1g-dev, libssl-dev, libdeflate-dev'
 logged dh-make-perl make --no-network --bdepends "$needs" --email nobody@example.org --arch any .
 DEB_BUILD_OPTIONS=nocheck logged dpkg-buildpackage -us -uc -b -rfakeroot
 

@@ -79,9 +79,10 @@ refuses('no part of OpenSSL for TLS', [ qr/OpenSSL .* is needed/, qr/Debian\s+li
     args => [ without('openssl/ssl.h') ]);
 
 # What the user names is taken or nothing is.
-for my $library ([ 'zlib', 'ZLIB' ], [ 'OpenSSL', 'OPENSSL' ]) {
+for my $library ([ 'zlib', 'ZLIB', 'is needed' ], [ 'OpenSSL', 'OPENSSL', 'is needed' ],
+    [ 'libdeflate', 'LIBDEFLATE', 'is not where' ]) {
     my ($name, $variable) = ($library->[0], "EASYTCP_$library->[1]_PREFIX");
-    refuses("$name is not where the user says", [ qr/\Q$name\E.*is needed/,
+    refuses("$name is not where the user says", [ qr/\Q$name\E.*$library->[2]/,
         qr{there is no \Q$temp\E/nowhere/include} ],
         env => { $variable => "$temp/nowhere" });
 }
@@ -107,6 +108,17 @@ for my $name ('a space', "it's a quote") {
     mkpath("$temp/$name");
     my $said = configure("temporary files in $name", env => { TMPDIR => "$temp/$name" });
     ok(-s 'Makefile', "temporary files in $name: a Makefile") or diag($said);
+}
+
+# What is not needed.
+for my $case ([ 'no libdeflate', args => [ without('libdeflate.h') ] ],
+    [ 'libdeflate is not wanted', env => { EASYTCP_LIBDEFLATE_PREFIX => 'none' } ]) {
+    my ($name, %o) = @$case;
+    my $said = configure($name, %o);
+    open my $fh, '<', 'Makefile' or die "Cannot read Makefile: $!";
+    my $makefile = do { local $/ = undef; <$fh> };
+    like($makefile, qr/^DEFINE = -D_GNU_SOURCE$/m, "$name: a Makefile without it") or diag($said);
+    unlike($makefile, qr/-ldeflate/, "$name: nothing is linked with it");
 }
 
 my $output = configure('all is here');

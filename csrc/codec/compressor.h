@@ -15,8 +15,8 @@
 /* State that a compressor keeps between messages (NULL where it needs none). */
 typedef struct etcp_compressor_state etcp_compressor_state;
 
-/* What originals compress with, and tests that compare bytes with theirs. */
-enum { ETCP_LEVEL_OF_ORIGINALS = 6 };
+/* The very bytes that originals send, for tests that compare with theirs. */
+enum { ETCP_LEVEL_OF_ORIGINALS = 0 };
 
 /* Bytes of a message that one step of decompressing uses at most. */
 enum { ETCP_STEP_INPUT = 1 << 20 };
@@ -37,8 +37,9 @@ typedef struct etcp_compressor {
     const char *version; /* the version we announce for it */
 
     /* Appends the compressed form of bytes[0..len) to out. level is 1 (fast) to 9 (small), or
-     * ETCP_LEVEL_OF_ORIGINALS; a compressor may have fewer. *state starts NULL, is created on first
-     * use and belongs to the caller, who ends it with free_state. bytes must not lie in out.
+     * ETCP_LEVEL_OF_ORIGINALS; a compressor may have fewer. Which bytes that gives depends on the
+     * library that makes them. *state starts NULL, is created on first use and belongs to the
+     * caller, who ends it with free_state. bytes must not lie in out.
      * Returns 0, ETCP_ENOMEM, or ETCP_ETOOBIG; out is unchanged on failure. */
     int (*compress)(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                     etcp_buf *out);

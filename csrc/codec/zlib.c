@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "libdeflate.h"
 
 /* Compress::Zlib::compress() is not zlib's compress(): the latter's memory level is 8, and on
  * larger messages gives other bytes. Receivers do not care; recorded connections do. */
@@ -15,6 +16,9 @@ enum { WINDOW_BITS = 15, MEMORY_LEVEL = 9 };
  * that is done to a short message. A lower level needs 8 KiB, and still gives the same bytes for
  * messages that fit into one of its blocks. */
 enum { SHORT_MESSAGE = 2000, SHORT_MEMORY_LEVEL = 5 };
+
+/* Pieces of no more than this are put together for libdeflate. */
+enum { GATHERED_MAX = 1 << 20 };
 
 /* One message of room at first, so that most messages need one call and one block of memory. */
 enum { SMALL_MESSAGE = 16384, LEAST_ROOM = 512 };
@@ -76,6 +80,8 @@ static z_stream *get_deflater(etcp_compressor_state **state, int level, size_t l
 
     if (!s)
         return NULL;
+    if (level == ETCP_LEVEL_OF_ORIGINALS)
+        level = Z_DEFAULT_COMPRESSION;
     z = &s->deflater[is_short];
     if (s->has_deflater[is_short])
         return begin_again(z, level);
@@ -149,9 +155,17 @@ static int deflate_bytes(z_stream *z, const uint8_t *bytes, size_t len, int is_l
     return 0;
 }
 
+static int is_for_libdeflate(int level)
+{
+    return etcp_has_libdeflate() && level != ETCP_LEVEL_OF_ORIGINALS;
+}
+
 int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *bytes, size_t len,
                        etcp_buf *out)
 {
+    if (is_for_libdeflate(level))
+        return etcp_libdeflate_compress(level, bytes, len, out);
+
     const size_t before = etcp_buf_len(out);
     z_stream *z = get_deflater(state, level, len);
     const int rc = z ? deflate_bytes(z, bytes, len, 1, first_room(z, len), out) : ETCP_ENOMEM;
@@ -161,9 +175,28 @@ int etcp_zlib_compress(etcp_compressor_state **state, int level, const uint8_t *
     return rc;
 }
 
+static int compress_gathered(int level, const etcp_piece *pieces, size_t count, size_t len,
+                             etcp_buf *out)
+{
+    etcp_buf whole;
+    int rc;
+
+    etcp_buf_init(&whole);
+    rc = etcp_buf_reserve_exact(&whole, len);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = etcp_buf_append(&whole, pieces[i].bytes, pieces[i].len);
+    if (rc == 0)
+        rc = etcp_libdeflate_compress(level, etcp_buf_bytes(&whole), len, out);
+    etcp_buf_deinit(&whole);
+    return rc;
+}
+
 int etcp_zlib_compress_pieces(etcp_compressor_state **state, int level, const etcp_piece *pieces,
                               size_t count, size_t len, etcp_buf *out)
 {
+    if (len <= GATHERED_MAX && is_for_libdeflate(level))
+        return compress_gathered(level, pieces, count, len, out);
+
     const size_t before = etcp_buf_len(out);
     z_stream *z = get_deflater(state, level, len);
     size_t room = z ? first_room(z, len) : 0;

@@ -50,14 +50,32 @@ typedef struct guess {
 } guess;
 
 /* Lines of a log on a machine of 2025: others differ by a factor that is soon learnt. */
-static const guess guesses[ETCP_CODECS] = {
+static const guess guesses[ETCP_CODEC_ZLIB1] = {
     {{100, 100, 100}, {0, 0, 0}, {0, 0, 0}, 0},
     {{77, 59, 43}, {40, 33, 47}, {40, 30, 20}, 300},
-    {{62, 39, 32}, {130, 120, 130}, {120, 60, 30}, 6000},
-    {{62, 38, 30}, {135, 130, 170}, {120, 60, 30}, 6000},
-    {{62, 37, 28}, {140, 180, 200}, {120, 60, 30}, 6000},
-    {{62, 37, 26}, {150, 230, 310}, {120, 60, 30}, 6000},
 };
+
+/* By zlib, and by libdeflate. */
+static const guess zlib_guesses[2][ETCP_CODECS - ETCP_CODEC_ZLIB1] = {
+    {
+        {{62, 39, 32}, {130, 120, 130}, {120, 60, 30}, 6000},
+        {{62, 38, 30}, {135, 130, 170}, {120, 60, 30}, 6000},
+        {{62, 37, 28}, {140, 180, 200}, {120, 60, 30}, 6000},
+        {{62, 37, 26}, {150, 230, 310}, {120, 60, 30}, 6000},
+    },
+    {
+        {{62, 37, 28}, {32, 31, 34}, {120, 60, 30}, 4800},
+        {{62, 37, 27}, {52, 52, 56}, {120, 60, 30}, 5900},
+        {{62, 36, 25}, {60, 65, 91}, {120, 60, 30}, 5900},
+        {{62, 36, 24}, {65, 70, 187}, {120, 60, 30}, 5900},
+    },
+};
+
+static const guess *guess_of(const etcp_adapt *a, int codec)
+{
+    return codec < ETCP_CODEC_ZLIB1 ? &guesses[codec]
+                                    : &zlib_guesses[a->fast_zlib][codec - ETCP_CODEC_ZLIB1];
+}
 
 static unsigned size_class(size_t n)
 {
@@ -160,6 +178,11 @@ void etcp_adapt_init(etcp_adapt *a, uint64_t now_us, int same_host, int is_seale
     }
 }
 
+void etcp_adapt_expect_fast_zlib(etcp_adapt *a)
+{
+    a->fast_zlib = 1;
+}
+
 void etcp_adapt_deinit(etcp_adapt *a)
 {
     etcp_free(a->sorts);
@@ -194,8 +217,8 @@ static etcp_sort *get_sort(etcp_adapt *a, etcp_content content, unsigned size)
     sort->content = (uint8_t)content;
     sort->size = (uint8_t)size;
     for (int c = 1; c < ETCP_CODECS; c++) {
-        sort->estimates[c - 1].ratio = (uint16_t)(guesses[c].ratio[size] * RATIO_ONE / 100);
-        sort->estimates[c - 1].cost = (uint16_t)(guesses[c].cost[size] * COST_ONE / 10);
+        sort->estimates[c - 1].ratio = (uint16_t)(guess_of(a, c)->ratio[size] * RATIO_ONE / 100);
+        sort->estimates[c - 1].cost = (uint16_t)(guess_of(a, c)->cost[size] * COST_ONE / 10);
     }
     return sort;
 }
@@ -456,7 +479,7 @@ typedef struct question {
 /* The cost in nanoseconds; e is NULL for NONE. */
 static uint64_t cost_of(const question *q, int codec, uint64_t ratio, uint64_t cost)
 {
-    const guess *g = &guesses[codec];
+    const guess *g = guess_of(q->a, codec);
     const uint64_t wire = (q->n * ratio) / RATIO_ONE;
     const uint64_t work = g->fixed_ns + q->n * cost / COST_ONE + wire * q->a->send_cost / COST_ONE;
     const uint64_t link = (wire * q->link) >> 10;
@@ -608,13 +631,13 @@ void etcp_adapt_packed(etcp_adapt *a, etcp_codec codec, etcp_content content, si
     e->ratio = (uint16_t)learn(e->ratio, ratio, weight_of(a, e, before.ratio, ratio));
     if (work_us) {
         const uint64_t ns = work_us * 1000;
-        const uint64_t fixed = guesses[codec].fixed_ns;
+        const uint64_t fixed = guess_of(a, codec)->fixed_ns;
         const uint64_t cost =
             clamp(scaled(ns > fixed ? ns - fixed : 0, COST_ONE, n), 1, UINT16_MAX);
 
         e->cost = (uint16_t)learn(e->cost, cost, weight_of(a, e, before.cost, cost));
     } else {
-        work_us = (guesses[codec].fixed_ns + n * e->cost / COST_ONE) / 1000;
+        work_us = (guess_of(a, codec)->fixed_ns + n * e->cost / COST_ONE) / 1000;
     }
     a->share_work_us += work_us;
     a->packed_us += work_us;

@@ -87,6 +87,7 @@ typedef struct etcp_adapt {
     uint64_t sample_idle_us; /* of which nothing could be acknowledged */
     uint8_t sample_blocked;
 
+    uint8_t fast_zlib; /* see etcp_adapt_expect_fast_zlib */
     uint8_t known;     /* the rate was measured at least once */
     uint8_t same_host; /* there is no link, as far as we know; 0 too while that is in doubt */
     uint8_t receiver_limited; /* the peer does not read as fast as the link could bring */
@@ -125,6 +126,9 @@ typedef struct etcp_path_info {
  * may be NULL. Nothing is allocated before the first choice. */
 void etcp_adapt_init(etcp_adapt *a, uint64_t now_us, int same_host, int is_sealed,
                      const etcp_path_info *info);
+
+/* Guesses that zlib's streams will be made by libdeflate. To be called before the first choice. */
+void etcp_adapt_expect_fast_zlib(etcp_adapt *a);
 
 /* Frees what was learnt. */
 void etcp_adapt_deinit(etcp_adapt *a);

@@ -1,4 +1,5 @@
 /* Whether a session's message is compressed, and how: wire/adapt decides, this asks and does. */
+#include "codec/libdeflate.h"
 #include "codec/noise.h"
 #include "base/mem.h"
 #include "session.h"
@@ -73,6 +74,8 @@ static int begin_adapting(etcp_session *s)
     path.packed_us = 0;
     s->ask_path(s->ask_arg, ETCP_PATH_ALL, &path);
     etcp_adapt_init(s->adapt, path.now_us, path.same_host, s->transform.seal != NULL, &path.info);
+    if (etcp_has_libdeflate())
+        etcp_adapt_expect_fast_zlib(s->adapt);
     return 0;
 }
 
@@ -137,7 +140,7 @@ static int pack(etcp_session *s, int codec, const matter *m, etcp_buf *out)
 {
     const etcp_compressor *row = etcp_compressor_by_key(codecs[codec].key);
     etcp_compressor_state **state = etcp_compressor_state_of(s->config, row);
-    const int level = codecs[codec].level;
+    const int level = s->ask_path ? codecs[codec].level : ETCP_LEVEL_OF_ORIGINALS;
     const size_t before = etcp_buf_len(out);
     const uint8_t key = (uint8_t)row->key;
     int rc = s->transform.is_mixed ? etcp_buf_append(out, &key, 1) : 0;

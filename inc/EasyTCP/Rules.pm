@@ -13,7 +13,7 @@ use Config;
 # For linking the ordinary code of objects that have both.
 my $NO_INLINING = '-fno-lto';
 
-# probe: an EasyTCP::Probe, asked for what the compiler takes; inc, libs: flags for the libraries;
+# probe: an EasyTCP::Probe, asked for what the compiler takes; define, inc, libs: flags for the libraries;
 # optimize: the flags that the user wants instead of perl's own, or undef.
 # Heeds EASYTCP_WERROR and EASYTCP_SANITIZE. Prints its decisions.
 sub new {
@@ -21,7 +21,7 @@ sub new {
     my $self = bless {
         inc       => $args{inc},
         libs      => $args{libs},
-        define    => '-D_GNU_SOURCE',    # for core and bridge, so that both see the same types
+        define    => _flags('-D_GNU_SOURCE', $args{define}),    # both see the same types by the first
         core      => [ sort grep { !m{\Acsrc/perl/} } glob 'csrc/*/*.c' ],
         headers   => [ sort grep { !m{\Acsrc/perl/} } glob 'csrc/*/*.h' ],
         bridge    => [ sort glob 'csrc/perl/*.c' ],

@@ -39,6 +39,7 @@ typedef struct model {
     unsigned receiver_factor; /* how much slower the peer's processor is, in 1/10; 0: 10 */
     unsigned receiver_ns;     /* and what it does with each byte of a message */
     unsigned allowed;         /* codecs; 0: all */
+    int fast_zlib;            /* zlib's streams are made by libdeflate */
 } model;
 
 typedef struct model_result {

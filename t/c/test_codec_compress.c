@@ -88,7 +88,7 @@ static int unpack(const etcp_compressor *row, etcp_compressor_state **state, con
 }
 
 /* Compresses the message in so many pieces of about the same size, some of them empty. */
-static int pack_pieces(const etcp_compressor *row, fixture *f, size_t count)
+static int pack_pieces(const etcp_compressor *row, fixture *f, int level, size_t count)
 {
     const uint8_t *bytes = etcp_buf_bytes(&f->message);
     const size_t len = etcp_buf_len(&f->message);
@@ -104,48 +104,47 @@ static int pack_pieces(const etcp_compressor *row, fixture *f, size_t count)
         pieces[2 * i].len = end - done;
         done = end;
     }
-    rc = row->compress_pieces(&f->state, ETCP_LEVEL_OF_ORIGINALS, pieces, 2 * count, len, &f->packed);
+    rc = row->compress_pieces(&f->state, level, pieces, 2 * count, len, &f->packed);
     free(pieces);
     return rc;
 }
 
 /* What was compressed in pieces comes back in one. */
-static void test_pieces(const etcp_compressor *row, fixture *f, const char *name)
+static void test_pieces(const etcp_compressor *row, fixture *f, int level, const char *name)
 {
     for (size_t count = 1; count <= 1000; count *= 10) {
         etcp_buf_clear(&f->packed);
         etcp_buf_clear(&f->out);
-        const int packed = pack_pieces(row, f, count);
+        const int packed = pack_pieces(row, f, level, count);
         const int rc = unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),
                               etcp_buf_len(&f->message), &f->out);
 
         tap_ok(packed == 0 && rc == 0 && recorded_is_content(&f->out, &f->message),
-               "%s: %s in %d pieces", row->name, name, (int)count);
+               "%s, level %d: %s in %d pieces", row->name, level, name, (int)count);
     }
 }
 
 /* Our own form comes back whole, and only whole. */
-static void test_round_trip(const etcp_compressor *row, fixture *f, const char *name)
+static void test_round_trip(const etcp_compressor *row, fixture *f, int level, const char *name)
 {
     const size_t len = etcp_buf_len(&f->message);
 
     etcp_buf_clear(&f->packed);
     etcp_buf_clear(&f->out);
-    tap_is_int(row->compress(&f->state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f->message), len,
-                             &f->packed),
-               0, "%s: %s compresses", row->name, name);
+    tap_is_int(row->compress(&f->state, level, etcp_buf_bytes(&f->message), len, &f->packed), 0,
+               "%s, level %d: %s compresses", row->name, level, name);
     const int rc =
         unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len, &f->out);
 
     tap_ok(rc == 0 && recorded_is_content(&f->out, &f->message),
-           "%s: %s comes back with max = its size", row->name, name);
+           "%s, level %d: %s comes back with max = its size", row->name, level, name);
     if (len == 0)
         return;
     tap_is_int(unpack(row, &f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed), len - 1,
                       &f->out),
-               ETCP_ETOOBIG, "%s: %s is too big for max = its size - 1", row->name, name);
-    tap_ok(recorded_is_content(&f->out, &f->message), "%s: %s: refused, the output is as it was",
-           row->name, name);
+               ETCP_ETOOBIG, "%s, level %d: %s is too big for max = its size - 1", row->name, level, name);
+    tap_ok(recorded_is_content(&f->out, &f->message), "%s, level %d: %s: refused, the output is as it was",
+           row->name, level, name);
 }
 
 static void test_written_by_original(const etcp_compressor *row, fixture *f, const char *form,
@@ -169,6 +168,8 @@ static int same_zlib(void)
 
 static void test_line(fixture *f, const char *module, const char *spec, const char *form)
 {
+    /* The last one's bytes are compared. */
+    static const int levels[] = {1, 3, 4, 6, 9, ETCP_LEVEL_OF_ORIGINALS};
     const int is_lzf = strcmp(module, "lzf") == 0;
     const etcp_compressor *row = etcp_compressor_by_key(is_lzf ? '2' : '1');
     char name[40];
@@ -188,8 +189,10 @@ static void test_line(fixture *f, const char *module, const char *spec, const ch
         test_written_by_original(row, f, form[0] == 'h' ? "" : form, name);
     if (strcmp(module, "accept") == 0)
         return;
-    test_round_trip(row, f, name);
-    test_pieces(row, f, name);
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        test_round_trip(row, f, levels[i], name);
+        test_pieces(row, f, levels[i], name);
+    }
     if (is_lzf)
         return;
     if (!same_zlib()) {
@@ -391,10 +394,10 @@ static void test_appends(const etcp_compressor *row)
     fixture_deinit(&f, row);
 }
 
-static int both_ways(const etcp_compressor *row, fixture *f)
+static int both_ways(const etcp_compressor *row, fixture *f, int level)
 {
-    int rc = row->compress(&f->state, ETCP_LEVEL_OF_ORIGINALS, etcp_buf_bytes(&f->message),
-                           etcp_buf_len(&f->message), &f->packed);
+    int rc = row->compress(&f->state, level, etcp_buf_bytes(&f->message), etcp_buf_len(&f->message),
+                           &f->packed);
 
     if (rc == 0)
         rc = row->decompress(&f->state, etcp_buf_bytes(&f->packed), etcp_buf_len(&f->packed),
@@ -431,7 +434,7 @@ static void test_empty_blocks(void)
     etcp_buf_deinit(&message);
 }
 
-static void test_exhausted_memory(const etcp_compressor *row)
+static void test_exhausted_memory(const etcp_compressor *row, int level)
 {
     etcp_buf message;
     long n = 0;
@@ -445,12 +448,12 @@ static void test_exhausted_memory(const etcp_compressor *row)
         alloc_fail_at(++n);
         fixture_init(&f);
         f.message = message;
-        rc = both_ways(row, &f);
+        rc = both_ways(row, &f, level);
         if (rc != 0) {
             tap_is_int(rc, ETCP_ENOMEM, "%s: allocation %ld fails", row->name, n);
             tap_is_int((long long)etcp_buf_len(&f.out), 0, "%s: nothing came out", row->name);
             f.packed.end = f.packed.start;
-            tap_is_int(both_ways(row, &f), 0, "%s: the same objects work again", row->name);
+            tap_is_int(both_ways(row, &f, level), 0, "%s: the same objects work again", row->name);
         }
         tap_ok(recorded_is_content(&f.out, &message), "%s: the message comes back", row->name);
         etcp_buf_init(&f.message);
@@ -491,7 +494,8 @@ int main(void)
         test_flipped_bits(&rows[i]);
         test_bomb(&rows[i]);
         test_appends(&rows[i]);
-        test_exhausted_memory(&rows[i]);
+        test_exhausted_memory(&rows[i], ETCP_LEVEL_OF_ORIGINALS);
+        test_exhausted_memory(&rows[i], 6);
     }
     return tap_done();
 }

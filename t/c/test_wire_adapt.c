@@ -372,22 +372,29 @@ static const struct link_case {
     model_kind kinds[2];
     size_t size;
     unsigned best; /* percent, at least */
+    int fast_zlib;
 } links[] = {
-    {"same host, log", 4000000000u, 20, 1, {MODEL_LOG, MODEL_LOG}, 262144, 97},
-    {"same host, lines", 4000000000u, 20, 1, {MODEL_LOG, MODEL_LOG}, 240, 97},
-    {"1 Gbit/s, log", 125000000, 300, 0, {MODEL_LOG, MODEL_LOG}, 262144, 100},
-    {"1 Gbit/s, log of 16 KiB", 125000000, 300, 0, {MODEL_LOG, MODEL_LOG}, 16384, 110},
-    {"1 Gbit/s, text", 125000000, 300, 0, {MODEL_TEXT, MODEL_TEXT}, 262144, 97},
-    {"1 Gbit/s, noise", 125000000, 300, 0, {MODEL_NOISE, MODEL_NOISE}, 262144, 97},
-    {"100 Mbit/s, log", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97},
-    {"100 Mbit/s, text", 12500000, 5000, 0, {MODEL_TEXT, MODEL_TEXT}, 16384, 97},
-    {"100 Mbit/s, lines", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 240, 95},
-    {"20 Mbit/s, log", 2500000, 20000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97},
-    {"20 Mbit/s, structures", 2500000, 20000, 0, {MODEL_JSON, MODEL_JSON}, 1024, 95},
-    {"20 Mbit/s, log and text in turn", 2500000, 100, 0, {MODEL_LOG, MODEL_TEXT}, 65536, 93},
-    {"20 Mbit/s, log and zeros in turn", 2500000, 100, 0, {MODEL_LOG, MODEL_ZEROS}, 65536, 95},
-    {"2 Mbit/s, log", 250000, 20000, 0, {MODEL_LOG, MODEL_LOG}, 16384, 97},
-    {"2 Mbit/s, log and noise in turn", 250000, 20000, 0, {MODEL_LOG, MODEL_NOISE}, 16384, 95},
+    {"same host, log", 4000000000u, 20, 1, {MODEL_LOG, MODEL_LOG}, 262144, 97, 0},
+    {"same host, lines", 4000000000u, 20, 1, {MODEL_LOG, MODEL_LOG}, 240, 97, 0},
+    {"1 Gbit/s, log", 125000000, 300, 0, {MODEL_LOG, MODEL_LOG}, 262144, 100, 0},
+    {"1 Gbit/s, log of 16 KiB", 125000000, 300, 0, {MODEL_LOG, MODEL_LOG}, 16384, 110, 0},
+    {"1 Gbit/s, text", 125000000, 300, 0, {MODEL_TEXT, MODEL_TEXT}, 262144, 97, 0},
+    {"1 Gbit/s, noise", 125000000, 300, 0, {MODEL_NOISE, MODEL_NOISE}, 262144, 97, 0},
+    {"100 Mbit/s, log", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97, 0},
+    {"100 Mbit/s, text", 12500000, 5000, 0, {MODEL_TEXT, MODEL_TEXT}, 16384, 97, 0},
+    {"100 Mbit/s, lines", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 240, 95, 0},
+    {"20 Mbit/s, log", 2500000, 20000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97, 0},
+    {"20 Mbit/s, structures", 2500000, 20000, 0, {MODEL_JSON, MODEL_JSON}, 1024, 95, 0},
+    {"20 Mbit/s, log and text in turn", 2500000, 100, 0, {MODEL_LOG, MODEL_TEXT}, 65536, 93, 0},
+    {"20 Mbit/s, log and zeros in turn", 2500000, 100, 0, {MODEL_LOG, MODEL_ZEROS}, 65536, 95, 0},
+    {"2 Mbit/s, log", 250000, 20000, 0, {MODEL_LOG, MODEL_LOG}, 16384, 97, 0},
+    {"2 Mbit/s, log and noise in turn", 250000, 20000, 0, {MODEL_LOG, MODEL_NOISE}, 16384, 95, 0},
+    {"1 Gbit/s, log, libdeflate", 125000000, 300, 0, {MODEL_LOG, MODEL_LOG}, 262144, 105, 1},
+    {"1 Gbit/s, text, libdeflate", 125000000, 300, 0, {MODEL_TEXT, MODEL_TEXT}, 262144, 97, 1},
+    {"1 Gbit/s, log and noise in turn", 125000000, 300, 0, {MODEL_LOG, MODEL_NOISE}, 65536, 97, 1},
+    {"100 Mbit/s, log, libdeflate", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97, 1},
+    {"100 Mbit/s, log of 1 KiB", 12500000, 5000, 0, {MODEL_LOG, MODEL_LOG}, 1024, 97, 1},
+    {"20 Mbit/s, log, libdeflate", 2500000, 20000, 0, {MODEL_LOG, MODEL_LOG}, 262144, 97, 1},
 };
 
 static void test_links(void)
@@ -406,6 +413,11 @@ static void test_links(void)
         m.size = l->size;
         m.seconds = l->rate < 1000000 ? 20 : l->rate < 100000000 ? 4 : 2;
         m.send_cost = 20;
+        if (l->fast_zlib) { /* measured on a newer machine */
+            m.fast_zlib = 1;
+            m.send_cost = 8;
+            m.receiver_factor = 6;
+        }
         compare(&m, &best, &before);
         tap_ok(best >= l->best, "%s: %u%% of the best fixed choice, want %u", l->name, best,
                l->best);
