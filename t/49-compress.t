@@ -6,6 +6,7 @@ use EasyTCPTest;
 use IO::Select;
 use IO::Socket::INET;
 use Test::More;
+use Time::HiRes qw(sleep);
 use Net::EasyTCP;
 
 my @valid = qw(auto always never);
@@ -57,15 +58,16 @@ is(Net::EasyTCP->new(mode => 'server', port => '00', compress => 'always', donot
     'for a server too');
 is($@, q(compress 'always' and donotcompress contradict each other), 'with the same text');
 $server->kill;
-# A client that only sends learns from the server's last packet that it may compress, when it is there.
-{
-    my $echo = spawn_server();
+# A relay to a server. It tells when so many bytes have come back, and at the end how many went there; bytes
+# of the server are late by so many seconds.
+sub relay {
+    my ($port, $enough, $late) = @_;
     my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
         or BAIL_OUT("no listener: $!");
     my $relay = spawn(sub {
         my $me = shift;
         my $from = $listener->accept or die "accept: $!";
-        my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $echo->{port})
+        my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port)
             or die "connect: $!";
         my $select = IO::Select->new($from, $to);
         my ($count, $back) = (0, 0);
@@ -75,20 +77,38 @@ $server->kill;
                 if (!$got) { $me->report($count); return }
                 $count += $got if $ready == $from;
                 $back  += $got if $ready == $to;
+                sleep $late if $ready == $to;
                 my $other = $ready == $from ? $to : $from;
                 for (my $done = 0; $done < $got;) { $done += syswrite($other, $bytes, $got - $done, $done)
                     || return }
-                if ($back > 10_000) { $me->report('echoed'); $back = -1e9 }
+                if ($back > $enough) { $me->report('echoed'); $back = -1e9 }
             }
         }
     });
-    my $client = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $listener->sockport,
-        compress => 'always') or BAIL_OUT("cannot connect: $@");
+    return ($relay, $listener->sockport);
+}
+
+# A client that only sends learns from the server's last packet that it may compress, when it is there.
+{
+    my $echo = spawn_server();
+    my ($relay, $port) = relay($echo->{port}, 10_000, 0);
+    my $client = client_to($port, compress => 'always') or BAIL_OUT("cannot connect: $@");
     ok($client->send('line ' x 2_000), 'something is sent');
     is($relay->line, 'echoed', 'what is at the client now stands behind that packet');
     ok($client->send('line ' x 2_000), 'more is sent') for 1 .. 5;
     $client->close;
     cmp_ok($relay->line, '<', 20_000, 'compressed');
+    $echo->kill;
+}
+
+# For a large message it waits for that packet: what the way there takes is less than what is saved.
+{
+    my $echo = spawn_server(callbacks => { data => sub { $_[0]->data } });
+    my ($relay, $port) = relay($echo->{port}, 1e9, 0.2);
+    my $client = client_to($port, compress => 'always') or BAIL_OUT("cannot connect: $@");
+    ok($client->send('line ' x 20_000), 'a large string is the first message');
+    $client->close;
+    cmp_ok($relay->line, '<', 20_000, 'which is compressed, too');
     $echo->kill;
 }
 

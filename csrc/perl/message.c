@@ -445,12 +445,19 @@ static inline int is_short_bytes(const SV *data)
            SvCUR(data) < ETCP_LARGE_MESSAGE;
 }
 
+/* How structures are written depends on what the peer can read. A large string that leaves before it is
+ * known that the peer decompresses takes longer, as a rule, than to learn that. */
+static int is_worth_an_answer(const SV *data)
+{
+    return SvROK(data) || SvGMAGICAL(data) || (SvPOK(data) && SvCUR(data) >= ETCP_LARGE_MESSAGE);
+}
+
 static ETCP_RARE int send_any(pTHX_ etcp_object *o, SV *data)
 {
-    if (SvROK(data) && (o->async || (o->conn && !etcp_conn_is_settled(o->conn))))
+    if (o->async ? SvROK(data) : o->conn && !etcp_conn_is_settled(o->conn))
         hold(aTHX_ o, data);
-    if (SvROK(data) || SvGMAGICAL(data))
-        etcp_message_settle(aTHX_ o); /* how structures are written depends on what it can read */
+    if (is_worth_an_answer(data))
+        etcp_message_settle(aTHX_ o);
     if (!can_send(o)) {
         etcp_fail(aTHX_ "Error sending data: %s",
                   o->is_of_other_thread ? ETCP_OTHER_THREAD : "Socket handle not supplied");
