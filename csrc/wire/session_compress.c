@@ -134,13 +134,13 @@ typedef struct matter {
     const etcp_piece *sample;
 } matter;
 
-/* Appends the compressed form, which a mixed connection marks with the compressor's letter. Returns
- * 1 if it is shorter than the message, 0 or an error. */
-static int pack(etcp_session *s, int codec, const matter *m, etcp_buf *out)
+/* Appends the compressed form, which a mixed connection marks with the compressor's letter. What was not
+ * chosen is what originals make. Returns 1 if it is shorter than the message, 0 or an error. */
+static int pack(etcp_session *s, int codec, int is_chosen, const matter *m, etcp_buf *out)
 {
     const etcp_compressor *row = etcp_compressor_by_key(codecs[codec].key);
     etcp_compressor_state **state = etcp_compressor_state_of(s->config, row);
-    const int level = s->ask_path ? codecs[codec].level : ETCP_LEVEL_OF_ORIGINALS;
+    const int level = is_chosen ? codecs[codec].level : ETCP_LEVEL_OF_ORIGINALS;
     const size_t before = etcp_buf_len(out);
     const uint8_t key = (uint8_t)row->key;
     int rc = s->transform.is_mixed ? etcp_buf_append(out, &key, 1) : 0;
@@ -162,7 +162,7 @@ static int pack_measured(etcp_session *s, int codec, etcp_content content, const
     if (etcp_is_noise(m->sample->bytes, m->sample->len))
         return 0;
     const uint64_t since = is_adapting && m->len >= ETCP_ADAPT_TIMED ? now_us(s) : 0;
-    const int rc = pack(s, codec, m, out);
+    const int rc = pack(s, codec, is_adapting, m, out);
     const uint64_t work = since ? now_us(s) - since : 0;
 
     if (rc < 0 || !is_adapting)

@@ -591,8 +591,8 @@ bytes, how far messages of that kind shrink, and what that costs on this machine
 what costs least time, from none at all to the best of zlib. On one machine nothing is compressed, behind a
 slow link nearly everything. C<always> compresses whatever shrinks, as older releases do: for links that are
 paid for by the byte. It contradicts C<donotcompress>, which agrees on no compressor. C<never> sends messages
-as they are, and reads compressed ones. If the module was built with libdeflate, that makes the streams that
-are called zlib's here, and every peer reads them.
+as they are, and reads compressed ones. If the module was built with libdeflate, that makes zlib's streams
+where C<auto> chooses them, in less time; every peer reads them.
 
 =item donotcompresswith, donotencryptwith
 
