@@ -64,11 +64,24 @@ static etcp_compressor_state *get_state(etcp_compressor_state **state)
     return *state;
 }
 
-/* A stream that was reset takes another level without a flush, since nothing went through it. */
+/* A stream that was reset takes another level without a flush, since nothing went through it; but zlib
+ * 1.2.11 remembers what went through before, and writes the header. So it has a place for that, and is
+ * reset again, which leaves the level as it is. */
 static z_stream *begin_again(z_stream *z, int level)
 {
-    if (deflateReset(z) != Z_OK || deflateParams(z, level, Z_DEFAULT_STRATEGY) != Z_OK)
+    uint8_t place[64];
+
+    if (deflateReset(z) != Z_OK)
         return NULL;
+    z->next_in = NULL;
+    z->avail_in = 0;
+    z->next_out = place;
+    z->avail_out = sizeof place;
+    if (deflateParams(z, level, Z_DEFAULT_STRATEGY) != Z_OK)
+        return NULL;
+    if (z->avail_out < sizeof place && deflateReset(z) != Z_OK)
+        return NULL;
+    z->next_out = NULL;
     return z;
 }
 
