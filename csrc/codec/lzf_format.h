@@ -9,8 +9,9 @@ enum {
     ETCP_LZF_HEADER_MAX = 6,
     ETCP_LZF_LITERALS_MAX = 32, /* control bytes below that are literals */
     ETCP_LZF_MATCH_MIN = 3,
+    ETCP_LZF_MATCH_SHORT = 8, /* longer matches have another byte for their length */
     ETCP_LZF_MATCH_MAX = 264,
-    ETCP_LZF_DISTANCE_MAX = 8192
+    ETCP_LZF_DISTANCE_MAX = 8192 /* a power of two */
 };
 
 #endif
