@@ -6,12 +6,22 @@
 #include "base/error.h"
 #include "lzf_format.h"
 
+enum {
+    CODE_MAX = 3, /* bytes of a match in the stream */
+    CHUNK = 16    /* bytes of a match that are copied at once */
+};
+
 /* What is left to read, and how much must come out of it. */
 typedef struct reader {
     const uint8_t *in;
     const uint8_t *end;
     size_t left; /* bytes the header promised and the stream has not yielded yet */
 } reader;
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* Reads the length in front. Returns 0 or ETCP_EDECODE. Continuation bytes are not checked, as
  * originals do not: the stream must come out right anyway. */
@@ -57,17 +67,43 @@ static int read_literals(reader *r, size_t len, etcp_buf *out)
     return 0;
 }
 
-/* Copies what a match names; produced is how far back it may reach. */
-static int read_match(reader *r, uint8_t control, size_t produced, etcp_buf *out)
+/* Copies len bytes from distance back, of which those beyond distance are copies themselves. Writes
+ * up to CHUNK - 1 bytes more. */
+static inline void copy_match(uint8_t *to, size_t distance, size_t len)
 {
-    size_t len = (size_t)(control >> 5) + 2;
+    size_t done = 0;
 
-    if ((size_t)(r->end - r->in) < (len == 9 ? 2u : 1u))
+    if (distance < CHUNK) {
+        /* So many times the distance that a chunk does not reach into itself. */
+        const size_t apart = (CHUNK + distance - 1) / distance * distance;
+
+        for (; done < len && done < apart - distance; done++)
+            to[done] = (to - distance)[done];
+        distance = apart;
+    }
+    for (; done < len; done += CHUNK)
+        memcpy(to + done, to + done - distance, CHUNK);
+}
+
+/* Reads what is behind the control byte of a match, which must be there. Returns where it ends. */
+static inline const uint8_t *read_code(const uint8_t *in, unsigned control, size_t *len,
+                                       size_t *distance)
+{
+    *len = (control >> 5) + 2;
+    if (*len > ETCP_LZF_MATCH_SHORT)
+        *len += *in++;
+    *distance = ((size_t)(control & 0x1f) << 8 | *in++) + 1;
+    return in;
+}
+
+/* Copies what a match names; produced is how far back it may reach. */
+static int read_match(reader *r, unsigned control, size_t produced, etcp_buf *out)
+{
+    size_t len, distance;
+
+    if (r->end - r->in < (control >> 5 == 7 ? 2 : 1))
         return ETCP_EDECODE;
-    if (len == 9)
-        len += *r->in++;
-    const size_t distance = ((size_t)(control & 0x1f) << 8 | *r->in++) + 1;
-
+    r->in = read_code(r->in, control, &len, &distance);
     if (distance > produced)
         return ETCP_EDECODE;
     const int rc = make_room(r, out, len);
@@ -76,13 +112,59 @@ static int read_match(reader *r, uint8_t control, size_t produced, etcp_buf *out
         return rc;
     uint8_t *to = etcp_buf_tail(out);
 
-    if (distance >= len)
-        memcpy(to, to - distance, len);
-    else
-        for (size_t i = 0; i < len; i++)
-            to[i] = (to - distance)[i];
+    for (size_t i = 0; i < len; i++)
+        to[i] = (to - distance)[i];
     etcp_buf_commit(out, len);
     return 0;
+}
+
+/* Reads literals and matches as long as what it copies, which may be more than what they have, is
+ * there and has room. Stops in front of the first that does not, or that is wrong: read_one looks
+ * at it. from is where the message begins in out. */
+static void read_most(reader *r, size_t from, etcp_buf *out)
+{
+    const uint8_t *in = r->in;
+    uint8_t *const begin = etcp_buf_tail(out);
+    uint8_t *to = begin;
+    size_t produced = etcp_buf_len(out) - from;
+    size_t room = smaller(etcp_buf_room(out), r->left);
+
+    while (r->end - in >= CODE_MAX) {
+        const uint8_t *next = in;
+        const unsigned control = *next++;
+        size_t len = control + 1;
+
+        if (control < ETCP_LZF_LITERALS_MAX) {
+            if (room < ETCP_LZF_LITERALS_MAX || r->end - next < ETCP_LZF_LITERALS_MAX)
+                break;
+            memcpy(to, next, ETCP_LZF_LITERALS_MAX);
+            next += len;
+        } else {
+            size_t distance;
+
+            next = read_code(next, control, &len, &distance);
+            if (distance > produced || room < len + CHUNK - 1)
+                break;
+            copy_match(to, distance, len);
+        }
+        in = next;
+        to += len;
+        produced += len;
+        room -= len;
+    }
+    r->in = in;
+    r->left -= (size_t)(to - begin);
+    etcp_buf_commit(out, (size_t)(to - begin));
+}
+
+/* Reads a run of literals or a match. */
+static int read_one(reader *r, size_t from, etcp_buf *out)
+{
+    const unsigned control = *r->in++;
+
+    if (control < ETCP_LZF_LITERALS_MAX)
+        return read_literals(r, control + 1, out);
+    return read_match(r, control, etcp_buf_len(out) - from, out);
 }
 
 static int read_stream(reader *r, etcp_buf *out)
@@ -92,11 +174,9 @@ static int read_stream(reader *r, etcp_buf *out)
     int rc = etcp_buf_reserve_exact(out, r->left < guess ? r->left : guess);
 
     while (r->in < r->end && rc == 0) {
-        const uint8_t control = *r->in++;
-
-        rc = control < ETCP_LZF_LITERALS_MAX
-                 ? read_literals(r, control + 1u, out)
-                 : read_match(r, control, etcp_buf_len(out) - before, out);
+        read_most(r, before, out);
+        if (r->in < r->end)
+            rc = read_one(r, before, out);
     }
     if (rc == 0 && r->left)
         rc = ETCP_EDECODE;
@@ -125,11 +205,6 @@ int etcp_lzf_decompress(etcp_compressor_state **state, const uint8_t *bytes, siz
     return rc;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Content that was not worth compressing. */
 static int copy_step(etcp_unpack_run *run, const uint8_t *bytes, size_t len)
 {
@@ -148,14 +223,11 @@ static int read_step(reader *r, etcp_buf *out)
     int rc = 0;
 
     while (r->in < r->end && rc == 0) {
-        size_t room = out->cap - etcp_buf_len(out);
-
-        if (room < ETCP_LZF_MATCH_MAX && room < r->left)
+        read_most(r, 0, out);
+        if (etcp_buf_room(out) < smaller(ETCP_LZF_MATCH_MAX, r->left))
             return ETCP_AGAIN;
-        const uint8_t control = *r->in++;
-
-        rc = control < ETCP_LZF_LITERALS_MAX ? read_literals(r, control + 1u, out)
-                                             : read_match(r, control, etcp_buf_len(out), out);
+        if (r->in < r->end)
+            rc = read_one(r, 0, out);
     }
     return rc == 0 && r->left ? ETCP_EDECODE : rc;
 }
