@@ -34,7 +34,7 @@ static void move_to_front(etcp_buf *b)
     b->start = 0;
 }
 
-static int grow_to(etcp_buf *b, size_t cap)
+static int change_to(etcp_buf *b, size_t cap)
 {
     uint8_t *data = etcp_realloc(b->data, cap);
 
@@ -56,7 +56,7 @@ int etcp_buf_reserve_exact(etcp_buf *b, size_t room)
         return 0;
     if (room > SIZE_MAX / 2 - b->end)
         return ETCP_ENOMEM;
-    return grow_to(b, b->end + room);
+    return change_to(b, b->end + room);
 }
 
 int etcp_buf_reserve(etcp_buf *b, size_t room)
@@ -76,7 +76,7 @@ int etcp_buf_reserve(etcp_buf *b, size_t room)
         grown += grown / 2;
     if (grown < b->end + room)
         grown = b->end + room;
-    return grow_to(b, grown);
+    return change_to(b, grown);
 }
 
 int etcp_buf_append(etcp_buf *b, const void *bytes, size_t len)
@@ -111,6 +111,14 @@ void etcp_buf_consume(etcp_buf *b, size_t len)
 void etcp_buf_truncate(etcp_buf *b, size_t len)
 {
     b->end = b->start + len;
+}
+
+void etcp_buf_trim(etcp_buf *b, size_t most)
+{
+    const size_t room = b->cap - b->end;
+
+    if (b->end > 0 && room > most && room > b->end - b->start)
+        (void)change_to(b, b->end); /* if not, it stays as it is */
 }
 
 void etcp_buf_clear(etcp_buf *b)

@@ -73,6 +73,9 @@ void etcp_buf_consume(etcp_buf *b, size_t len);
 /* Shortens the content to its first len bytes. */
 void etcp_buf_truncate(etcp_buf *b, size_t len);
 
+/* Gives back the room behind the content, if it is more than the content and most. */
+void etcp_buf_trim(etcp_buf *b, size_t most);
+
 /* Empties the buffer. Memory is kept. */
 void etcp_buf_clear(etcp_buf *b);
 

@@ -6,7 +6,10 @@
 #include "state.h"
 #include "transform.h"
 
-enum { WORTH_A_LOOK_US = 200 /* the queue has changed while so much was worked */ };
+enum {
+    WORTH_A_LOOK_US = 200, /* the queue has changed while so much was worked */
+    SPARE_MAX = 65536      /* room for the worst case that may stay behind what came out */
+};
 
 /* How the codecs of adapt.h are done. */
 static const struct codec_row {
@@ -149,7 +152,10 @@ static int pack(etcp_session *s, int codec, int is_chosen, const matter *m, etcp
         rc = row->compress(state, level, m->pieces->bytes, m->len, out);
     else if (rc == 0)
         rc = row->compress_pieces(state, level, m->pieces, m->count, m->len, out);
-    return rc < 0 ? rc : etcp_buf_len(out) - before < m->len;
+    if (rc < 0)
+        return rc;
+    etcp_buf_trim(out, SPARE_MAX); /* it may wait in a queue, which counts content */
+    return etcp_buf_len(out) - before < m->len;
 }
 
 /* The same, measured if the content is known; and not tried at all with noise. */

@@ -101,6 +101,29 @@ static void test_growth(void)
     alloc_reset();
 }
 
+static void test_trim(void)
+{
+    etcp_buf b;
+
+    etcp_buf_init(&b);
+    etcp_buf_trim(&b, 0);
+    tap_ok(b.data == NULL, "nothing has no room to give back");
+    (void)etcp_buf_reserve_exact(&b, 1000);
+    (void)etcp_buf_append_str(&b, "content");
+    etcp_buf_consume(&b, 3);
+    etcp_buf_trim(&b, 993);
+    tap_is_int((long long)b.cap, 1000, "room may be left");
+    alloc_fail_at(1);
+    etcp_buf_trim(&b, 992);
+    tap_is_int((long long)b.cap, 1000, "or cannot be given back");
+    alloc_fail_at(0);
+    etcp_buf_trim(&b, 992);
+    tap_is_int((long long)b.cap, 7, "more than that is given back");
+    test_is(&b, "tent", "the content is still there");
+    etcp_buf_deinit(&b);
+    alloc_reset();
+}
+
 static void test_failure(void)
 {
     etcp_buf b;
@@ -154,6 +177,7 @@ int main(void)
     test_both_ends();
     test_queue();
     test_growth();
+    test_trim();
     test_failure();
     test_wipe();
     return tap_done();

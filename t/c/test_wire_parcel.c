@@ -128,6 +128,40 @@ static void test_noise(void)
     pair_deinit(&p);
 }
 
+static size_t memory_of_forms(const etcp_parcel *p)
+{
+    size_t sum = 0;
+
+    for (int c = 0; c < ETCP_CODECS; c++)
+        sum += p->forms[c][0].bytes.cap + p->forms[c][1].bytes.cap;
+    return sum;
+}
+
+/* What compresses well takes little memory, too, while it waits to be sent. */
+static void test_memory(void)
+{
+    static const char *const others[] = {"Compress::Zlib", "Compress::LZF"};
+    enum { SIZE = 1 << 20 };
+    uint8_t *large = calloc(1, SIZE);
+    const uint8_t *body;
+    int is_borrowed;
+
+    if (!large)
+        abort();
+    for (int i = 0; i < 2; i++) {
+        etcp_parcel *parcel = etcp_parcel_new(0, large, SIZE, NULL, NULL);
+        pair p;
+
+        pair_init(&p, ETCP_DONOT_ENCRYPT, others[i]);
+        (void)deliver(&p, parcel, &body, &is_borrowed);
+        tap_ok(count_forms(parcel) == 1 && memory_of_forms(parcel) < SIZE / 4,
+               "without %s a MiB of zeros takes %d bytes", others[i], (int)memory_of_forms(parcel));
+        etcp_parcel_unref(parcel);
+        pair_deinit(&p);
+    }
+    free(large);
+}
+
 static void note_release(void *owner)
 {
     ++*(int *)owner;
@@ -180,6 +214,7 @@ int main(void)
         text[i] = twice[i] = twice[LONG + i] = (uint8_t) "all clients get this message, "[i % 30];
     test_forms();
     test_noise();
+    test_memory();
     test_life();
     test_exhausted_memory();
     return tap_done();
