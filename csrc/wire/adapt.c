@@ -631,13 +631,13 @@ void etcp_adapt_packed(etcp_adapt *a, etcp_codec codec, etcp_content content, si
     e->ratio = (uint16_t)learn(e->ratio, ratio, weight_of(a, e, before.ratio, ratio));
     if (work_us) {
         const uint64_t ns = work_us * 1000;
-        const uint64_t fixed = guess_of(a, codec)->fixed_ns;
+        const uint64_t fixed = guess_of(a, (int)codec)->fixed_ns;
         const uint64_t cost =
             clamp(scaled(ns > fixed ? ns - fixed : 0, COST_ONE, n), 1, UINT16_MAX);
 
         e->cost = (uint16_t)learn(e->cost, cost, weight_of(a, e, before.cost, cost));
     } else {
-        work_us = (guess_of(a, codec)->fixed_ns + n * e->cost / COST_ONE) / 1000;
+        work_us = (guess_of(a, (int)codec)->fixed_ns + n * e->cost / COST_ONE) / 1000;
     }
     a->share_work_us += work_us;
     a->packed_us += work_us;
