@@ -192,4 +192,47 @@ is($server->do_one_loop, 1, 'the real server is unharmed');
     is($_, 'data', 'is not changed');
 }
 
+# What perl finds when it looks for overloaded operators, it notes as magic of the symbol table, and calls of
+# methods take longer then.
+SKIP: {
+    skip 'classes do not know it before Perl 5.18', 4 if $] < 5.018;
+    require B;
+    {
+        no strict 'refs';
+        @My::Asked::ISA = ('Net::EasyTCP');
+    }
+    foreach my $class (qw(Net::EasyTCP My::Asked)) {
+        my ($asked) = new_server(class => $class);
+        ok($asked ? 1 : 0, "$class: an object is true");
+        no strict 'refs';
+        ok(!(B::svref_2object(\%{"$class\::"})->FLAGS & B::SVs_RMG()), 'and its class has no magic');
+    }
+}
+{
+    package My::Worded;
+    use overload '""' => sub { 'a text' }, fallback => 1;
+}
+{
+    @My::Parented::ISA = ('Net::EasyTCP', 'My::Worded');
+    my ($parented) = new_server(class => 'My::Parented');
+    is("$parented", 'a text', 'what a parent overloads is heeded');
+
+    @My::Late::ISA = ('Net::EasyTCP');
+    my ($late) = new_server(class => 'My::Late');
+    like("$late", qr/^My::Late=HASH/, 'without overloading');
+    eval q{package My::Late; use overload '""' => sub { 'late' }, bool => sub { 0 }; 1} or die $@;
+    is("$late", 'late', 'overloading that comes when there are objects is heeded');
+    ok(!$late, 'that of their truth, too');
+
+    @My::Adopted::ISA = ('Net::EasyTCP');
+    my ($adopted) = new_server(class => 'My::Adopted');
+    push @My::Adopted::ISA, 'My::Worded';
+    is("$adopted", 'a text', 'and that of a later parent');
+
+    my ($own) = new_server();
+    eval q{package Net::EasyTCP; use overload '""' => sub { 'own' }, fallback => 1; 1} or die $@;
+    is("$own", 'own', 'and that of the class itself');
+    eval q{package Net::EasyTCP; no overload '""', 'fallback'; 1} or die $@;
+}
+
 done_testing();

@@ -9,6 +9,7 @@
 #include "lifetime.h"
 #include "message.h"
 #include "options.h"
+#include "overloading.h"
 #include "policy.h"
 #include "security.h"
 #include "server_part.h"
@@ -147,10 +148,12 @@ static int make_secure_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
 static SV *new_object(pTHX_ const parts *p, etcp_kind kind, etcp_object **out)
 {
     HV *hash = newHV();
+    HV *stash = gv_stashsv(p->class_name, GV_ADD);
     SV *self = newRV_noinc((SV *)hash);
 
     *out = etcp_object_attach(aTHX_ hash, kind);
-    sv_bless(self, gv_stashsv(p->class_name, GV_ADD));
+    etcp_overloading_look(aTHX_ stash);
+    sv_bless(self, stash);
     (*out)->policy = etcp_policy_ref(p->policy);
     (*out)->raises = p->options.raises;
     (*out)->tls = etcp_tls_ref(p->tls);
