@@ -10,6 +10,7 @@
 #include "policy.h"
 #include "request.h"
 #include "server_part.h"
+#include "spare.h"
 #include "watches.h"
 
 /* Seconds after which a server draws a new Crypt::RSA pair. */
@@ -355,7 +356,7 @@ static void deliver(pTHX_ etcp_object *server, const etcp_server_event *event)
 {
     etcp_object *o = (etcp_object *)etcp_conn_user(event->conn);
 
-    if (!o || !etcp_message_store(aTHX_ o, &event->message)) {
+    if (!o || !etcp_message_store(aTHX_ o, &event->message, &server->srv->spare)) {
         etcp_conn_fail(event->conn);
         return;
     }
@@ -677,7 +678,7 @@ static int go_round(pTHX_ etcp_object *server, int timeout_ms)
     renew_topic(aTHX_ server->srv);
     while ((rc = etcp_server_next(server->srv->core, &event)) > 0) {
         dispatch(aTHX_ server, &event);
-        FREETMPS;
+        etcp_spare_free_tmps(aTHX_ &server->srv->spare);
         if (server->srv->running == ETCP_RUNNING && server->srv->stop_requested)
             break; /* the rest stays noted */
     }

@@ -9,6 +9,7 @@
 #include "forms.h"
 #include "policy.h"
 #include "server_part.h"
+#include "spare.h"
 #include "taint.h"
 
 #define DEFAULT_RECEIVE_SECONDS 300
@@ -166,13 +167,13 @@ static ETCP_RARE int store_any(pTHX_ etcp_object *o, const etcp_event *event)
     return 1;
 }
 
-int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event)
+int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event, SV **spare)
 {
     etcp_message m;
 
     if ((event->flags & ETCP_MESSAGE_COMPLEX) || event->payload || event->len >= ETCP_LARGE_MESSAGE)
         return store_any(aTHX_ o, event);
-    m.sv = newSVpvn((const char *)event->data, event->len);
+    m.sv = etcp_spare_newSVpvn(aTHX_ spare, (const char *)event->data, event->len);
     m.state = ETCP_MESSAGE_READY;
     m.size = event->len + ETCP_MESSAGE_OVERHEAD;
     etcp_taint(aTHX_ m.sv);
@@ -734,6 +735,7 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
     unsigned timeout_ms;
     uint64_t since = 0;
     etcp_event event;
+    SV *spare = NULL;
     int failed;
     int rc;
     SV *sv;
@@ -766,7 +768,7 @@ SV *etcp_message_receive(pTHX_ etcp_object *o, NV seconds)
             receive_failed(aTHX_ o, rc);
             return NULL;
         } else if (rc == 1 && event.type == ETCP_EVENT_MESSAGE &&
-                   !etcp_message_store(aTHX_ o, &event)) {
+                   !etcp_message_store(aTHX_ o, &event, &spare)) {
             etcp_conn_close(o->conn);
             return NULL;
         }

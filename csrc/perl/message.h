@@ -15,8 +15,8 @@ int etcp_message_is_interrupted(void);
 #define ETCP_LARGE_MESSAGE ((size_t)32768)
 
 /* Puts the message of an event into o's bucket. Runs no Perl code: an image that takes Perl
- * code waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). */
-int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event);
+ * code waits frozen. Returns 1, or 0 when the image is damaged ($@ says why). spare as in spare.h. */
+int etcp_message_store(pTHX_ etcp_object *o, const etcp_event *event, SV **spare);
 
 /* Tells the connection what o's bucket holds, of messages that nobody fetched when they came. */
 void etcp_message_count(pTHX_ etcp_object *o);

@@ -114,7 +114,7 @@ static void drop_values(pTHX_ const etcp_server_part *srv)
 {
     SV *const values[] = {srv->on_connect, srv->on_data,     srv->on_disconnect, srv->on_error,
                           srv->on_drain,   srv->on_finished, srv->topic,         srv->pollhandle,
-                          (SV *)srv->rooms, srv->attachment}; /* the last goes first */
+                          (SV *)srv->rooms, srv->spare,       srv->attachment}; /* the last goes first */
     size_t i;
 
     for (i = 0; i < sizeof values / sizeof values[0]; i++)
@@ -235,6 +235,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     copy->clients = copy->guests = NULL;
     copy->rooms = NULL;
     copy->watches = NULL;
+    copy->spare = NULL;
     copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;
