@@ -354,4 +354,64 @@ SCRIPT
     is("$$kept", $refs[0], 'a reference to it stays good');
 }
 
+# The argument keeps the client as long as the callback runs, however deep loops are nested and however each
+# ends, and no longer.
+{
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my (@seen, $sock, @inner);
+    my $inside = sub {
+        my ($client, $code) = @_;
+        push @inner, $code;
+        write_to($sock, packet(5, 'inside'));
+        run_until($server, sub { !@inner });
+    };
+    my %ways = (
+        'returns'                  => sub { },
+        'dies'                     => sub { die "outside\n" },
+        'closes and loops'         => sub { $_[0]->close; $server->do_one_loop for 1 .. 3 },
+        'closes, loops and dies'   => sub { $_[0]->close; $server->do_one_loop for 1 .. 3; die "outside\n" },
+        'loops'                    => sub { $inside->($_[0], sub { }) },
+        'loops and dies'           => sub { $inside->($_[0], sub { }); die "outside\n" },
+        'loops with an exception'  => sub { eval { $inside->($_[0], sub { die "inside\n" }) } },
+        'loops with two'           => sub { eval { $inside->($_[0], sub { die "inside\n" }) }; die "outside\n" },
+        'loops, which assigns'     => sub { $inside->($_[0], sub { $_[0] = 5 }) },
+        'loops twice'              => sub { $inside->($_[0], sub { $inside->($_[0], sub { }) }) },
+        'loops twice and dies'     => sub { $inside->($_[0], sub { $inside->($_[0], sub { die "inside\n" }) }) },
+        'loops, twice, with eval'  => sub {
+            $inside->($_[0], sub { eval { $inside->($_[0], sub { die "inside\n" }) } });
+        },
+    );
+    my ($way, $weak, $done);
+    $server->setcallback(
+        connect => sub { Scalar::Util::weaken($weak = $_[0]) },
+        data    => sub {
+            $_[0]->data;
+            my $code = @inner ? pop @inner : $way;
+            my $name = "$_[0]";
+            local $@;
+            my $lives = eval { &$code; 1 };
+            my $error = $@;
+            push @seen, $name if !ref $_[0] && $name;
+            $done = 1 if $code eq $way;
+            die $error if !$lives;
+            push @seen, 'another client' if ref $_[0] && "$_[0]" ne $name;
+        },
+    );
+    foreach my $name (sort keys %ways) {
+        $way = $ways{$name};
+        ($done, @seen) = (0);
+        $sock = raw_negotiate(raw_connect($port), loop_of($server));
+        write_to($sock, packet(5, 'begin'));
+        until ($done) { eval { $server->do_one_loop } }
+        is(scalar @seen, $name =~ /assigns/ ? 1 : 0, "a callback that $name: its argument is its own");
+        eval { write_to($sock, packet(5, 'again')) } if $name !~ /closes/;
+        ($way, $done) = (sub { }, $name =~ /closes/);
+        run_until($server, sub { $done });
+        close $sock;
+        run_until($server, sub { !$weak || !$server->clients });
+        $server->do_one_loop for 1 .. 2;
+        is($weak, undef, 'and the client goes when its connection has');
+    }
+}
+
 done_testing();

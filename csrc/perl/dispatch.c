@@ -19,14 +19,16 @@
 /* ---- calling Perl ---------------------------------------------------------------------------- */
 
 /* However a loop is left, by an exception too, whoever watches the server's descriptor hears of what is
- * left to do. */
+ * left to do, and the reference that the callback got goes. */
 static void rest(pTHX_ void *hash)
 {
     const etcp_object *server = etcp_object_find(aTHX_ (SV *)hash);
 
-    if (server && server->srv->core)
+    if (!server)
+        return;
+    sv_2mortal(server->srv->calling);
+    if (server->srv->core)
         etcp_server_rest(server->srv->core, server->srv->owes);
-    SvREFCNT_dec((SV *)hash);
 }
 
 /* Callbacks run on a Perl stack of their own, one for all of them: it keeps `last` and friends from
@@ -37,7 +39,10 @@ static bool enter_callbacks(pTHX_ const etcp_object *server)
     dSP;
 
     ENTER;
-    SAVEDESTRUCTOR_X(rest, SvREFCNT_inc_simple_NN((SV *)server->hash));
+    SAVEFREESV(SvREFCNT_inc_simple_NN((SV *)server->hash));
+    SAVESPTR(server->srv->calling); /* of the loop further out */
+    server->srv->calling = NULL;
+    SAVEDESTRUCTOR_X(rest, server->hash);
     SAVETMPS;
     SAVEOP();
     CATCH_SET(TRUE);
@@ -103,19 +108,20 @@ static void call_with_all(pTHX_ SV *code, SV *const *arguments)
     PL_stack_sp = PL_stack_base;
 }
 
-/* The reference that callbacks get. Making one for each message would take long, so it is made anew
- * only if a callback has assigned to it, weakened it or kept a reference to it, or is running still. */
-static inline SV *reference_of(pTHX_ etcp_object *o)
+/* Takes the reference that callbacks get, for one of them. Making one for each message would take long,
+ * so it is made anew only if a callback has assigned to it, weakened it or kept a reference to it, or is
+ * running still. */
+static inline SV *take_reference(pTHX_ etcp_object *o)
 {
     SV *old = o->passed;
     const U32 looked_at = SVf_ROK | SVprv_WEAKREF | SVf_READONLY | SVs_GMG | SVs_SMG | SVs_RMG;
 
+    o->passed = NULL;
     if (old && (SvFLAGS(old) & looked_at) == SVf_ROK && SvRV(old) == (SV *)o->hash &&
         SvREFCNT(old) == 1)
         return old;
-    o->passed = newRV_inc((SV *)o->hash);
     sv_2mortal(old); /* the destructor of what was assigned to it may drop o */
-    return o->passed;
+    return newRV_inc((SV *)o->hash);
 }
 
 /* Whose callbacks are called for a client: an async client has its own. */
@@ -132,7 +138,7 @@ static inline SV *self_of(pTHX_ etcp_object *client)
         return sv_2mortal(newRV_inc((SV *)client->hash));
     if (!client->held)
         return NULL;
-    (void)reference_of(aTHX_ client);
+    client->passed = take_reference(aTHX_ client);
     return sv_2mortal(SvREFCNT_inc_simple_NN(client->passed));
 }
 
@@ -322,20 +328,32 @@ static ETCP_RARE int is_listed(const etcp_object *server, const etcp_object *cli
     return 0;
 }
 
+/* Whether a reference is to a client and keeps it. */
+static inline int refers_to(pTHX_ const SV *reference, const etcp_object *client)
+{
+    return (SvFLAGS(reference) & (SVf_ROK | SVprv_WEAKREF)) == SVf_ROK &&
+           etcp_object_find(aTHX_ SvRV(reference)) == client;
+}
+
 /* Calls back for a message of a client of the server. The reference that the callback gets keeps the
  * client alive, unless it assigns to it. Returns the client, or NULL: it may be gone. */
 static inline etcp_object *hand_to_server(pTHX_ const etcp_object *server, etcp_object *o)
 {
-    SV *code = server->srv->on_data;
-    SV *self = code ? self_of(aTHX_ o) : NULL;
+    etcp_server_part *srv = server->srv;
+    SV *self;
 
-    if (!self)
+    if (!srv->on_data || !o->held)
         return o;
-    call_with(aTHX_ code, self);
-    if ((SvFLAGS(self) & (SVf_ROK | SVprv_WEAKREF)) == SVf_ROK &&
-        etcp_object_find(aTHX_ SvRV(self)) == o)
-        return o;
-    return is_listed(server, o) ? o : NULL;
+    self = srv->calling = take_reference(aTHX_ o);
+    call_with(aTHX_ srv->on_data, self);
+    srv->calling = NULL;
+    if (!refers_to(aTHX_ self, o) && !is_listed(server, o))
+        o = NULL;
+    if (o && o->held && !o->passed)
+        o->passed = self;
+    else
+        sv_2mortal(self);
+    return o;
 }
 
 /* The same where the message is not ready, is for an async client, or has others before it. */

@@ -235,7 +235,7 @@ etcp_server_part *etcp_server_part_clone(pTHX_ const etcp_server_part *old, CLON
     copy->clients = copy->guests = NULL;
     copy->rooms = NULL;
     copy->watches = NULL;
-    copy->spare = NULL;
+    copy->calling = copy->spare = NULL;
     copy->topic = copy->pollhandle = copy->attachment = NULL; /* of the old thread's loop */
     if (old->core) {
         errno = 0;

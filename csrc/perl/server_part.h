@@ -24,6 +24,7 @@ struct etcp_server_part {
     SV *on_finished;
     SV *on_drain;
     SV *topic;            /* the $_ of callbacks while none runs, or NULL */
+    SV *calling;          /* what the data callback that runs was called with, counted, or NULL */
     SV *spare;            /* a scalar for the next message, or NULL: see spare.h */
     SV *pollhandle;       /* what pollhandle() returns, or NULL */
     SV *attachment;       /* what attach() noted, or NULL */
