@@ -71,8 +71,9 @@ typedef void (*etcp_release_fn)(void *owner);
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,
                    etcp_release_fn release, void *owner);
 
-/* What etcp_conn_send tries first, when there is nothing to release. Returns 1 (sent), a code as it, or
- * 0: nothing was done, as the message is not one of the small ones that need no care. */
+/* What etcp_conn_send tries first, when there is nothing to release. Returns 1 (sent, with nothing to
+ * wait for), 2 (sent: see etcp_conn_wants_drain), a code as it, or 0: nothing was done, as the message
+ * is not one of the small ones that need no care, or the connection is not settled. */
 int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len);
 
 /* The same for a message in several places, one at least, whose memory together is as large as len

@@ -635,17 +635,14 @@ static inline int check_output(etcp_conn *c)
     return 0;
 }
 
-/* Sends a small packet, or queues what the kernel does not take of it. */
-static int write_small(etcp_conn *c, const uint8_t *packet, size_t len)
+/* The kernel has taken the first n bytes of a small packet only, or writing has failed. */
+static ETCP_RARE int queue_rest_of_small(etcp_conn *c, const uint8_t *packet, size_t len, ssize_t n)
 {
-    ssize_t n = etcp_socket_write_one(c->entry.fd, packet, len);
     int rc;
 
     if (n < 0)
         return write_failed(c, errno);
     etcp_conn_count_out(c, (size_t)n);
-    if ((size_t)n == len)
-        return 0;
     note_blocked(c, len - (size_t)n);
     rc = etcp_output_append(&c->out, packet + n, len - (size_t)n, NULL, 0);
     if (rc == 0)
@@ -659,10 +656,16 @@ static int write_small(etcp_conn *c, const uint8_t *packet, size_t len)
 static int put_small_at_once(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
 {
     uint8_t packet[ETCP_HEADER_SIZE + SMALL_MAX];
-    size_t header_len = etcp_session_encode_header(c->session, flags, len, packet);
+    size_t whole = etcp_session_encode_header(c->session, flags, len, packet);
+    ssize_t n;
 
-    memcpy(packet + header_len, payload, len);
-    return write_small(c, packet, header_len + len);
+    memcpy(packet + whole, payload, len);
+    whole += len;
+    n = etcp_socket_write_one(c->entry.fd, packet, whole);
+    if (n != (ssize_t)whole)
+        return queue_rest_of_small(c, packet, whole, n);
+    etcp_conn_count_out(c, whole);
+    return 0;
 }
 
 /* Otherwise: */
@@ -735,8 +738,9 @@ static inline int is_usual(const etcp_conn *c, size_t len)
 {
     return c->state == ETCP_CONN_OPEN && c->entry.fd >= 0 &&
            c->generation == etcp_process_generation() && !c->on_close && !c->output_ended &&
-           !c->gap_since_ms && !c->tunnel && len && len <= SMALL_MAX &&
-           etcp_session_is_plain(c->session, len) && (c->out.len == 0 || !etcp_conn_is_full(c));
+           !c->gap_since_ms && !c->tunnel && (c->entry.loop || !etcp_session_is_early(c->session)) &&
+           len && len <= SMALL_MAX && etcp_session_is_plain(c->session, len) &&
+           (c->out.len == 0 || !etcp_conn_is_full(c));
 }
 
 int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len)
@@ -749,10 +753,12 @@ int etcp_conn_send_usual(etcp_conn *c, unsigned flags, const uint8_t *payload, s
         rc = queue_small(c, flags, payload, len);
     else
         rc = put_small_at_once(c, flags, payload, len);
-    if (rc == 0)
+    if (rc == 0) {
         count_message(c, len);
+        rc = c->out.len > 0 && etcp_conn_wants_drain(c, NULL) ? 2 : 1;
+    }
     release_finished(c);
-    return rc < 0 ? rc : 1;
+    return rc;
 }
 
 int etcp_conn_send(etcp_conn *c, unsigned flags, const uint8_t *payload, size_t len,

@@ -349,11 +349,11 @@ static ETCP_RARE int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *
  * room. */
 static inline int send_copied(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len)
 {
-    int rc = etcp_conn_is_settled(o->conn) ? etcp_conn_send_usual(o->conn, flags, bytes, len) : 0;
+    int rc = etcp_conn_send_usual(o->conn, flags, bytes, len);
 
     if (rc == 0)
         return send_bytes(aTHX_ o, flags, bytes, len, NULL);
-    if (rc < 0 || etcp_conn_wants_drain(o->conn, NULL))
+    if (rc != 1)
         return finish_sending(aTHX_ o, rc);
     etcp_object_succeeded(aTHX_ o);
     return 1;
