@@ -165,14 +165,11 @@ etcp_entry *etcp_loop_stalled(etcp_loop *l, uint64_t now_ms)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-uint64_t etcp_loop_deadline(const etcp_loop *l)
+uint64_t etcp_loop_first_deadline(const etcp_loop *l)
 {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = etcp_deadline_list_next(&l->stalled);
     int list;
 
-    if (!l->expiring) /* most servers most of the time */
-        return first;
-    first = etcp_deadline_list_next(&l->stalled);
     for (list = 0; list < ETCP_LIST_GONE; list++) { /* those in the last have nothing to wait for */
         uint64_t at = etcp_deadline_list_next(&l->lists[list]);
 

@@ -223,8 +223,14 @@ static inline etcp_entry *etcp_loop_take_ready(etcp_loop *l, unsigned *events)
 /* The next entry whose time is over, still in *list; NULL: none is. */
 etcp_entry *etcp_loop_expired(etcp_loop *l, uint64_t now_ms, etcp_list *list);
 
-/* When the next deadline of an entry is; UINT64_MAX: there is none. */
-uint64_t etcp_loop_deadline(const etcp_loop *l);
+/* When the next deadline of an entry is; UINT64_MAX: there is none, as in most servers most of the
+ * time. */
+uint64_t etcp_loop_first_deadline(const etcp_loop *l);
+
+static inline uint64_t etcp_loop_deadline(const etcp_loop *l)
+{
+    return l->expiring ? etcp_loop_first_deadline(l) : UINT64_MAX;
+}
 
 /* The next entry whose output has not got on for too long; NULL: there is none. */
 etcp_entry *etcp_loop_stalled(etcp_loop *l, uint64_t now_ms);

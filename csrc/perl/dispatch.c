@@ -77,12 +77,13 @@ static inline void call_with(pTHX_ SV *code, SV *self)
     LOGOP call;
 
     PUSHMARK(SP);
-    XPUSHs(self);
+    EXTEND(SP, 2);
+    PUSHs(self);
     if (TAKES_CALL_SV) {
         PUTBACK;
         call_sv(code, G_VOID);
     } else {
-        XPUSHs(code);
+        PUSHs(code);
         PUTBACK;
         Zero(&call, 1, LOGOP);
         call.op_flags = OPf_STACKED | OPf_WANT_VOID;
