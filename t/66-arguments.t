@@ -104,7 +104,7 @@ my $code = sub { };
 my %calls = (
     server => [
         [ setcallback => 'data', $code ], [ callback => 'connect', $code ], [ start => sub { $_[0]->stop } ],
-        [ do_one_loop => 1 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ],
+        [ do_one_loop => 0.001 ], [ stop => 1 ], [ running => 1 ], [ clients => 1 ],
         [ addclientip => '127.0.0.1', '127.0.0.2' ],
         [ deleteclientip => '127.0.0.1', '127.0.0.2' ], [ mode => 1 ], [ serial => 1 ], [ send => 'x' ],
         [ receive => 1 ],
