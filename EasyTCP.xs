@@ -226,26 +226,32 @@ PPCODE:
 void
 _wake(self, seconds, code)
     etcp_object *self
-    NV seconds
+    SV *seconds
     SV *code
 PREINIT:
     etcp_object *loop;
+    NV delay;
 PPCODE:
     LOOPS_ONLY(self, "_wake");
-    FIND_LOOP(self, loop);
+    etcp_arguments_keep(aTHX_ self, ax, items);
     PUTBACK;
-    if (!etcp_watches_add_moment(aTHX_ loop, self, seconds, code))
+    delay = SvNV(seconds);
+    FIND_LOOP(self, loop);
+    if (!etcp_watches_add_moment(aTHX_ loop, self, delay, code))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
 void
 _attachment(self, method, attachment = &PL_sv_undef)
     etcp_object *self
-    const char *method
+    SV *method
     SV *attachment
 PPCODE:
+    etcp_arguments_keep(aTHX_ self, ax, items);
+    PUTBACK;
     if (!self->srv)
-        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %s()", etcp_object_mode(self), method));
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %" SVf "()", etcp_object_mode(self),
+                            SVfARG(method)));
     if (items > 2)
         etcp_embed_set_attachment(aTHX_ self, attachment);
     RETURN_SV(etcp_embed_attachment(self) ? sv_mortalcopy(etcp_embed_attachment(self)) : &PL_sv_no);
@@ -287,14 +293,17 @@ PPCODE:
 void
 _rooms(self, method, mode)
     etcp_object *self
-    const char *method
-    const char *mode
+    SV *method
+    SV *mode
 PREINIT:
     etcp_object *server;
 PPCODE:
+    etcp_arguments_keep(aTHX_ self, ax, items);
+    PUTBACK;
+    if (strNE(etcp_object_mode(self), SvPV_nolen_const(mode)))
+        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %" SVf "()", etcp_object_mode(self),
+                            SVfARG(method)));
     server = self->kind == ETCP_KIND_SERVERCLIENT ? self->server : self;
-    if (strNE(etcp_object_mode(self), mode))
-        RETURN_SV(etcp_fail(aTHX_ "%s cannot use method %s()", etcp_object_mode(self), method));
     if (!server)
         RETURN_SV(sv_2mortal(newRV_noinc((SV *)newHV())));
     if (!server->srv->rooms)
@@ -419,10 +428,12 @@ PPCODE:
 void
 _adopt(self, fd)
     etcp_object *self
-    int fd
+    SV *fd
 PPCODE:
     USABLE_SERVERS_ONLY(self, "adopt");
-    if (!etcp_server_part_adopt(aTHX_ self, fd))
+    etcp_arguments_keep(aTHX_ self, ax, items);
+    PUTBACK;
+    if (!etcp_server_part_adopt(aTHX_ self, (int)SvIV(fd)))
         RETURN_SV(etcp_object_failed(aTHX_ self));
     XSRETURN_YES;
 
@@ -497,6 +508,7 @@ PREINIT:
     int form;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "_forms");
+    etcp_arguments_keep(aTHX_ self, ax, items); /* hooks run */
     if (!SvOK(data)) {
         etcp_fail(aTHX_ "Error sending data: Data not supplied");
         XSRETURN_EMPTY;
@@ -517,7 +529,7 @@ PPCODE:
 void
 _relay(self, is_structure, best, numbers, any, to = NULL, except = NULL)
     etcp_object *self
-    int is_structure
+    SV *is_structure
     SV *best
     SV *numbers
     SV *any
@@ -528,11 +540,12 @@ PREINIT:
     IV count;
 PPCODE:
     USABLE_SERVERS_ONLY(self, "_relay");
-    forms.flags = is_structure ? ETCP_MESSAGE_COMPLEX : 0;
+    etcp_arguments_keep(aTHX_ self, ax, items);
+    PUTBACK;
+    forms.flags = SvTRUE(is_structure) ? ETCP_MESSAGE_COMPLEX : 0;
     forms.bytes[0] = best;
     forms.bytes[1] = SvOK(numbers) ? numbers : NULL;
     forms.bytes[2] = SvOK(any) ? any : NULL;
-    PUTBACK;
     count = etcp_message_relay(aTHX_ self, &forms, to && SvOK(to) ? to : NULL,
                                except && SvOK(except) ? except : NULL);
     if (count < 0)

@@ -351,6 +351,8 @@ foreach my $case (
     [ 'broadcast', sub { $_[0]->broadcast('text', undef, 1) } ],
     [ 'addclientip', sub { $_[0]->addclientip(undef, '192.0.2.1') } ],
     [ 'deleteclientip', sub { $_[0]->deleteclientip(undef) } ],
+    [ '_wake', sub { Net::EasyTCP::_wake($_[0], 'soon', sub { }) } ],
+    [ '_adopt', sub { Net::EasyTCP::_adopt($_[0], 'none') } ],
 ) {
     my ($name, $call) = @$case;
     my ($server, $warned) = (scalar new_server(), 0);
@@ -358,6 +360,23 @@ foreach my $case (
     local $SIG{__WARN__} = sub { $warned++; undef $server; push @later, map { { a => $_ } } 1 .. 100 };
     eval { $call->($server); 1 } or note $@;
     ok($warned, "$name() while the handler of a warning drops the server");
+}
+
+# What the modules of this distribution call, with what runs code when it is read.
+foreach my $case (
+    [ '_wake', sub { Net::EasyTCP::_wake($_[0], $_[1], sub { }) } ],
+    [ '_adopt', sub { Net::EasyTCP::_adopt($_[0], $_[1]) } ],
+    [ '_attachment', sub { Net::EasyTCP::_attachment($_[0], 'attach', $_[1]) } ],
+    [ '_rooms', sub { Net::EasyTCP::_rooms($_[0], 'room', $_[1]) } ],
+    [ '_relay', sub { Net::EasyTCP::_relay($_[0], $_[1], 'text', undef, undef) } ],
+    [ '_forms', sub { Net::EasyTCP::_forms($_[0], [ $_[1] ]) } ],
+) {
+    my ($name, $call) = @$case;
+    my ($server, $read) = (scalar new_server(), 0);
+    my @later;
+    local $Reads::Action = sub { $read++; undef $server; push @later, map { { a => $_ } } 1 .. 100 };
+    eval { $call->($server, bless { value => 1 }, 'Reads::Object'); 1 } or note $@;
+    ok($read, "$name() of what drops the server");
 }
 
 sub nested { my $deep = my $in = []; push @$in, [] and $in = $in->[-1] foreach 1 .. 30000; return $deep }

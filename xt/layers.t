@@ -65,6 +65,11 @@ for my $file (sort grep { m{^csrc/net/(?!server)} } keys %text) {
 }
 
 is_deeply([ circles(\%uses) ], [], 'no modules call each other in a circle');
+
+# A method's arguments are read in its body, where its object is held: reading them may run code.
+my $xs = code_of('EasyTCP.xs');
+my @early = grep { !/\A    [SAH]V \*/ } map { split /\n/ } $xs =~ /^    etcp_object \*self\n((?:    .*\n)*)(?=[A-Z]+:)/gm;
+is_deeply(\@early, [], 'methods hold their objects before they read their arguments');
 done_testing();
 
 # A module is a source file with its headers, or one for each kind of system.

@@ -82,8 +82,9 @@ SV *etcp_embed_attachment(const etcp_object *server)
 /* Forgetting one runs Perl code, which may look here. */
 void etcp_embed_set_attachment(pTHX_ etcp_object *server, SV *attachment)
 {
+    SV *copy = SvTRUE(attachment) ? newSVsv(attachment) : NULL;
     SV *old = server->srv->attachment;
 
-    server->srv->attachment = SvTRUE(attachment) ? newSVsv(attachment) : NULL;
+    server->srv->attachment = copy;
     SvREFCNT_dec(old);
 }
