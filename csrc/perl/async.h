@@ -21,6 +21,7 @@ struct etcp_async {
     size_t request_count;
     size_t kept_requests; /* so many of them, the last ones, belong to messages that wait */
     SV *failure;          /* what is to be said to those whose message has left, or NULL; counted */
+    unsigned telling;     /* callbacks of theirs are running that hear it, inside each other */
     int was_long;                     /* there were many: drain is called when all have left */
 };
 

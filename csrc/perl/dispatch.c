@@ -232,6 +232,15 @@ static inline void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
         call_back(aTHX_ callbacks_of(server, o)->on_data, o);
 }
 
+static void end_telling(pTHX_ void *o)
+{
+    etcp_async *a = ((etcp_object *)o)->async;
+
+    PERL_UNUSED_CONTEXT;
+    if (a)
+        a->telling--;
+}
+
 /* Tells all requests whose message has left that they failed. An exception leaves the others for the
  * next round. */
 static void fail_requests(pTHX_ etcp_object *o)
@@ -239,8 +248,14 @@ static void fail_requests(pTHX_ etcp_object *o)
     SV *code;
 
     etcp_object_protect(aTHX_ o);
+    ENTER;
+    if (o->async) {
+        SAVEDESTRUCTOR_X(end_telling, o);
+        o->async->telling++;
+    }
     while (o->async && o->async->failure && (code = etcp_request_take(aTHX_ o)) != NULL)
         answer(aTHX_ code, &PL_sv_undef, sv_mortalcopy(o->async->failure));
+    LEAVE;
     if (!o->async)
         return;
     SvREFCNT_dec(o->async->failure);
@@ -613,6 +628,29 @@ static void dispatch(pTHX_ etcp_object *server, const etcp_server_event *event)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Callbacks may run loops, in which others are called. Each takes some of the C stack, and how many they
+ * are may be up to a peer that sends one message after another. */
+enum { NESTED_MAX = 1000 };
+
+/* Counts what runs on Perl stacks of its own, in which ties and sort go, too. */
+static int is_too_deep(pTHX)
+{
+    const PERL_SI *si;
+    int depth = 0;
+
+    for (si = PL_curstackinfo; si; si = si->si_prev)
+        depth++;
+    return depth > NESTED_MAX;
+}
+
+static int may_nest(pTHX)
+{
+    if (!is_too_deep(aTHX))
+        return 1;
+    etcp_fail(aTHX_ "Too many loops inside each other");
+    return 0;
+}
+
 static int renew_rsa_when_due(pTHX_ etcp_object *server)
 {
     etcp_server_part *srv = server->srv;
@@ -712,6 +750,8 @@ int etcp_dispatch_loop(pTHX_ etcp_object *server, int timeout_ms)
     bool caught;
     int ok;
 
+    if (!may_nest(aTHX))
+        return 0;
     etcp_object_protect(aTHX_ server);
     caught = enter_callbacks(aTHX_ server);
     localize_topic(aTHX_ server->srv);
@@ -748,6 +788,8 @@ int etcp_dispatch_start(pTHX_ etcp_object *server, SV *idle)
         etcp_fail(aTHX_ "start() cannot be used while attached");
         return 0;
     }
+    if (!may_nest(aTHX))
+        return 0;
     etcp_object_protect(aTHX_ server);
     srv->running = ETCP_RUNNING;
     srv->stop_requested = 0;
@@ -771,6 +813,8 @@ void etcp_dispatch_closed(pTHX_ etcp_object *o)
 
     etcp_object_protect(aTHX_ o);
     begin_failing(aTHX_ o, sv_2mortal(newSVpvs("")));
+    if (o->async->telling || is_too_deep(aTHX))
+        return; /* whoever tells them goes on, or the next round does */
     caught = enter_callbacks(aTHX_ o->server ? o->server : o);
     localize_topic(aTHX_ o->srv);
     fail_requests(aTHX_ o);

@@ -1319,9 +1319,9 @@ What L</finish> began is over. It is called with the server.
 
 =back
 
-A callback may do anything: close this client or another, stop or drop the server, run a loop inside
-the loop, fork, or die. An exception goes through to the caller of C<start> or C<do_one_loop>; either may
-be called again, and nothing is lost.
+A callback may do anything: close this client or another, stop or drop the server, run a loop inside the loop
+(up to about a thousand inside each other), fork, or die. An exception goes through to the caller of C<start>
+or C<do_one_loop>; either may be called again, and nothing is lost.
 
 Callbacks have a C<$_> of their own. Other global variables of Perl (C<$/>, C<$\>, C<$,>, C<$|>, C<$!>, C<$@>)
 are those of the program: nothing here depends on them, and what a callback changes stays changed. They are
@@ -2321,6 +2321,11 @@ See L</pollfd>.
 =item Error while waiting for connections: I<reason>
 
 The system's C<epoll>, C<kqueue> or C<poll> failed; call again.
+
+=item Too many loops inside each other
+
+A callback runs a loop, whose callbacks run one, and so on, a thousand times: by then, messages come faster
+than what the first of them waits for.
 
 =item Invalid seconds 'I<value>': must be between 0 and 86400
 
