@@ -195,6 +195,60 @@ sub made { my ($what) = @_; return Storable::nfreeze($what) }
     is($destroyed, 3, 'nothing is kept of what they made, either');
 }
 
+# ---- freezing that fails -------------------------------------------------------------------------
+
+{
+    package Dies::Read;
+    use overload 'bool' => sub { die "of bool\n" };
+    sub TIESCALAR { return bless [], $_[0] }
+    sub FETCH { die "of FETCH\n" }
+
+    package Freezes;
+    our @ISA;
+    sub STORABLE_freeze { my @returned = @{ $_[0] }; ref $returned[0] eq 'CODE' ? $returned[0]->() : @returned }
+    sub STORABLE_thaw { }
+
+    package Overloads::Missing;
+    use overload '+' => 'is_missing';
+
+    package Circular;
+    use overload '""' => sub { 'text' };
+    our @ISA;
+}
+{
+    my $circular = bless [], 'Circular';
+    eval { @Circular::ISA = ('Circular') };
+    tie my $tied, 'Dies::Read';
+    my %fails = (
+        'a glob'             => [ \*STDOUT, qr/^Can't store GLOB items/ ],
+        'a subroutine'       => [ sub { 1 }, qr/^Can't store CODE items/ ],
+        'magic that dies'    => [ \substr($tied, 0, 1), qr/^of FETCH/ ],
+        'a hook that dies'   => [ (bless [ sub { die "of a hook\n" } ], 'Freezes'), qr/^of a hook/ ],
+        'a hook that returns no references' => [ (bless [ 'x', 'y' ], 'Freezes'), qr/is not a reference/ ],
+        'a hook that has nothing to say, too late' =>
+            [ [ (bless ['x'], 'Freezes'), (bless [], 'Freezes') ], qr/^Too late to ignore hooks/ ],
+        'what overloads by nothing' => [ (bless [], 'Overloads::Missing'), qr/^Can't resolve method/ ],
+        'a class that inherits from itself' => [ $circular, qr/^Recursive inheritance/ ],
+        'an order of keys that dies' => [ [1], qr/^of bool/, bless [], 'Dies::Read' ],
+        'a tied order of keys'       => [ [1], qr/^of FETCH/, \$tied ],
+    );
+    foreach my $name (sort keys %fails) {
+        my ($value, $text, $canonical) = @{ $fails{$name} };
+        local *Storable::canonical = ref $canonical eq 'SCALAR' ? $canonical : \$canonical;
+        my $structure = [ map({ "item $_" } 1 .. 100), [ [ [$value] ] ] ];
+        my $fail = sub { eval { Net::EasyTCP::_freeze($structure); 1 } for 1 .. $_[0] };
+        $fail->(200);
+        like($@, $text, "freezing $name fails");
+        SKIP: {
+            my $before = rss_kb();
+            skip 'memory is not known here', 1 if !$before || ($ENV{LD_PRELOAD} || '') =~ /asan/;
+            $fail->(6000);
+            cmp_ok(rss_kb() - $before, '<', 600, "$name: no memory is lost");
+        }
+    }
+    @Circular::ISA = ();
+}
+
 # ---- hooks that meddle with what is being read ---------------------------------------------------
 
 {

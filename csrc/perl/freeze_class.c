@@ -57,11 +57,11 @@ static int add_class(pTHX_ etcp_freezer *z, HV *stash)
     etcp_freeze_class *c;
     CV *hook;
 
+    etcp_freeze_guard(aTHX_ z); /* parents may be such that perl dies of them */
     if (z->mode != ETCP_FREEZE_HOLDING && etcp_storable_may_warn(aTHX_ stash)) {
         z->mode = ETCP_FREEZE_HOLDING;
         return ETCP_FREEZE_AGAIN;
     }
-    etcp_freeze_guard(aTHX_ z);
     /* Its symbol table was deleted; Storable would not survive it. */
     if (!name || !*name)
         croak("Can't store objects of a class without a name");
@@ -101,12 +101,12 @@ int etcp_freeze_find_overloading(pTHX_ etcp_freezer *z, HV *stash, int *overload
     if (!HvAMAGIC(stash))
         return ETCP_FREEZE_DONE;
 #endif
+    /* It dies when a method that overloads is missing, as nfreeze does. */
+    etcp_freeze_guard(aTHX_ z);
     if (z->mode != ETCP_FREEZE_HOLDING && etcp_storable_may_warn(aTHX_ stash)) {
         z->mode = ETCP_FREEZE_HOLDING;
         return ETCP_FREEZE_AGAIN;
     }
-    /* It dies when a method that overloads is missing, as nfreeze does. */
-    etcp_freeze_guard(aTHX_ z);
     *overloads = Gv_AMG(stash) ? 1 : 0;
     return ETCP_FREEZE_DONE;
 }

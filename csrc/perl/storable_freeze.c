@@ -149,8 +149,10 @@ static int freeze_magical(pTHX_ etcp_freezer *z, SV *sv, SV **next)
     rc = etcp_freeze_read(aTHX_ z, sv);
     if (rc)
         return rc;
-    if (isGV_with_GP(sv))
+    if (isGV_with_GP(sv)) {
+        etcp_freeze_guard(aTHX_ z);
         croak("Can't store GLOB items");
+    }
     return SvROK(sv) ? freeze_reference(aTHX_ z, sv, next) : etcp_freeze_scalar(aTHX_ z, sv);
 }
 
@@ -265,8 +267,11 @@ static int freeze_natively(pTHX_ etcp_freezer *z, SV *root, int may_run_perl)
     SV *canonical = etcp_storable_setting(aTHX_ z->state->canonical);
     int rc;
 
-    if (!may_run_perl && canonical && (SvGMAGICAL(canonical) || SvROK(canonical)))
-        return ETCP_FREEZE_AGAIN;
+    if (canonical && (SvGMAGICAL(canonical) || SvROK(canonical))) {
+        if (!may_run_perl)
+            return ETCP_FREEZE_AGAIN;
+        etcp_freeze_guard(aTHX_ z); /* it may die of what is read */
+    }
     z->is_canonical = canonical && SvTRUE(canonical);
     for (;;) {
         rc = etcp_storable_begin(&z->w, z->state->minor);
