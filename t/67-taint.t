@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Test::More;
 use lib 't/lib';
+use File::Temp ();
 use Scalar::Util qw(tainted);
 
 BEGIN {
@@ -96,5 +97,67 @@ like($@, qr/^Insecure dependency in bind while running with -T switch/, 'is refu
 my $server = Net::EasyTCP->new(mode => 'server', port => "00$nothing", localaddr => '127.0.0.1',
     password => "x$nothing", welcome => "x$nothing");
 ok($server, 'other options may be tainted, as with 0.26') or diag $@;
+
+# ---- files ---------------------------------------------------------------------------------------
+
+SKIP: {
+    skip 'no TLS here', 5 if !tls_usable();
+    my $dir = File::Temp::tempdir(CLEANUP => 1);
+    foreach my $case ([ tlskey => %to ], [ tlskey => mode => 'server', port => '00' ], [ tlsknownhosts => %to ]) {
+        my ($option, %o) = @$case;
+        ok(!eval { Net::EasyTCP->new(%o, async => 1, $option => "$dir/$option$nothing"); 1 }
+                && $@ =~ /^Insecure dependency in open while running with -T switch/,
+            "$o{mode}: a tainted $option is refused") or diag $@;
+    }
+    is(join(' ', glob "$dir/*"), '', 'and no file is made');
+    Net::EasyTCP->new(mode => 'server', port => '00', tlscert => "$dir/none$nothing");
+    like($@, qr/none/, 'what is read only may be tainted, as with open');
+}
+
+# ---- what a program has read beside ----------------------------------------------------------------
+
+# As in subroutines, it taints nothing that methods make: programs use serials in names of files.
+{
+    my ($server, $port) = new_server(donotencrypt => 1);
+    my (@seen, @replies);
+    sub clean { return join ' ', map { tainted($_[0]{$_}) ? $_ : () } qw(_mode _serial) }
+    $server->setcallback(
+        connect => sub { push @seen, $_[0]; my $read = "x$nothing" },
+        data    => sub { $_[0]->send($_[0]->data); my $read = "x$nothing" },
+    );
+    my @clients = map {
+        Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $port, async => 1,
+            donotencrypt => 1, loop => $server) or die $@;
+    } 1 .. 3;
+    $server->process("0.1$nothing") until @seen == 3;
+    is(join('', map { clean($_) } @seen, @clients), '', 'slots');
+    my ($read, $mode, $serial, $port_too) = ("x$nothing", $server->mode, $seen[0]->serial, $server->port);
+    ok(tainted($read), 'a statement with something tainted');
+    is(join('', map { tainted($_) ? 'T' : '' } $mode, $serial, $port_too), '', 'and what methods return');
+    my $next = Net::EasyTCP->new(mode => 'server', port => "00$nothing")->serial;
+    ok(!tainted($next), 'a serial that is drawn later');
+}
+{
+    package Reads;
+    our @Read;
+    sub STORABLE_freeze { return 'text' }
+    sub STORABLE_thaw { push @Read, "x$nothing"; return }
+}
+SKIP: {
+    skip 'no regular expressions in structures here', 3 if !eval { Storable::nfreeze([qr/x/]); 1 };
+    my ($server, $port) = new_server(donotencrypt => 1, donotcompress => 1);
+    my $client;
+    $server->setcallback(connect => sub { $client = $_[0] });
+    my $sock = raw_negotiate(raw_connect($port), sub { $server->do_one_loop });
+    run_until($server, sub { $client });
+    $server->setcallback(connect => sub { });
+    my $image = Storable::nfreeze([ qr/x/, bless({}, 'Reads'), qr/y/ ]);
+    write_to($sock, packet(7, $image) x 2);
+    my $kind = "$nothing" . join ' ', map { ref } @{ $client->receive || [] };
+    is($kind, 'Regexp Reads Regexp', 'regular expressions are made') or diag $@;
+    $kind = join ' ', map { ref } @{ $client->receive("5$nothing") || [] };
+    is($kind, 'Regexp Reads Regexp', 'whatever was read before');
+    ok(tainted($Reads::Read[0]), 'by a hook, too');
+}
 
 done_testing();

@@ -135,11 +135,24 @@ static int make_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
     return fill_config(aTHX_ p->config, p);
 }
 
-/* The same, and what TLS is spoken with. */
+/* A tainted address or file is refused as perl's own connect, bind and open do. */
+static void refuse_tainted(pTHX_ SV *name, const char *operation)
+{
+    if (!name || !SvTAINTED(name))
+        return;
+    TAINT;
+    TAINT_PROPER(operation);
+    TAINT_NOT; /* with -t that was a warning */
+}
+
+/* The same, and what TLS is spoken with. Some of its files are made if they are not there. */
 static int make_secure_parts(pTHX_ SV *class_name, HV *args, int mode, parts *p)
 {
-    if (!make_parts(aTHX_ class_name, args, mode, p) ||
-        !etcp_security_apply(aTHX_ &p->options, p->config, &p->tls))
+    if (!make_parts(aTHX_ class_name, args, mode, p))
+        return 0;
+    refuse_tainted(aTHX_ p->options.tls_key, "open");
+    refuse_tainted(aTHX_ p->options.tls_known_hosts, "open");
+    if (!etcp_security_apply(aTHX_ &p->options, p->config, &p->tls))
         return 0;
     SAVEDESTRUCTOR_X(free_tls, p->tls);
     return 1;
@@ -180,16 +193,6 @@ static const char *path_of(pTHX_ const etcp_options *options)
     const char *path = SvPV_const(options->connect_path, len);
 
     return strlen(path) == len ? path : "";
-}
-
-/* A tainted address is refused as perl's own connect and bind do. */
-static void refuse_tainted(pTHX_ SV *address, const char *operation)
-{
-    if (!address || !SvTAINTED(address))
-        return;
-    TAINT;
-    TAINT_PROPER(operation);
-    TAINT_NOT; /* with -t that was a warning */
 }
 
 /* ---- client ---------------------------------------------------------------------------------- */

@@ -45,6 +45,7 @@ static bool enter_callbacks(pTHX_ const etcp_object *server)
     SAVEDESTRUCTOR_X(rest, server->hash);
     SAVETMPS;
     SAVEOP();
+    TAINT_NOT;
     CATCH_SET(TRUE);
     PUSHSTACKi(PERLSI_MAGIC);
     return caught;
@@ -94,6 +95,7 @@ static inline void call_with(pTHX_ SV *code, SV *self)
         PL_op = was;
     }
     PL_stack_sp = PL_stack_base; /* whatever it returned */
+    TAINT_NOT;                   /* and had read */
 }
 
 /* The same with several arguments, a NULL at their end. */
@@ -107,6 +109,7 @@ static void call_with_all(pTHX_ SV *code, SV *const *arguments)
     PUTBACK;
     call_sv(code, G_VOID);
     PL_stack_sp = PL_stack_base;
+    TAINT_NOT;
 }
 
 /* Takes the reference that callbacks get, for one of them. Making one for each message would take long,

@@ -54,6 +54,7 @@ IV etcp_object_next_serial(pTHX)
     SV *counter = get_sv("Net::EasyTCP::_SERIAL", GV_ADD);
     IV serial = SvOK(counter) ? SvIV(counter) + 1 : 1;
 
+    TAINT_NOT; /* it would stay tainted */
     sv_setiv(counter, serial);
     return serial;
 }

@@ -67,11 +67,13 @@ static inline etcp_object *etcp_object_find(pTHX_ SV *hash)
 /* Croaks: method was called on what is no Net::EasyTCP object. */
 void etcp_object_missing(pTHX_ CV *method);
 
-/* The structure behind the invocant of method. Croaks when it is no Net::EasyTCP object. */
+/* The structure behind the invocant of method. Croaks when it is no Net::EasyTCP object. What else the
+ * caller's statement has read does not taint what the method makes: so it is in a subroutine. */
 static inline etcp_object *etcp_object_of(pTHX_ SV *self, CV *method)
 {
     etcp_object *o = SvROK(self) ? etcp_object_find(aTHX_ SvRV(self)) : NULL;
 
+    TAINT_NOT;
     if (!o)
         etcp_object_missing(aTHX_ method);
     return o;

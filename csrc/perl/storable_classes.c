@@ -126,6 +126,7 @@ static int load(pTHX_ etcp_storable_state *s, const char *name, STRLEN len, SV *
 
     if (!is_module_name(name, len))
         return ETCP_THAW_OK;
+    TAINT_NOT;
     code = newSVpvs("require ");
     sv_catpvn(code, name, len);
     PUSHSTACKi(PERLSI_MAGIC);

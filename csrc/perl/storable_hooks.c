@@ -44,6 +44,7 @@ static SV *call(pTHX_ etcp_thawer *t, SV *code, AV *arguments)
     FREETMPS;
     LEAVE;
     POPSTACK;
+    TAINT_NOT; /* nor by what the hook has read */
     return result;
 }
 

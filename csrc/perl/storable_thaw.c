@@ -603,6 +603,7 @@ static void start(pTHX_ etcp_thawer *t, etcp_storable_state *s, const etcp_thaw_
     t->policy = policy;
     t->may_bless = etcp_storable_may_bless(aTHX_ s);
     t->is_tainted = PL_tainting;
+    TAINT_NOT; /* what is evaluated must not be tainted by what was read before */
     t->may_run_perl = 0;
     t->replaced = NULL;
     t->error = NULL;

@@ -1791,7 +1791,8 @@ handed out, by whatever loop.
 
 Under C<-T>, everything that came from the peer is tainted: messages, structures with all that is in them
 except the keys of hashes, and the slots C<_remoteip> and C<_remoteport>. A tainted C<host>, C<path> or
-C<localaddr> is refused as perl's own C<connect> and C<bind> do: C<new> dies.
+C<localaddr> is refused as perl's own C<connect> and C<bind> do: C<new> dies. So are C<tlskey> and
+C<tlsknownhosts>, files that may be made.
 
 =head1 TROUBLESHOOTING
 
