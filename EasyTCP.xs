@@ -161,20 +161,24 @@ pollfd(self, ...)
     etcp_object *self
 PREINIT:
     etcp_object *loop;
+    SV *result;
 PPCODE:
     LOOPS_ONLY(self, "pollfd");
     FIND_LOOP(self, loop);
-    RETURN_SV(etcp_embed_pollfd(aTHX_ loop));
+    result = etcp_embed_pollfd(aTHX_ loop);
+    RETURN_SV(SvOK(result) ? result : etcp_object_failed(aTHX_ self));
 
 void
 pollhandle(self, ...)
     etcp_object *self
 PREINIT:
     etcp_object *loop;
+    SV *result;
 PPCODE:
     LOOPS_ONLY(self, "pollhandle");
     FIND_LOOP(self, loop);
-    RETURN_SV(etcp_embed_pollhandle(aTHX_ loop));
+    result = etcp_embed_pollhandle(aTHX_ loop);
+    RETURN_SV(SvOK(result) ? result : etcp_object_failed(aTHX_ self));
 
 void
 polltimeout(self, ...)
@@ -494,7 +498,7 @@ PPCODE:
         to = etcp_server_part_room(aTHX_ self, room);
     count = etcp_message_broadcast(aTHX_ self, data, to, except);
     if (count < 0)
-        XSRETURN_UNDEF;
+        RETURN_SV(etcp_object_failed(aTHX_ self));
     if (count == 0)
         XSRETURN_PV("0E0");
     XSRETURN_IV(count);

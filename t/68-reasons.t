@@ -171,6 +171,9 @@ sub dies {
     dies('detach()', sub { $server->detach }, 'Not attached');
     dies('attach()', sub { $server->attach('A loop') }, 'Unknown event loop A loop');
     dies('setcallback()', sub { $server->setcallback(data => 5) }, 'Callback data 5 does not exist');
+    dies('broadcast()', sub { $server->broadcast(undef) }, 'Error sending data: Data not supplied');
+    dies('broadcast() to nobody it knows', sub { $server->broadcast('x', to => 5) }, 'Invalid to: must be .*');
+    is($server->broadcast('x'), '0E0', 'broadcast() where nobody is does not');
     is_deeply([ $server->clients ], [undef], 'clients() does not');
     is($server->do_one_loop, 1, 'success stays success');
     my $object;
