@@ -76,6 +76,29 @@ foreach my $timeout ([], [60]) {
         'start() of a server that a handler drops');
 }
 
+{
+    # A handler that drops the object and leaves the method. An exception frees what is temporary before
+    # anything else; AddressSanitizer sees what goes wrong.
+    my $doomed;
+    my $large = 'x' x 50_000_000;
+    foreach my $call ([ receive => 10 ], [ send => $large ], ['close']) {
+        my ($name, @arguments) = @$call;
+        my $child = spawn_peer(sub { $_[0]->hear }, version => '0.26');
+        $doomed = Net::EasyTCP->new(mode => 'client', host => '127.0.0.1', port => $child->{port},
+            donotcompress => 1, sendtimeout => 1) or die $@;
+        with_alarm(sub { $doomed->send($large) }) if $name eq 'close';    # much of it is left
+        local $SIG{ALRM} = sub {
+            undef $doomed;
+            $child->kill;    # or the object waits, as it goes, for what was sent to arrive
+            die "dropped\n";
+        };
+        ring_soon();
+        ok(!eval { $doomed->$name(@arguments); 1 }, "$name() is left by a handler that drops the object");
+        is($@, "dropped\n", 'with its exception');
+        ok(!defined $doomed, 'which is gone');
+    }
+}
+
 # ---- handlers that return ----------------------------------------------------------------------
 
 # A child that sends SIGUSR1 to this process every so many seconds, but waits until the one before was

@@ -186,6 +186,23 @@ foreach my $loops (0, 1) {
     ok(!$server->clientlist, 'and has closed');
 }
 
+# An exception frees what is temporary before it leaves the loop.
+foreach my $how (qw(close drop)) {
+    my ($server, $client, $other) = pair();
+    my $left;
+    $client->request('x', sub {
+        $left = Guard->new(sub { $server->process(0.01) });
+        $client->close if $how eq 'close';
+        undef $client;
+        die "a request\n";
+    });
+    $other->close;
+    ok(!eval { $server->process(10) }, "$how: a request that drops its client and dies");
+    is($@, "a request\n", "$how: its exception");
+    $server->process(0.01) foreach 1 .. 5;
+    is(scalar($server->clientlist), 0, "$how: the loop goes on");
+}
+
 # A loop that cannot go on, run by a client that its own callback has dropped.
 SKIP: {
     my ($server, $client, $other) = pair();

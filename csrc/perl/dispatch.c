@@ -235,13 +235,12 @@ static inline void hand_out(pTHX_ const etcp_object *server, etcp_object *o)
         call_back(aTHX_ callbacks_of(server, o)->on_data, o);
 }
 
-static void end_telling(pTHX_ void *o)
+static void end_telling(pTHX_ void *pin)
 {
-    etcp_async *a = ((etcp_object *)o)->async;
+    etcp_object *o = etcp_object_unpin(aTHX_ pin);
 
-    PERL_UNUSED_CONTEXT;
-    if (a)
-        a->telling--;
+    if (o && o->async)
+        o->async->telling--;
 }
 
 /* Tells all requests whose message has left that they failed. An exception leaves the others for the
@@ -253,7 +252,7 @@ static void fail_requests(pTHX_ etcp_object *o)
     etcp_object_protect(aTHX_ o);
     ENTER;
     if (o->async) {
-        SAVEDESTRUCTOR_X(end_telling, o);
+        SAVEDESTRUCTOR_X(end_telling, etcp_object_pin(o));
         o->async->telling++;
     }
     while (o->async && o->async->failure && (code = etcp_request_take(aTHX_ o)) != NULL)

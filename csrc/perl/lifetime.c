@@ -44,10 +44,12 @@ etcp_object *etcp_object_attach(pTHX_ HV *hash, etcp_kind kind)
     return o;
 }
 
-static void finish_close(pTHX_ void *object)
+static void finish_close(pTHX_ void *pin)
 {
-    etcp_object *o = (etcp_object *)object;
+    etcp_object *o = etcp_object_unpin(aTHX_ pin);
 
+    if (!o)
+        return;
     if (o->async) {
         etcp_async_stop(aTHX_ o);
         etcp_watches_remove_own(aTHX_ o);
@@ -64,7 +66,7 @@ void etcp_lifetime_close(pTHX_ etcp_object *o)
     int waits = o->conn && etcp_conn_is_open(o->conn);
 
     ENTER;
-    SAVEDESTRUCTOR_X(finish_close, o); /* a signal's handler may die */
+    SAVEDESTRUCTOR_X(finish_close, etcp_object_pin(o)); /* a signal's handler may die */
     while (waits && etcp_conn_linger(o->conn) == ETCP_EINTR)
         PERL_ASYNC_CHECK();
     LEAVE;

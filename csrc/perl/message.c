@@ -188,10 +188,12 @@ void etcp_message_count(pTHX_ etcp_object *o)
         etcp_conn_set_undelivered(o->conn, o->counted = o->bucket.size);
 }
 
-static void end_thawing(pTHX_ void *o)
+static void end_thawing(pTHX_ void *pin)
 {
-    PERL_UNUSED_CONTEXT;
-    ((etcp_object *)o)->thawing = 0;
+    etcp_object *o = etcp_object_unpin(aTHX_ pin);
+
+    if (o)
+        o->thawing = 0;
 }
 
 /* Puts back the message that a signal handler interrupted, and lets the program have its exception. */
@@ -217,7 +219,7 @@ static int thaw_first(pTHX_ etcp_object *o)
     etcp_object_protect(aTHX_ o);
     image = sv_2mortal(etcp_bucket_shift(&o->bucket).sv);
     ENTER;
-    SAVEDESTRUCTOR_X(end_thawing, o);
+    SAVEDESTRUCTOR_X(end_thawing, etcp_object_pin(o));
     o->thawing = 1;
     rc = thaw_into_bucket(aTHX_ o, (const U8 *)SvPVX(image), SvCUR(image), 1, NULL, &m);
     LEAVE;

@@ -169,6 +169,16 @@ void etcp_object_protect(pTHX_ etcp_object *o)
     sv_2mortal((SV *)o->hash);
 }
 
+void *etcp_object_pin(etcp_object *o)
+{
+    return SvREFCNT_inc_simple_NN((SV *)o->hash);
+}
+
+etcp_object *etcp_object_unpin(pTHX_ void *pin)
+{
+    return etcp_object_find(aTHX_ sv_2mortal((SV *)pin));
+}
+
 void etcp_object_slot(pTHX_ etcp_object *o, const char *name, SV *value)
 {
     const I32 len = (I32)strlen(name);

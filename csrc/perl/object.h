@@ -101,8 +101,14 @@ SV *etcp_object_fingerprint(pTHX_ const etcp_object *o);
 SV *etcp_object_peer_fingerprint(pTHX_ const etcp_object *o);
 SV *etcp_object_trust(pTHX_ const etcp_object *o);
 
-/* Keeps the object alive until the current statement of the caller ends. */
+/* Keeps the object alive until the current statement of the caller ends, or an exception leaves it. */
 void etcp_object_protect(pTHX_ etcp_object *o);
+
+/* For what needs o when a scope is left: exceptions end what etcp_object_protect does before they leave
+ * the scope. SAVEDESTRUCTOR_X(f, etcp_object_pin(o)) keeps o alive for f, which gets it by
+ * etcp_object_unpin; NULL: it is gone, in global destruction. */
+void *etcp_object_pin(etcp_object *o);
+etcp_object *etcp_object_unpin(pTHX_ void *pin);
 
 /* Stores value under a slot name the original used; takes over value. May free what a script had
  * stored there: keep o alive. */
