@@ -115,9 +115,12 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
 
 /* Waits, at most timeout_ms (0: not at all), for what a client learns from its server only after it
  * may send: which compressor was agreed on. One that only sends never learns it otherwise. Takes no
- * message. Returns 0 (it is known, or never will be), ETCP_EINTR
- * (call again), ETCP_ETIMEOUT or another code. */
-int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms);
+ * message, and does not wait again once that was in vain. *waited_since as for etcp_conn_drain.
+ * Returns 0 (it is known, or never will be), ETCP_EINTR (call again), ETCP_ETIMEOUT or another code. */
+int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since);
+
+/* Takes it if it is here, without waiting. Returns the same. */
+int etcp_conn_settle_now(etcp_conn *c);
 
 /* Whether there is nothing to wait for. */
 int etcp_conn_is_settled(const etcp_conn *c);

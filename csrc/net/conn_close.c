@@ -171,8 +171,10 @@ void etcp_conn_closing_expired(etcp_conn *c, uint64_t now_ms)
  * do so now, for a while. */
 static void await_answer(etcp_conn *c)
 {
+    uint64_t since = 0;
+
     if (c->tunnel && !c->output_ended && !c->end_code && etcp_claim_is_ours(&c->tunnel->claim))
-        (void)etcp_conn_settle(c, SETTLE_MS);
+        (void)etcp_conn_settle(c, SETTLE_MS, &since);
 }
 
 static void close_alone(etcp_conn *c)

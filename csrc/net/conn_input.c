@@ -317,9 +317,9 @@ int etcp_conn_receive(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since,
 }
 
 /* Reads until the answer is here that a client did not wait for, and no further. */
-static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t size)
+static int settle_into(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since, uint8_t *bytes,
+                       size_t size)
 {
-    uint64_t since = 0;
     etcp_event event;
     int rc = 0;
 
@@ -328,7 +328,7 @@ static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t
         if (rc != 0)
             break; /* settled; anything else is an error, which the next receive tells */
         etcp_conn_drop_view(c);
-        rc = timeout_ms ? wait_for_input(c, timeout_ms, &since) : 0;
+        rc = timeout_ms ? wait_for_input(c, timeout_ms, waited_since) : 0;
         if (rc == 0 && etcp_conn_fill(c, bytes, size) == ETCP_FILL_NONE && !timeout_ms)
             rc = ETCP_ETIMEOUT;
     }
@@ -336,12 +336,18 @@ static int settle_into(etcp_conn *c, unsigned timeout_ms, uint8_t *bytes, size_t
     return rc < 0 ? rc : 0;
 }
 
-static int settle_alone(etcp_conn *c, unsigned timeout_ms)
+static int settle_alone(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since)
 {
     uint8_t bytes[ETCP_CLIENT_SCRATCH_SIZE];
+    int rc;
 
     etcp_conn_check(c);
-    return settle_into(c, timeout_ms, bytes, sizeof bytes);
+    if (c->gave_up_settling)
+        timeout_ms = 0;
+    rc = settle_into(c, timeout_ms, waited_since, bytes, sizeof bytes);
+    if (timeout_ms && rc == ETCP_ETIMEOUT)
+        c->gave_up_settling = 1; /* or a hung server would have every large message wait */
+    return rc;
 }
 
 int etcp_conn_is_settled(const etcp_conn *c)
@@ -350,9 +356,14 @@ int etcp_conn_is_settled(const etcp_conn *c)
 }
 
 /* Asked for before every message: most connections have settled long ago. */
-int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms)
+int etcp_conn_settle(etcp_conn *c, unsigned timeout_ms, uint64_t *waited_since)
 {
-    return etcp_conn_is_settled(c) ? 0 : settle_alone(c, timeout_ms);
+    return etcp_conn_is_settled(c) ? 0 : settle_alone(c, timeout_ms, waited_since);
+}
+
+int etcp_conn_settle_now(etcp_conn *c)
+{
+    return etcp_conn_settle(c, 0, NULL);
 }
 
 int etcp_conn_has_message(const etcp_conn *c)

@@ -98,6 +98,7 @@ struct etcp_conn {
     unsigned was_long : 1;     /* much output was queued, and has not all left */
     unsigned drained : 1;      /* then all left, which nobody was told yet */
     unsigned waits_for_answer : 1; /* negotiates until the session is no longer early */
+    unsigned gave_up_settling : 1; /* waited for the answer in vain: it does so once */
     unsigned gathering : 1;    /* output is gathered for now, to leave together */
     unsigned is_halfway : 1;   /* waits before the rest of a message is sealed */
     unsigned has_guessed : 1;  /* the password, which was counted */

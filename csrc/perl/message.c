@@ -342,7 +342,7 @@ static ETCP_RARE int finish_sending(pTHX_ etcp_object *o, int rc)
 static ETCP_RARE int send_bytes(pTHX_ etcp_object *o, unsigned flags, const U8 *bytes, STRLEN len,
                                 SV *keep)
 {
-    (void)etcp_conn_settle(o->conn, 0);
+    (void)etcp_conn_settle_now(o->conn);
     return finish_sending(aTHX_ o, etcp_conn_send(o->conn, flags, bytes, len,
                                                   keep ? release_scalar : NULL, keep));
 }
@@ -380,7 +380,7 @@ static ETCP_RARE int send_structure(pTHX_ etcp_object *o, SV *data)
     }
     if (!frozen.pieces)
         return send_copied(aTHX_ o, ETCP_MESSAGE_COMPLEX, frozen.bytes, frozen.len);
-    (void)etcp_conn_settle(o->conn, 0);
+    (void)etcp_conn_settle_now(o->conn);
     rc = etcp_conn_send_pieces(o->conn, ETCP_MESSAGE_COMPLEX, frozen.pieces, frozen.count, frozen.len);
     etcp_free(frozen.pieces);
     return finish_sending(aTHX_ o, rc);
@@ -429,10 +429,12 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
 
 void etcp_message_settle(pTHX_ etcp_object *o)
 {
+    uint64_t since = 0;
+
     if (!o->conn || etcp_conn_is_settled(o->conn))
         return;
     etcp_object_protect(aTHX_ o);
-    while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS) == ETCP_EINTR)
+    while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS, &since) == ETCP_EINTR)
         PERL_ASYNC_CHECK();
 }
 

@@ -1,4 +1,5 @@
 /* Connections with TLS under them: messages, closing, passwords, forks. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,12 +135,54 @@ static void test_looking(void)
     start(&w, NULL, NULL);
     c = world_dial(&w);
     tap_ok(etcp_session_is_early(etcp_conn_session(c)), "ready before the server's answer");
-    tap_is_int(etcp_conn_settle(c, 0), ETCP_ETIMEOUT, "which is not waited for");
+    tap_is_int(etcp_conn_settle_now(c), ETCP_ETIMEOUT, "which is not waited for");
     tap_is_int(world_send(c, "hello"), 0, "a message is sent");
     world_pump(&w);
-    tap_is_int(etcp_conn_settle(c, 0), 0, "the answer is taken when it is there");
+    tap_is_int(etcp_conn_settle_now(c), 0, "the answer is taken when it is there");
     tap_ok(!etcp_session_is_early(etcp_conn_session(c)), "so that all is known");
     tap_is_str(world_receive(c), "hello", "and what comes back is not lost");
+    etcp_conn_unref(c);
+    world_stop(&w);
+}
+
+static int interruptions;
+
+static int poll_interrupted(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)fds;
+    (void)count;
+    (void)timeout_ms;
+    interruptions++;
+    world_pass(400);
+    errno = EINTR;
+    return -1;
+}
+
+/* Neither signals nor more to send have it wait longer for a server that does not answer. */
+static void test_waiting(void)
+{
+    int (*usual)(struct pollfd *, nfds_t, int);
+    uint64_t since = 0;
+    etcp_conn *c;
+    world w;
+    int rc;
+
+    start(&w, NULL, NULL);
+    c = world_dial(&w);
+    usual = world_calls.poll;
+    world_calls.poll = poll_interrupted;
+    interruptions = 0;
+    while ((rc = etcp_conn_settle(c, 1000, &since)) == ETCP_EINTR && interruptions < 100)
+        ;
+    tap_is_int(rc, ETCP_ETIMEOUT, "signals do not prolong the wait");
+    tap_is_int(interruptions, 3, "of a second, with one every 0.4");
+    since = 0;
+    tap_is_int(etcp_conn_settle(c, 1000, &since), ETCP_ETIMEOUT, "which is in vain");
+    tap_is_int(interruptions, 3, "only once");
+    world_calls.poll = usual;
+    world_pump(&w);
+    tap_is_int(etcp_conn_settle(c, 1000, &since), 0, "the answer is taken when it comes after all");
+    tap_ok(!etcp_session_is_early(etcp_conn_session(c)), "as ever");
     etcp_conn_unref(c);
     world_stop(&w);
 }
@@ -499,6 +542,7 @@ int main(void)
     test_messages();
     test_pipelining();
     test_looking();
+    test_waiting();
     test_closing();
     test_last_words();
     test_passwords();
