@@ -112,4 +112,24 @@ sub relay {
     $echo->kill;
 }
 
+# What a signal's handler does to the variable while it waits comes too late.
+{
+    my $echo = spawn_server();
+    my $message;
+    foreach my $case ([ 'a string', 'line ' x 20_000 ], [ 'a structure', { list => [ 1, 2 ] } ]) {
+        my ($what, $first) = @$case;
+        foreach my $other ('other', undef, [3]) {
+            my ($relay, $port) = relay($echo->{port}, 1e9, 0.4);
+            my $client = client_to($port) or BAIL_OUT("cannot connect: $@");
+            $message = $first;
+            local $SIG{ALRM} = sub { $message = $other };
+            ring_soon();
+            $client->send($message);
+            is_deeply($client->receive, $first, "$what is sent as it was given");
+            $relay->kill;
+        }
+    }
+    $echo->kill;
+}
+
 done_testing();

@@ -427,15 +427,28 @@ static int send_scalar(pTHX_ etcp_object *o, SV *data)
     return send_bytes(aTHX_ o, 0, (const U8 *)bytes, len, keep);
 }
 
-void etcp_message_settle(pTHX_ etcp_object *o)
+/* Waits for the answer with data, which is to be sent afterwards: as it is now, whatever a handler makes
+ * of the variable. Returns data, or a copy; what has magic is read later. */
+static SV *settle_with(pTHX_ etcp_object *o, SV *data)
 {
     uint64_t since = 0;
+    int is_copied = !data || SvGMAGICAL(data);
 
     if (!o->conn || etcp_conn_is_settled(o->conn))
-        return;
+        return data;
     etcp_object_protect(aTHX_ o);
-    while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS, &since) == ETCP_EINTR)
+    while (o->conn && etcp_conn_settle(o->conn, ETCP_NEGOTIATION_TIMEOUT_MS, &since) == ETCP_EINTR) {
+        if (!is_copied)
+            data = sv_mortalcopy(data);
+        is_copied = 1;
         PERL_ASYNC_CHECK();
+    }
+    return data;
+}
+
+void etcp_message_settle(pTHX_ etcp_object *o)
+{
+    (void)settle_with(aTHX_ o, NULL);
 }
 
 static int can_send(const etcp_object *o)
@@ -462,7 +475,7 @@ static ETCP_RARE int send_any(pTHX_ etcp_object *o, SV *data)
     if (o->async ? SvROK(data) : o->conn && !etcp_conn_is_settled(o->conn))
         hold(aTHX_ o, data);
     if (is_worth_an_answer(data))
-        etcp_message_settle(aTHX_ o);
+        data = settle_with(aTHX_ o, data);
     if (!can_send(o)) {
         etcp_fail(aTHX_ "Error sending data: %s",
                   o->is_of_other_thread ? ETCP_OTHER_THREAD : "Socket handle not supplied");
