@@ -63,8 +63,12 @@ int etcp_libdeflate_compress(int level, const uint8_t *bytes, size_t len, etcp_b
     const size_t room = it ? libdeflate_zlib_compress_bound(it, len) : 0;
     int rc = it && room > len ? etcp_buf_reserve_exact(out, room) : ETCP_ENOMEM;
 
-    if (rc == 0)
-        etcp_buf_commit(out, libdeflate_zlib_compress(it, bytes, len, etcp_buf_tail(out), room));
+    if (rc == 0) {
+        const size_t made = libdeflate_zlib_compress(it, bytes, len, etcp_buf_tail(out), room);
+
+        etcp_buf_commit(out, made);
+        rc = made ? 0 : ETCP_ENOMEM; /* it has said itself how much room is enough */
+    }
     if (it)
         put_back(theirs, it);
     return rc;
