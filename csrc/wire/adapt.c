@@ -601,6 +601,17 @@ static unsigned weight_of(const etcp_adapt *a, const etcp_estimate *e, uint64_t 
     return is_stale(a, e) || 2 * now > 3 * old || 2 * old > 3 * now ? 6 : 2;
 }
 
+/* The new cost. One message that took long may have waited for the processor; believed, it would keep a
+ * good codec from being used, and so from being measured. If it is true the next ones take as long. */
+static uint64_t learn_cost(const etcp_adapt *a, const etcp_estimate *e, uint64_t cost)
+{
+    const uint64_t old = e->cost;
+
+    if (e->used_ms && cost > old + old / 2)
+        return learn(old, old + old / 2, is_stale(a, e) ? 6 : 2);
+    return learn(old, cost, weight_of(a, e, old, cost));
+}
+
 /* Codecs not used of late change as the one in use did. */
 static void follow(const etcp_adapt *a, etcp_sort *sort, const etcp_estimate *before,
                    const etcp_estimate *after)
@@ -635,7 +646,7 @@ void etcp_adapt_packed(etcp_adapt *a, etcp_codec codec, etcp_content content, si
         const uint64_t cost =
             clamp(scaled(ns > fixed ? ns - fixed : 0, COST_ONE, n), 1, UINT16_MAX);
 
-        e->cost = (uint16_t)learn(e->cost, cost, weight_of(a, e, before.cost, cost));
+        e->cost = (uint16_t)clamp(learn_cost(a, e, cost), 1, UINT16_MAX);
     } else {
         work_us = (guess_of(a, (int)codec)->fixed_ns + n * e->cost / COST_ONE) / 1000;
     }
