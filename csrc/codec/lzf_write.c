@@ -290,10 +290,7 @@ static size_t write_container(uint8_t *out, size_t room, const etcp_piece *piece
 static void write_plain(uint8_t *out, const etcp_piece *pieces, size_t count)
 {
     *out++ = 0;
-    for (size_t i = 0; i < count; i++) {
-        memcpy(out, pieces[i].bytes, pieces[i].len);
-        out += pieces[i].len;
-    }
+    etcp_pieces_copy(out, pieces, count);
 }
 
 int etcp_lzf_compress_pieces(etcp_compressor_state **state, int level, const etcp_piece *pieces,

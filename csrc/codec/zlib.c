@@ -196,10 +196,11 @@ static int compress_gathered(int level, const etcp_piece *pieces, size_t count, 
 
     etcp_buf_init(&whole);
     rc = etcp_buf_reserve_exact(&whole, len);
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = etcp_buf_append(&whole, pieces[i].bytes, pieces[i].len);
-    if (rc == 0)
+    if (rc == 0) {
+        etcp_pieces_copy(etcp_buf_tail(&whole), pieces, count);
+        etcp_buf_commit(&whole, len);
         rc = etcp_libdeflate_compress(level, etcp_buf_bytes(&whole), len, out);
+    }
     etcp_buf_deinit(&whole);
     return rc;
 }

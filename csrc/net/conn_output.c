@@ -862,12 +862,9 @@ static int put_pieces(etcp_conn *c, const etcp_packet *packet, const etcp_piece 
 static int join_pieces(const etcp_piece *pieces, size_t count, size_t len, etcp_piece *whole)
 {
     uint8_t *bytes = etcp_malloc(len);
-    size_t used = 0;
 
-    for (size_t i = 0; i < count && bytes; i++) {
-        memcpy(bytes + used, pieces[i].bytes, pieces[i].len);
-        used += pieces[i].len;
-    }
+    if (bytes)
+        etcp_pieces_copy(bytes, pieces, count);
     release_pieces(pieces, count);
     whole->bytes = bytes;
     whole->len = len;

@@ -21,7 +21,7 @@ sub new {
     my $self = bless {
         inc       => $args{inc},
         libs      => $args{libs},
-        define    => _flags('-D_GNU_SOURCE', $args{define}),    # both see the same types by the first
+        define    => _flags('-D_GNU_SOURCE', $args{define}),    # core and bridge see the same types
         core      => [ sort grep { !m{\Acsrc/perl/} } glob 'csrc/*/*.c' ],
         headers   => [ sort grep { !m{\Acsrc/perl/} } glob 'csrc/*/*.h' ],
         bridge    => [ sort glob 'csrc/perl/*.c' ],
