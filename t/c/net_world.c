@@ -192,6 +192,19 @@ int world_round(world *w)
     return ready;
 }
 
+int world_interruptions;
+
+int world_poll_interrupted(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)fds;
+    (void)count;
+    (void)timeout_ms;
+    world_interruptions++;
+    world_pass(400);
+    errno = EINTR;
+    return -1;
+}
+
 void world_pump(world *w)
 {
     int idle = 0;

@@ -86,4 +86,8 @@ void world_with_each_poller(void (*run)(void));
 /* Moves the clock. */
 void world_pass(unsigned ms);
 
+/* For world_calls.poll: each wait ends by a signal after 400 ms, which are counted. */
+int world_poll_interrupted(struct pollfd *fds, nfds_t count, int timeout_ms);
+extern int world_interruptions;
+
 #endif

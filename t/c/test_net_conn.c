@@ -304,19 +304,6 @@ static void test_password(void)
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
-static int interruptions;
-
-static int poll_interrupted(struct pollfd *fds, nfds_t count, int timeout_ms)
-{
-    (void)fds;
-    (void)count;
-    (void)timeout_ms;
-    interruptions++;
-    world_pass(400);
-    errno = EINTR;
-    return -1;
-}
-
 static void test_signals(void)
 {
     int (*usual)(struct pollfd *, nfds_t, int);
@@ -331,7 +318,7 @@ static void test_signals(void)
     w.on_event = world_echo;
     c = world_dial(&w);
     usual = world_calls.poll;
-    world_calls.poll = poll_interrupted;
+    world_calls.poll = world_poll_interrupted;
     for (i = 0; i < 2; i++)
         tap_is_int(etcp_conn_receive(c, 1000, &since, &event), ETCP_EINTR,
                    "a signal comes through");
@@ -339,13 +326,13 @@ static void test_signals(void)
     (void)world_send(c, "x");
     rc = etcp_conn_receive(c, 1000, &since, &event);
     tap_is_int(rc, 1, "and nothing is lost by it");
-    world_calls.poll = poll_interrupted;
+    world_calls.poll = world_poll_interrupted;
     since = 0;
-    interruptions = 0;
-    while ((rc = etcp_conn_receive(c, 1000, &since, &event)) == ETCP_EINTR && interruptions < 100)
+    world_interruptions = 0;
+    while ((rc = etcp_conn_receive(c, 1000, &since, &event)) == ETCP_EINTR && world_interruptions < 100)
         ;
     tap_is_int(rc, ETCP_ETIMEOUT, "signals do not prolong the wait");
-    tap_is_int(interruptions, 3, "of a second, with one every 0.4");
+    tap_is_int(world_interruptions, 3, "of a second, with one every 0.4");
     world_calls.poll = usual;
     etcp_conn_unref(c);
     world_stop(&w);
@@ -736,7 +723,7 @@ static void test_drain_timeout(void)
     (void)etcp_conn_send(c, 0, bytes("hello"), 5, NULL, NULL);
     tap_is_int(etcp_conn_wants_drain(c, &mark), 1, "a client waits for everything");
     tap_is_int((long long)mark, 0, "down to nothing");
-    world_calls.poll = poll_interrupted;
+    world_calls.poll = world_poll_interrupted;
     tap_is_int(etcp_conn_drain(c, 0, &since), ETCP_EINTR, "a signal comes through");
     tap_ok(since != 0, "the wait has begun");
     script(4, little);

@@ -145,19 +145,6 @@ static void test_looking(void)
     world_stop(&w);
 }
 
-static int interruptions;
-
-static int poll_interrupted(struct pollfd *fds, nfds_t count, int timeout_ms)
-{
-    (void)fds;
-    (void)count;
-    (void)timeout_ms;
-    interruptions++;
-    world_pass(400);
-    errno = EINTR;
-    return -1;
-}
-
 /* Neither signals nor more to send have it wait longer for a server that does not answer. */
 static void test_waiting(void)
 {
@@ -170,15 +157,15 @@ static void test_waiting(void)
     start(&w, NULL, NULL);
     c = world_dial(&w);
     usual = world_calls.poll;
-    world_calls.poll = poll_interrupted;
-    interruptions = 0;
-    while ((rc = etcp_conn_settle(c, 1000, &since)) == ETCP_EINTR && interruptions < 100)
+    world_calls.poll = world_poll_interrupted;
+    world_interruptions = 0;
+    while ((rc = etcp_conn_settle(c, 1000, &since)) == ETCP_EINTR && world_interruptions < 100)
         ;
     tap_is_int(rc, ETCP_ETIMEOUT, "signals do not prolong the wait");
-    tap_is_int(interruptions, 3, "of a second, with one every 0.4");
+    tap_is_int(world_interruptions, 3, "of a second, with one every 0.4");
     since = 0;
     tap_is_int(etcp_conn_settle(c, 1000, &since), ETCP_ETIMEOUT, "which is in vain");
-    tap_is_int(interruptions, 3, "only once");
+    tap_is_int(world_interruptions, 3, "only once");
     world_calls.poll = usual;
     world_pump(&w);
     tap_is_int(etcp_conn_settle(c, 1000, &since), 0, "the answer is taken when it comes after all");
